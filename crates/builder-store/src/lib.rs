@@ -1,0 +1,1 @@
+//! What builder-web keeps: the database and the artifacts.

@@ -1,0 +1,3 @@
+//! The web front end of a reproducible-build system.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Invented finished builds, as the exec files a builder would send.

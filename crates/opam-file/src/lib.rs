@@ -1,0 +1,1 @@
+//! opam files: parse, print, switch exports, version order, comparison.

@@ -1,0 +1,1 @@
+//! What a Solo5 unikernel says about itself: manifest and ABI.
