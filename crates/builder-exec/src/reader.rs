@@ -244,6 +244,7 @@ impl<R: Read> Reader<R> {
         self.count_item("console lines", self.limits.console_lines_max)?;
         let line = self.enter("console line", list)?;
         let delta_ns = self.integer("delta of the console line", line)?;
+        let at = self.offset;
         let size = self.string_header(
             "text of the console line",
             self.limits.console_line_bytes_max,
@@ -253,7 +254,7 @@ impl<R: Read> Reader<R> {
         self.list_bytes = self.list_bytes.saturating_add(size);
         self.check(
             "bytes of console",
-            self.offset,
+            at,
             self.list_bytes,
             self.limits.console_bytes_max,
         )?;
@@ -331,15 +332,11 @@ impl<R: Read> Reader<R> {
     /// `[0] EXPLICIT SEQUENCE`, of which the inner one fills the outer.
     fn enter_build(&mut self) -> Result<Span, Error> {
         let at = self.offset;
-        let (tag, size) = self.tag_and_length("build", &[Tag::EXPLICIT_0, Tag::EXPLICIT_1])?;
-        if tag == Tag::EXPLICIT_1 {
-            let expected = format!("a build ({})", Tag::EXPLICIT_0.describe());
-            return Err(malformed(
-                at,
-                expected,
-                "the empty alternative ([1] NULL), which holds none",
-            ));
+        if self.next_tag()? == Some(Tag::EXPLICIT_1) {
+            let found = "the empty alternative ([1] NULL), which holds none";
+            return Err(malformed(at, expected("build", &[Tag::EXPLICIT_0]), found));
         }
+        let (_, size) = self.tag_and_length("build", &[Tag::EXPLICIT_0])?;
         let end = self.offset.saturating_add(size);
         self.check("bytes of build", at, end, self.limits.exec_bytes_max)?;
         let wrapper = Span {
@@ -527,6 +524,15 @@ impl<R: Read> Reader<R> {
             }
         };
         Ok((tag, size))
+    }
+
+    fn next_tag(&mut self) -> Result<Option<Tag>, Error> {
+        self.fill()?;
+        let next = self
+            .buffer
+            .get(self.buffered.clone())
+            .and_then(<[u8]>::first);
+        Ok(next.copied().map(Tag::of_byte))
     }
 
     fn header_byte(&mut self, name: &str) -> Result<u8, Error> {
