@@ -116,6 +116,10 @@ const INPUT: Span = Span {
 
 const BUFFER_BYTES: usize = 64 * 1024;
 
+/// Pieces of a field that are at least this large are read straight to where they are wanted: copying them costs more
+/// than asking the input more often.
+const DIRECT_BYTES_MIN: usize = 8 * 1024;
+
 /// Longer than any time with a fraction that means something.
 const TIME_BYTES_MAX: u64 = 64;
 
@@ -253,7 +257,7 @@ impl<R: Read> Reader<R> {
         ends_at(self.offset.saturating_add(size), line)?;
         self.list_bytes = self.list_bytes.saturating_add(size);
         self.check(
-            "bytes of console",
+            format_args!("bytes of console"),
             at,
             self.list_bytes,
             self.limits.console_bytes_max,
@@ -338,7 +342,12 @@ impl<R: Read> Reader<R> {
         }
         let (_, size) = self.tag_and_length("build", &[Tag::EXPLICIT_0])?;
         let end = self.offset.saturating_add(size);
-        self.check("bytes of build", at, end, self.limits.exec_bytes_max)?;
+        self.check(
+            format_args!("bytes of build"),
+            at,
+            end,
+            self.limits.exec_bytes_max,
+        )?;
         let wrapper = Span {
             name: "wrapper of the build",
             end,
@@ -372,9 +381,9 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    fn count_item(&mut self, what: &str, limit: u64) -> Result<(), Error> {
+    fn count_item(&mut self, what: &'static str, limit: u64) -> Result<(), Error> {
         self.list_items = self.list_items.saturating_add(1);
-        self.check(what, self.offset, self.list_items, limit)
+        self.check(format_args!("{what}"), self.offset, self.list_items, limit)
     }
 
     /// Path and data. Gives the path, a name of the file for messages, and the size of the data, which come next.
@@ -404,7 +413,7 @@ impl<R: Read> Reader<R> {
     fn string_header(&mut self, name: &str, limit: u64, within: Span) -> Result<u64, Error> {
         let at = self.offset;
         let (_, size) = self.header(name, &[Tag::UTF8_STRING], within)?;
-        self.check(&format!("bytes of {name}"), at, size, limit)?;
+        self.check(format_args!("bytes of {name}"), at, size, limit)?;
         Ok(size)
     }
 
@@ -425,7 +434,7 @@ impl<R: Read> Reader<R> {
     fn time(&mut self, name: &str, within: Span) -> Result<Timestamp, Error> {
         let at = self.offset;
         let (tag, size) = self.header(name, &[Tag::UTC_TIME, Tag::GENERALIZED_TIME], within)?;
-        self.check(&format!("bytes of {name}"), at, size, TIME_BYTES_MAX)?;
+        self.check(format_args!("bytes of {name}"), at, size, TIME_BYTES_MAX)?;
         let text = self.content(name, size)?;
         let (time, form) = match tag {
             Tag::UTC_TIME => (der::utc_time(&text), "YYMMDDhhmmssZ"),
@@ -580,8 +589,7 @@ impl<R: Read> Reader<R> {
         let Some(out) = out.get_mut(..wanted).filter(|out| !out.is_empty()) else {
             return Ok(0);
         };
-        let read = if self.buffered.is_empty() && wanted >= BUFFER_BYTES {
-            // Large pieces go straight to where they are wanted.
+        let read = if self.buffered.is_empty() && wanted >= DIRECT_BYTES_MIN {
             let read = read_some(&mut self.input, out, self.offset)?;
             self.offset = self
                 .offset
@@ -590,8 +598,8 @@ impl<R: Read> Reader<R> {
         } else {
             self.fill()?;
             let taken = self.take_buffered(self.field_left.min(length(out)));
-            for (to, from) in out.iter_mut().zip(taken) {
-                *to = *from;
+            if let Some(out) = out.get_mut(..taken.len()) {
+                out.copy_from_slice(taken);
             }
             taken.len()
         };
@@ -606,14 +614,20 @@ impl<R: Read> Reader<R> {
 
     // Errors.
 
-    fn check(&self, what: &str, at: u64, found: u64, limit: u64) -> Result<(), Error> {
+    fn check(
+        &self,
+        what: fmt::Arguments<'_>,
+        at: u64,
+        found: u64,
+        limit: u64,
+    ) -> Result<(), Error> {
         if found <= limit {
             return Ok(());
         }
         Err(Error {
             offset: at,
             kind: ErrorKind::TooLarge {
-                what: what.to_owned(),
+                what: what.to_string(),
                 limit,
                 found,
             },

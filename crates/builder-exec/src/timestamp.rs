@@ -22,6 +22,9 @@ const DAYS_MAX: i64 = 2_932_896;
 const DAYS_FROM_MARCH_0000: i64 = 719_468;
 
 impl Timestamp {
+    /// 1970-01-01, midnight.
+    pub const EPOCH: Timestamp = Timestamp { days: 0, picoseconds: 0 };
+
     /// A moment from its two stored numbers; none if they are out of range.
     pub fn new(days: i64, picoseconds: u64) -> Option<Timestamp> {
         let in_range = (DAYS_MIN..=DAYS_MAX).contains(&days) && picoseconds < PICOSECONDS_PER_DAY;
