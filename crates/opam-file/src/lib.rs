@@ -1,1 +1,24 @@
 //! opam files: parse, print, switch exports, version order, comparison.
+//!
+//! Files are byte strings: nothing here asks for UTF-8. Reading takes time in proportion to the file, nesting is
+//! limited, and no input makes it panic. This crate does no I/O and reads no clock.
+//!
+//! Three layers: [`Document`] is the file as it was written, with places; [`OpamFile`] knows which fields there are and
+//! what their values mean; [`SwitchExport`] is a set of packages with the opam file of each.
+
+mod lexer;
+mod opam_file;
+mod package;
+mod parser;
+mod switch_export;
+mod value;
+pub mod version;
+
+pub use opam_file::OpamFile;
+pub use package::{Package, compare_names};
+pub use parser::{Error, FILE_BYTES_MAX, NESTING_MAX};
+pub use switch_export::{SwitchExport, Warning};
+pub use value::{
+    Document, EnvOp, Item, ItemKind, Items, Kind, LogOp, Position, PrefixOp, RelOp, Span, Value,
+    Values,
+};
