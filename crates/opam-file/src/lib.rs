@@ -6,18 +6,24 @@
 //! Three layers: [`Document`] is the file as it was written, with places; [`OpamFile`] knows which fields there are and
 //! what their values mean; [`SwitchExport`] is a set of packages with the opam file of each.
 
+mod formula;
 mod lexer;
 mod opam_file;
 mod package;
 mod parser;
+mod printer;
 mod switch_export;
+mod typed;
+mod url;
 mod value;
 pub mod version;
 
 pub use opam_file::OpamFile;
 pub use package::{Package, compare_names};
 pub use parser::{Error, FILE_BYTES_MAX, NESTING_MAX};
-pub use switch_export::{SwitchExport, Warning};
+pub use switch_export::SwitchExport;
+pub use typed::Problem;
+pub use url::{Hash, HashKind};
 pub use value::{
     Document, EnvOp, Item, ItemKind, Items, Kind, LogOp, Position, PrefixOp, RelOp, Span, Value,
     Values,

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::value::{Document, ItemKind, Items, Kind, Value};
+use crate::typed::{Problem, Typed};
+use crate::value::{Document, ItemKind, Items, Value};
 
 /// The opam file of one package: a file of its own, or a section of a switch export.
 #[derive(Clone)]
@@ -67,55 +68,49 @@ impl OpamFile {
 
     /// The one-line summary. Empty when there is a description only; `None` when there is neither.
     pub fn synopsis(&self) -> Option<String> {
-        Some(self.summary()?.0)
+        self.typed()
+            .synopsis_and_description
+            .map(|(synopsis, _)| lossy(synopsis))
     }
 
     /// The description without the synopsis, if it is not empty.
     pub fn description_body(&self) -> Option<String> {
-        Some(self.summary()?.1).filter(|body| !body.is_empty())
+        let description = self
+            .typed()
+            .synopsis_and_description
+            .map(|(_, description)| lossy(description));
+        description.filter(|text| !text.is_empty())
     }
 
     /// Whether `depends` mentions a package anywhere, whatever the conditions.
     pub fn depends_on(&self, package: &str) -> bool {
-        self.field("depends")
-            .is_some_and(|depends| mentions(depends, package.as_bytes()))
+        self.typed().depends_on(package)
     }
 
-    fn summary(&self) -> Option<(String, String)> {
-        let text = |name| {
-            self.field(name)
-                .and_then(Value::as_string)
-                .map(trim)
-                .map(lossy)
-        };
-        match (text("synopsis"), text("description")) {
-            (None, None) => None,
-            (synopsis, description) => Some((
-                synopsis.unwrap_or_default(),
-                description.unwrap_or_default(),
-            )),
-        }
+    /// What opam ignores in this file: unknown, repeated and malformed fields.
+    pub fn problems(&self) -> Vec<Problem> {
+        self.typed().problems
     }
-}
 
-fn mentions(formula: Value<'_>, package: &[u8]) -> bool {
-    match formula.kind() {
-        Kind::String(name) => name == package,
-        Kind::Option(value, _) | Kind::Prefix(_, value) => mentions(value, package),
-        Kind::List(mut values) | Kind::Group(mut values) | Kind::Logical(_, mut values) => {
-            values.any(|value| mentions(value, package))
-        }
-        _ => false,
+    /// The file as opam prints it: fields in its order, values normalised, ending with a line feed.
+    ///
+    /// ```
+    /// let file = opam_file::OpamFile::parse(b"build: [[make]] opam-version: \"2.0\"").unwrap();
+    /// assert_eq!(file.print(), b"opam-version: \"2.0\"\nbuild: make\n");
+    /// ```
+    pub fn print(&self) -> Vec<u8> {
+        self.typed().to_document().print()
     }
-}
 
-/// Without blanks and line ends on both sides.
-pub(crate) fn trim(text: &[u8]) -> &[u8] {
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-    let start = text.iter().take_while(|byte| blank(byte)).count();
-    let rest = text.get(start..).unwrap_or_default();
-    let trailing = rest.iter().rev().take_while(|byte| blank(byte)).count();
-    rest.get(..rest.len() - trailing).unwrap_or_default()
+    /// Whether both files say the same about how the package is built (`OpamFile.OPAM.effectively_equal` of opam 2.5).
+    /// What is only shown to people does not count, and of a source with checksums only the first checksum does.
+    pub fn effectively_equals(&self, other: &OpamFile) -> bool {
+        self.typed().effectively_equals(&other.typed())
+    }
+
+    pub(crate) fn typed(&self) -> Typed<'_> {
+        Typed::read(self.items(), self.name())
+    }
 }
 
 fn lossy(text: &[u8]) -> String {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::opam_file::OpamFile;
 use crate::package::{Package, valid_name};
 use crate::parser::{Error, format_version};
+use crate::typed::Problem;
 use crate::value::{Document, Item, ItemKind, Items, Kind, Position, Value};
 
 /// A switch export. The package lists are in opam's order, without repetitions.
@@ -24,7 +25,7 @@ pub struct SwitchExport {
     /// Packages that are pinned.
     pub pinned: Vec<Package>,
     /// What was ignored in this file, and why.
-    pub warnings: Vec<Warning>,
+    pub problems: Vec<Problem>,
     overlays: HashMap<String, OpamFile>,
 }
 
@@ -37,17 +38,6 @@ const FIELDS: [&[u8]; 6] = [
     b"installed",
     b"pinned",
 ];
-
-/// Something in a file that opam ignores with a warning.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    /// Where it stands.
-    pub position: Position,
-    /// The field or section.
-    pub name: String,
-    /// What is wrong with it.
-    pub what: String,
-}
 
 impl SwitchExport {
     /// Reads a switch export. Any bytes may be given.
@@ -67,7 +57,7 @@ impl SwitchExport {
             roots: Vec::new(),
             installed: Vec::new(),
             pinned: Vec::new(),
-            warnings: Vec::new(),
+            problems: Vec::new(),
             overlays: HashMap::new(),
         };
         let mut seen = Vec::new();
@@ -136,12 +126,8 @@ impl SwitchExport {
     }
 
     fn warn(&mut self, item: Item<'_>, name: &[u8], what: &str) {
-        let name = String::from_utf8_lossy(name).into_owned();
-        self.warnings.push(Warning {
-            position: item.position(),
-            name,
-            what: what.to_owned(),
-        });
+        self.problems
+            .push(Problem::new(item.position(), name, what));
     }
 }
 

@@ -343,6 +343,31 @@ impl<'d> Value<'d> {
     }
 }
 
+/// Equal in shape, wherever they stand.
+impl PartialEq for Value<'_> {
+    fn eq(&self, other: &Value<'_>) -> bool {
+        match (self.kind(), other.kind()) {
+            (Kind::Bool(a), Kind::Bool(b)) => a == b,
+            (Kind::Int(a), Kind::Int(b)) => a == b,
+            (Kind::Ident(a), Kind::Ident(b)) | (Kind::String(a), Kind::String(b)) => a == b,
+            (Kind::List(a), Kind::List(b)) | (Kind::Group(a), Kind::Group(b)) => a.eq(b),
+            (Kind::Option(a, c), Kind::Option(b, d)) => a == b && c.eq(d),
+            (Kind::Logical(op, a), Kind::Logical(other_op, b)) => op == other_op && a.eq(b),
+            (Kind::Relation(op, a, c), Kind::Relation(other_op, b, d)) => {
+                op == other_op && a == b && c == d
+            }
+            (Kind::Binding(op, a, c), Kind::Binding(other_op, b, d)) => {
+                op == other_op && a == b && c == d
+            }
+            (Kind::Prefix(op, a), Kind::Prefix(other_op, b)) => op == other_op && a == b,
+            (Kind::PrefixRelation(op, a), Kind::PrefixRelation(other_op, b)) => {
+                op == other_op && a == b
+            }
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Debug for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.kind().fmt(f)
@@ -594,6 +619,171 @@ impl Builder {
             None => chain.first = id,
         }
         chain.last = id;
+    }
+
+    /// A value that was made rather than read; it has no place.
+    fn made(&mut self, shape: Shape) -> u32 {
+        self.value(shape, Span { start: 0, stop: 0 })
+    }
+
+    fn chained(&mut self, values: impl IntoIterator<Item = u32>) -> u32 {
+        let mut chain = Chain::new();
+        for value in values {
+            self.append_value(&mut chain, value);
+        }
+        chain.first()
+    }
+
+    pub(crate) fn push_text(&mut self, bytes: &[u8]) -> Text {
+        let text = Text {
+            start: offset(self.0.text.len()),
+            len: offset(bytes.len()),
+        };
+        self.0.text.extend_from_slice(bytes);
+        text
+    }
+
+    pub(crate) fn string(&mut self, bytes: &[u8]) -> u32 {
+        let text = self.push_text(bytes);
+        self.made(Shape::String(text))
+    }
+
+    pub(crate) fn ident(&mut self, bytes: &[u8]) -> u32 {
+        let text = self.push_text(bytes);
+        self.made(Shape::Ident(text))
+    }
+
+    pub(crate) fn bool(&mut self, value: bool) -> u32 {
+        self.made(Shape::Bool(value))
+    }
+
+    pub(crate) fn list(&mut self, values: impl IntoIterator<Item = u32>) -> u32 {
+        let first = self.chained(values);
+        self.made(Shape::List(first))
+    }
+
+    pub(crate) fn group(&mut self, values: impl IntoIterator<Item = u32>) -> u32 {
+        let first = self.chained(values);
+        self.made(Shape::Group(first))
+    }
+
+    pub(crate) fn option(&mut self, value: u32, values: impl IntoIterator<Item = u32>) -> u32 {
+        let first = self.chained(values);
+        self.made(Shape::Option(value, first))
+    }
+
+    pub(crate) fn logical(&mut self, op: LogOp, values: impl IntoIterator<Item = u32>) -> u32 {
+        let first = self.chained(values);
+        self.made(Shape::Logical(op, first))
+    }
+
+    pub(crate) fn relation(&mut self, op: RelOp, left: u32, right: u32) -> u32 {
+        self.made(Shape::Relation(op, left, right))
+    }
+
+    pub(crate) fn binding(&mut self, op: EnvOp, left: u32, right: u32) -> u32 {
+        self.made(Shape::Binding(op, left, right))
+    }
+
+    pub(crate) fn prefix(&mut self, op: PrefixOp, value: u32) -> u32 {
+        self.made(Shape::Prefix(op, value))
+    }
+
+    pub(crate) fn prefix_relation(&mut self, op: RelOp, value: u32) -> u32 {
+        self.made(Shape::PrefixRelation(op, value))
+    }
+
+    /// The same value as in another document.
+    pub(crate) fn copy(&mut self, value: Value<'_>) -> u32 {
+        match value.kind() {
+            Kind::Bool(value) => self.bool(value),
+            Kind::Int(value) => self.made(Shape::Int(value)),
+            Kind::Ident(text) => self.ident(text),
+            Kind::String(text) => self.string(text),
+            Kind::List(values) => {
+                let values = self.copies(values);
+                self.list(values)
+            }
+            Kind::Group(values) => {
+                let values = self.copies(values);
+                self.group(values)
+            }
+            Kind::Option(value, values) => {
+                let value = self.copy(value);
+                let values = self.copies(values);
+                self.option(value, values)
+            }
+            Kind::Logical(op, values) => {
+                let values = self.copies(values);
+                self.logical(op, values)
+            }
+            Kind::Relation(op, left, right) => {
+                let (left, right) = (self.copy(left), self.copy(right));
+                self.relation(op, left, right)
+            }
+            Kind::Binding(op, left, right) => {
+                let (left, right) = (self.copy(left), self.copy(right));
+                self.binding(op, left, right)
+            }
+            Kind::Prefix(op, value) => {
+                let value = self.copy(value);
+                self.prefix(op, value)
+            }
+            Kind::PrefixRelation(op, value) => {
+                let value = self.copy(value);
+                self.prefix_relation(op, value)
+            }
+        }
+    }
+
+    fn copies(&mut self, values: Values<'_>) -> Vec<u32> {
+        values.map(|value| self.copy(value)).collect()
+    }
+
+    /// Takes a list of one element apart, up to `depth` times, as opam does before it prints some fields.
+    pub(crate) fn unwrapped(&self, mut value: u32, depth: u32) -> u32 {
+        for _ in 0..depth {
+            match self.0.node(value).shape {
+                Shape::List(first) if first != NONE && self.0.node(first).next == NONE => {
+                    value = first
+                }
+                _ => break,
+            }
+        }
+        value
+    }
+
+    pub(crate) fn is_empty_list(&self, value: u32) -> bool {
+        matches!(
+            self.0.node(value).shape,
+            Shape::List(NONE) | Shape::Group(NONE)
+        )
+    }
+
+    pub(crate) fn append_field(&mut self, chain: &mut Chain, name: &[u8], value: u32) {
+        let name = self.push_text(name);
+        self.append_item(
+            chain,
+            name,
+            Content::Field(value),
+            Span { start: 0, stop: 0 },
+        );
+    }
+
+    pub(crate) fn append_section(
+        &mut self,
+        chain: &mut Chain,
+        kind: &[u8],
+        title: Option<&[u8]>,
+        items: &Chain,
+    ) {
+        let name = self.push_text(kind);
+        let title = title.map(|title| self.push_text(title));
+        let content = Content::Section {
+            title,
+            first: items.first(),
+        };
+        self.append_item(chain, name, content, Span { start: 0, stop: 0 });
     }
 
     pub(crate) fn finish(mut self, first_entry: u32) -> Document {

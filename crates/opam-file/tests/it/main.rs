@@ -1,4 +1,5 @@
 //! What the crate promises, seen from outside.
 
+mod golden;
 mod parse;
 mod switch_export;

@@ -85,10 +85,10 @@ fn a_version_that_opam_cannot_read_is_an_error() {
 fn other_mistakes_are_warnings() {
     let text = "opam-version: \"2.0\" roots: [\"a\"] installed: \"a.1\" x-a: 1 x-a: 1 package { } url { } compiler: [] compiler: []";
     check(text, " |  |  | ");
-    let warnings = SwitchExport::parse(text.as_bytes()).unwrap().warnings;
-    let names: Vec<_> = warnings
+    let problems = SwitchExport::parse(text.as_bytes()).unwrap().problems;
+    let names: Vec<_> = problems
         .iter()
-        .map(|warning| warning.name.as_str())
+        .map(|problem| problem.name.as_str())
         .collect();
     assert_eq!(
         names,
