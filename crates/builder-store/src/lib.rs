@@ -1,1 +1,38 @@
-//! What builder-web keeps: the database and the artifacts.
+//! What builder-web keeps: the database and the artifacts. The only crate that knows SQL and
+//! paths below the data directory. Synchronous: callers choose the thread. Knows nothing of HTTP,
+//! of opam files or of what is inside an artifact.
+//!
+//! The layout of the data directory is that of the OCaml server (robur-coop/builder-web):
+//!
+//! | path | what |
+//! |---|---|
+//! | `builder.sqlite3` | the database, schema version 18, see `schema/v18.sql` |
+//! | `_artifacts/ab/abcd…` | an artifact, named by the SHA-256 of its bytes |
+//! | `JOB/UUID/console.txt`, `JOB/UUID/script.txt` | a build's console and script |
+//! | `_staging/` | uploads under way |
+//! | `_cache/` | what upload hooks derive (visualisations) |
+//! | `builder-web.sqlite3` | ours alone: what can be derived again, see `schema/own.sql` |
+
+mod artifacts;
+mod db;
+mod error;
+mod names;
+mod sha256;
+mod stage;
+mod store;
+
+pub mod access;
+pub mod builds;
+pub mod derived;
+pub mod jobs;
+pub mod latest;
+pub mod tags;
+pub mod users;
+
+pub use artifacts::Artifacts;
+pub use db::Tx;
+pub use error::{Error, OpenError, Result};
+pub use names::{ArtifactPath, JobName, NameError, PlainFileName, Platform};
+pub use sha256::Sha256;
+pub use stage::{StagedArtifact, Staging, TextFile, TextFileWriter};
+pub use store::{Created, Store};

@@ -1,0 +1,29 @@
+-- builder-web.sqlite3: what builder-web keeps beside the v18 database, attached as schema "own".
+-- Everything here can be derived again from builder.sqlite3 and the artifacts: the OCaml server may
+-- have written to builder.sqlite3 since we last ran, and this file may be deleted at any time.
+
+-- One row: how this file is to be read, and how far it has followed builder.sqlite3.
+CREATE TABLE own.progress (
+  schema_version INTEGER NOT NULL, -- 1
+  indexed_build INTEGER NOT NULL   -- builds with an id up to this one are in the tables below
+);
+INSERT INTO own.progress (schema_version, indexed_build) VALUES (1, 0);
+
+-- The newest build with a main binary of each job on each platform.
+CREATE TABLE own.latest (
+  job INTEGER NOT NULL,
+  platform TEXT NOT NULL,
+  build INTEGER NOT NULL,
+  start_d INTEGER NOT NULL,
+  start_ps INTEGER NOT NULL,
+  PRIMARY KEY (job, platform)
+) WITHOUT ROWID;
+
+-- What was computed from an artifact, by what and in which version it was computed.
+CREATE TABLE own.derived (
+  kind TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  sha256 BLOB NOT NULL,
+  value BLOB NOT NULL,
+  PRIMARY KEY (kind, version, sha256)
+) WITHOUT ROWID;

@@ -1,0 +1,127 @@
+//! SQLite: opening the two files, pragmas, binding and reading values.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
+
+use super::Value;
+use crate::{Error, Result};
+
+/// How long a statement waits for another process that writes. The hooks and command-line tools
+/// of an installation write rarely and briefly.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Statements kept prepared on each connection: all there are.
+const STATEMENTS_MAX: usize = 128;
+/// Pages of the database in memory for each connection, in KiB (SQLite wants it negative).
+const PAGE_CACHE_KIB: i64 = -2048;
+
+/// How a connection will be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Reads only; the connection refuses to write.
+    Read,
+    /// Reads and writes.
+    Write,
+}
+
+/// Opens an existing database file, without our own beside it.
+pub(crate) fn open(file: &Path, r#use: Use) -> Result<Connection> {
+    // A reader needs the write flag too: in WAL mode it notes in shared memory what it reads.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.pragma_update(None, "cache_size", PAGE_CACHE_KIB)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // An upload answered 201 survives power loss: each COMMIT is synced.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    if r#use == Use::Read {
+        connection.pragma_update(None, "query_only", true)?;
+    }
+    Ok(connection)
+}
+
+/// Creates an empty database file.
+pub(crate) fn create(file: &Path) -> Result<Connection> {
+    let connection = Connection::open(file)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+/// Puts our own file beside the main one, as schema `own`.
+pub(crate) fn attach_own(connection: &Connection, own: &Path) -> Result<()> {
+    let own = own.to_str().ok_or_else(|| Error::Row {
+        what: format!("the path {}", own.display()),
+        expected: "a UTF-8 path to the data directory",
+    })?;
+    connection.execute("ATTACH DATABASE ?1 AS own", [own])?;
+    connection.pragma_update(Some("own"), "cache_size", PAGE_CACHE_KIB)?;
+    connection.pragma_update(Some("own"), "synchronous", "FULL")?;
+    Ok(())
+}
+
+/// Readers do not wait for the writer, nor it for them. The setting stays in the file.
+pub(crate) fn use_wal(connection: &Connection, schema: &str) -> Result<()> {
+    let mode: String = connection.pragma_update_and_check(
+        Some(schema),
+        "journal_mode",
+        "WAL",
+        |row| row.get(0),
+    )?;
+    if mode != "wal" {
+        return Err(Error::Row {
+            what: format!("journal mode {mode}"),
+            expected: "journal mode wal (is the file system shared over a network?)",
+        });
+    }
+    Ok(())
+}
+
+pub(crate) fn pragma_int(connection: &Connection, schema: &str, name: &str) -> Result<i64> {
+    Ok(connection.pragma_query_value(Some(schema), name, |row| row.get(0))?)
+}
+
+/// Binds `$1`, `$2`, … by their number: SQLite itself would count them in order of appearance.
+pub(super) fn bind(
+    statement: &mut rusqlite::CachedStatement<'_>,
+    params: &[Value<'_>],
+) -> Result<()> {
+    const NAMES: [&str; 16] = [
+        "$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8", "$9", "$10", "$11", "$12", "$13", "$14",
+        "$15", "$16",
+    ];
+    for (value, name) in params.iter().zip(NAMES) {
+        if let Some(index) = statement.parameter_index(name)? {
+            statement.raw_bind_parameter(index, value)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn bytes<'r>(
+    row: &'r rusqlite::Row<'_>,
+    column: usize,
+) -> Result<Option<Cow<'r, [u8]>>> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Null => None,
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(Cow::Borrowed(bytes)),
+        // SQLite keeps what it is given; a number in a text column reads as its digits.
+        ValueRef::Integer(number) => Some(Cow::Owned(number.to_string().into_bytes())),
+        ValueRef::Real(number) => Some(Cow::Owned(number.to_string().into_bytes())),
+    })
+}
+
+impl rusqlite::ToSql for Value<'_> {
+    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+        Ok(rusqlite::types::ToSqlOutput::Borrowed(match self {
+            Value::Null => ValueRef::Null,
+            Value::Int(value) => ValueRef::Integer(*value),
+            Value::Bool(value) => ValueRef::Integer(i64::from(*value)),
+            Value::Text(value) => ValueRef::Text(value.as_bytes()),
+            Value::Blob(value) => ValueRef::Blob(value),
+        }))
+    }
+}

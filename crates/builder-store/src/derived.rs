@@ -1,0 +1,37 @@
+//! What was computed from artifacts: kept by content, so that nothing is computed twice.
+
+use crate::{Result, Sha256, Tx};
+
+/// What is computed, and by which version of the computation. A new version ignores what the ones
+/// before it kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Kind {
+    /// Its name, such as `solo5`.
+    pub name: &'static str,
+    /// Counted up when the same artifact gives another value.
+    pub version: i64,
+}
+
+/// What was computed from this artifact, if it was.
+pub fn get(tx: &mut Tx<'_>, kind: Kind, sha256: Sha256) -> Result<Option<Vec<u8>>> {
+    tx.query_opt(
+        "SELECT value FROM own.derived WHERE kind = $1 AND version = $2 AND sha256 = $3",
+        &[kind.name.into(), kind.version.into(), (&sha256).into()],
+        |row| row.blob(0),
+    )
+}
+
+/// Keeps what was computed from this artifact.
+pub fn set(tx: &mut Tx<'_>, kind: Kind, sha256: Sha256, value: &[u8]) -> Result<()> {
+    tx.execute(
+        "INSERT INTO own.derived (kind, version, sha256, value) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (kind, version, sha256) DO UPDATE SET value = excluded.value",
+        &[
+            kind.name.into(),
+            kind.version.into(),
+            (&sha256).into(),
+            value.into(),
+        ],
+    )?;
+    Ok(())
+}

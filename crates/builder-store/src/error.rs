@@ -1,0 +1,148 @@
+//! What can go wrong with what is kept.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+/// The result of a call on the store.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a call on an open store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The build is already kept; nothing was changed.
+    #[error("build with same uuid exists: {uuid}")]
+    BuildExists {
+        /// The name of the build that was there first.
+        uuid: Uuid,
+    },
+    /// The disk is full (or the quota is used up).
+    #[error("no space left for {path}")]
+    NoSpace {
+        /// What could not be written.
+        path: PathBuf,
+    },
+    /// A file could not be read or written.
+    #[error("cannot {action} {path}")]
+    File {
+        /// What was tried: `open`, `write`, …
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The database refused a statement.
+    #[error("the database refused a statement")]
+    Database(#[from] rusqlite::Error),
+    /// A row does not hold what its schema promises.
+    #[error("the database holds {what} where {expected} was expected")]
+    Row {
+        /// What was found.
+        what: String,
+        /// What should have been there.
+        expected: &'static str,
+    },
+}
+
+impl Error {
+    pub(crate) fn file(action: &'static str, path: &Path, source: io::Error) -> Error {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NoSpace {
+                path: path.to_owned(),
+            },
+            _ => Error::File {
+                action,
+                path: path.to_owned(),
+                source,
+            },
+        }
+    }
+
+    /// Whether space on the disk is what was missing.
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Error::NoSpace { .. } => true,
+            Error::Database(error) => {
+                error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Why a data directory was not opened. Each message ends in what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no such directory.
+    #[error("the data directory {0} does not exist; create it with: builder-web db migrate -d {0}")]
+    NoDirectory(PathBuf),
+    /// The directory holds other things and no database.
+    #[error(
+        "there is no database {database}, and {directory} is not empty; \
+         check --datadir, or create a database there with: builder-web db migrate -d {directory}"
+    )]
+    NoDatabase {
+        /// Where it was expected.
+        database: PathBuf,
+        /// The data directory.
+        directory: PathBuf,
+    },
+    /// `builder.sqlite3` is no SQLite database.
+    #[error("{0} is not an SQLite database; check --datadir, or restore the file from a backup")]
+    NotADatabase(PathBuf),
+    /// The database belongs to another program.
+    #[error(
+        "{database} belongs to another program: its application_id is {found}, \
+         that of builder-web is {expected}; check --datadir"
+    )]
+    Foreign {
+        /// The file.
+        database: PathBuf,
+        /// The `application_id` it has.
+        found: i64,
+        /// The `application_id` of builder-web.
+        expected: i64,
+    },
+    /// The schema is older than ours.
+    #[error(
+        "{database} has schema version {found}, version {expected} is needed; \
+         bring it up with: builder-migrations up --datadir {directory}"
+    )]
+    Older {
+        /// The file.
+        database: PathBuf,
+        /// The data directory.
+        directory: PathBuf,
+        /// The `user_version` it has.
+        found: i64,
+        /// The one needed.
+        expected: i64,
+    },
+    /// The schema is newer than ours.
+    #[error(
+        "{database} has schema version {found}, newer than version {expected} of this builder-web; \
+         install a newer builder-web, or go back with that one's: builder-migrations down --to {expected} --datadir {directory}"
+    )]
+    Newer {
+        /// The file.
+        database: PathBuf,
+        /// The data directory.
+        directory: PathBuf,
+        /// The `user_version` it has.
+        found: i64,
+        /// The one needed.
+        expected: i64,
+    },
+    /// Something else.
+    #[error("cannot open the data directory {directory}; check that it belongs to the user who runs builder-web")]
+    Other {
+        /// The data directory.
+        directory: PathBuf,
+        /// What happened.
+        #[source]
+        source: Error,
+    },
+}

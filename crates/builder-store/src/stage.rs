@@ -1,0 +1,376 @@
+//! A build on its way in: `_staging/PID.NUMBER/`, written, synced, moved to its place, and then
+//! named by rows in one COMMIT. A crash may leave files without a row, never a row without its
+//! file; what it leaves is found by the intent that was written before anything moved.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::artifacts::{remove_file, sync_directory};
+use crate::sha256::HashingWriter;
+use crate::{ArtifactPath, Error, JobName, Result, Sha256, Store, Tx, builds, latest};
+
+/// Held with an exclusive lock while its directory is in use, by whichever process.
+const LOCK: &str = "lock";
+/// What is about to be moved, a line each: `artifact SHA256` or `build JOB/UUID`.
+const INTENT: &str = "intent";
+
+/// The two texts kept with a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextFile {
+    /// What the build printed, a line `SECONDS.mmms:TEXT` each.
+    Console,
+    /// What was run.
+    Script,
+}
+
+impl TextFile {
+    /// `console.txt` or `script.txt`.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            TextFile::Console => "console.txt",
+            TextFile::Script => "script.txt",
+        }
+    }
+}
+
+/// One build's files before they are kept. Dropping it removes them.
+#[derive(Debug)]
+pub struct Staging<'s> {
+    store: &'s Store,
+    directory: PathBuf,
+    artifacts: BTreeMap<Sha256, u64>,
+    next: u32,
+    _lock: File,
+}
+
+/// An artifact, staged: what its bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StagedArtifact {
+    /// The digest of its bytes.
+    pub sha256: Sha256,
+    /// How many bytes it has.
+    pub size: u64,
+}
+
+impl Store {
+    /// Starts to take in a build.
+    pub fn stage(&self) -> Result<Staging<'_>> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let directory = loop {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let directory = self
+                .staging()
+                .join(format!("{}.{number}", std::process::id()));
+            match fs::create_dir(&directory) {
+                Ok(()) => break directory,
+                Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(Error::file("create", &directory, source)),
+            }
+        };
+        let lock = directory.join(LOCK);
+        let lock = File::create(&lock)
+            .and_then(|file| file.lock().map(|()| file))
+            .map_err(|source| Error::file("lock", &lock, source))?;
+        Ok(Staging {
+            store: self,
+            directory,
+            artifacts: BTreeMap::new(),
+            next: 0,
+            _lock: lock,
+        })
+    }
+
+    fn staging(&self) -> PathBuf {
+        self.directory().join("_staging")
+    }
+
+    /// Removes what interrupted uploads left: their staging directories, and what they had moved
+    /// to its place without a row that names it.
+    pub(crate) fn sweep_staging(&self) -> Result<()> {
+        let staging = self.staging();
+        let entries =
+            fs::read_dir(&staging).map_err(|source| Error::file("read", &staging, source))?;
+        for entry in entries {
+            let directory = entry
+                .map_err(|source| Error::file("read", &staging, source))?
+                .path();
+            if !directory.is_dir() {
+                remove_file(&directory)?;
+                continue;
+            }
+            match File::open(directory.join(LOCK)).map(|lock| lock.try_lock().map(|()| lock)) {
+                // Another process is at work there.
+                Ok(Err(TryLockError::WouldBlock)) => continue,
+                // Ours, abandoned. (Without a lock: the OCaml server's, abandoned.)
+                Ok(_) | Err(_) => {}
+            }
+            undo_intent(self, &directory)?;
+            remove_directory(&directory)?;
+            info!("swept {}, left by an interrupted upload", directory.display());
+        }
+        Ok(())
+    }
+}
+
+impl<'s> Staging<'s> {
+    /// Copies an artifact from `data` and syncs it. The same content a second time is kept once.
+    ///
+    /// Errors of `data` are given back as they are, in the inner result.
+    pub fn artifact(&mut self, data: &mut dyn Read) -> Result<io::Result<StagedArtifact>> {
+        let path = self.directory.join(format!("artifact-{}", self.next));
+        self.next += 1;
+        let file = File::create(&path).map_err(|source| Error::file("create", &path, source))?;
+        let mut out = HashingWriter::new(file);
+        match copy(data, &mut out) {
+            Ok(()) => {}
+            Err(CopyError::Read(error)) => return Ok(Err(error)),
+            Err(CopyError::Write(source)) => return Err(Error::file("write", &path, source)),
+        }
+        let (file, sha256, size) = out.finish();
+        if self.artifacts.insert(sha256, size).is_some() {
+            remove_file(&path)?;
+        } else {
+            file.sync_all()
+                .map_err(|source| Error::file("sync", &path, source))?;
+            let named = self.directory.join(sha256.to_hex());
+            fs::rename(&path, &named).map_err(|source| Error::file("create", &named, source))?;
+        }
+        Ok(Ok(StagedArtifact { sha256, size }))
+    }
+
+    /// The bytes of an artifact that was staged, for what is derived from it at upload.
+    pub fn open(&self, sha256: Sha256) -> Result<File> {
+        let path = self.directory.join(sha256.to_hex());
+        File::open(&path).map_err(|source| Error::file("open", &path, source))
+    }
+
+    /// A new file for the console or script. [`TextFileWriter::finish`] syncs it.
+    pub fn text(&self, file: TextFile) -> Result<TextFileWriter> {
+        let path = self.directory.join(file.file_name());
+        let out = File::create(&path).map_err(|source| Error::file("create", &path, source))?;
+        Ok(TextFileWriter {
+            out: BufWriter::with_capacity(64 * 1024, out),
+            path,
+        })
+    }
+
+    /// A file for this upload's own use, removed with the rest.
+    pub fn scratch(&self) -> Result<File> {
+        let path = self.directory.join("scratch");
+        File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)
+            .map_err(|source| Error::file("create", &path, source))
+    }
+
+    /// Moves the files to their places and commits `build` with its rows: the build is kept, or
+    /// nothing of it. Gives [`Error::BuildExists`] when the uuid was taken meanwhile.
+    pub fn commit(
+        self,
+        uuid: Uuid,
+        job: &JobName,
+        build: &builds::NewBuild<'_>,
+        artifacts: &[(ArtifactPath, StagedArtifact)],
+        also: impl FnOnce(&mut Tx<'_>, builds::Kept) -> Result<()>,
+    ) -> Result<builds::Kept> {
+        let home = Path::new(job.as_str()).join(uuid.to_string());
+        self.write_intent(&home)?;
+        let mut moved = false;
+        let kept = self.store.write(|tx| {
+            if builds::exists(tx, uuid)? {
+                return Err(Error::BuildExists { uuid });
+            }
+            moved = true;
+            self.move_files(&home)?;
+            let kept = builds::add(tx, uuid, job, build, artifacts)?;
+            also(tx, kept)?;
+            latest::catch_up(tx)?;
+            Ok(kept)
+        });
+        match kept {
+            Ok(kept) => {
+                // Rows name the files now: nothing is to be undone.
+                remove_file(&self.directory.join(INTENT))?;
+                Ok(kept)
+            }
+            Err(error) => {
+                if moved && let Err(undo) = undo_intent(self.store, &self.directory) {
+                    warn!(
+                        "cannot undo {}: {undo}; it is done at the next start",
+                        self.directory.display()
+                    );
+                    // Keep the intent for that.
+                    std::mem::forget(self);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn write_intent(&self, home: &Path) -> Result<()> {
+        let path = self.directory.join(INTENT);
+        let write = || -> io::Result<()> {
+            let mut out = BufWriter::new(File::create(&path)?);
+            writeln!(out, "build {}", home.display())?;
+            for sha256 in self.artifacts.keys() {
+                writeln!(out, "artifact {sha256}")?;
+            }
+            out.into_inner()?.sync_all()
+        };
+        write().map_err(|source| Error::file("write", &path, source))?;
+        sync_directory(&self.directory)?;
+        sync_directory(&self.store.staging())
+    }
+
+    /// Under the writer's lock: whoever removes artifacts holds it too.
+    fn move_files(&self, home: &Path) -> Result<()> {
+        let artifacts = self.store.artifacts();
+        for sha256 in self.artifacts.keys() {
+            artifacts.take_in(&self.directory.join(sha256.to_hex()), *sha256)?;
+        }
+        let mut prefix = None;
+        for sha256 in self.artifacts.keys() {
+            let of = sha256.as_bytes()[0];
+            if prefix != Some(of) {
+                artifacts.sync(*sha256)?;
+                prefix = Some(of);
+            }
+        }
+        let home = self.store.directory().join(home);
+        fs::create_dir_all(&home).map_err(|source| Error::file("create", &home, source))?;
+        for text in [TextFile::Console, TextFile::Script] {
+            let to = home.join(text.file_name());
+            fs::rename(self.directory.join(text.file_name()), &to)
+                .map_err(|source| Error::file("create", &to, source))?;
+        }
+        sync_directory(&home)?;
+        if let Some(job) = home.parent() {
+            sync_directory(job)?;
+        }
+        sync_directory(self.store.directory())
+    }
+}
+
+impl Drop for Staging<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = remove_directory(&self.directory) {
+            warn!("{error}; it is removed at the next start");
+        }
+    }
+}
+
+/// The console or script of a build that is being staged.
+#[derive(Debug)]
+pub struct TextFileWriter {
+    out: BufWriter<File>,
+    path: PathBuf,
+}
+
+impl TextFileWriter {
+    /// Makes what was written survive power loss.
+    pub fn finish(self) -> Result<()> {
+        self.out
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)
+            .and_then(|file| file.sync_all())
+            .map_err(|source| Error::file("write", &self.path, source))
+    }
+
+    /// An error of writing, with the file's name.
+    pub fn error(&self, source: io::Error) -> Error {
+        Error::file("write", &self.path, source)
+    }
+}
+
+impl Write for TextFileWriter {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.out.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+enum CopyError {
+    Read(io::Error),
+    Write(io::Error),
+}
+
+/// Like [`io::copy`], but tells whose error it was: a broken upload or a full disk.
+fn copy(from: &mut dyn Read, to: &mut dyn Write) -> std::result::Result<(), CopyError> {
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => to.write_all(&buffer[..read]).map_err(CopyError::Write)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(CopyError::Read(error)),
+        }
+    }
+}
+
+/// Takes back what was moved and is named by no row. Whoever names a file in a row holds the
+/// writer's lock while doing so, as we do here.
+fn undo_intent(store: &Store, directory: &Path) -> Result<()> {
+    let path = directory.join(INTENT);
+    let intent = match File::open(&path) {
+        Ok(file) => BufReader::new(file),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(Error::file("open", &path, source)),
+    };
+    store.write(|tx| {
+        for line in intent.lines() {
+            let line = line.map_err(|source| Error::file("read", &path, source))?;
+            match line.split_once(' ') {
+                Some(("artifact", hex)) => {
+                    // A line cut short by power loss names nothing that was moved.
+                    let Some(sha256) = Sha256::from_hex(hex) else {
+                        continue;
+                    };
+                    if !builds::names_artifact(tx, sha256)? {
+                        store.artifacts().remove(sha256)?;
+                    }
+                }
+                Some(("build", home)) => {
+                    let Some((_, Ok(uuid))) = home
+                        .rsplit_once('/')
+                        .map(|(job, uuid)| (job, Uuid::parse_str(uuid)))
+                    else {
+                        continue;
+                    };
+                    if !builds::exists(tx, uuid)? {
+                        let home = store.directory().join(home);
+                        if home.is_dir() {
+                            remove_directory(&home)?;
+                        }
+                        // The job's directory stays only if it holds other builds.
+                        if let Some(job) = home.parent() {
+                            let _: io::Result<()> = fs::remove_dir(job);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    })
+}
+
+fn remove_directory(directory: &Path) -> Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(Error::file("remove", directory, source))
+        }
+        _ => Ok(()),
+    }
+}

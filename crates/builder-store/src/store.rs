@@ -1,0 +1,326 @@
+//! A data directory, open: one connection that writes, some that read, and the artifacts.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::db::sqlite::{self, Use};
+use crate::{Artifacts, Error, OpenError, Result, Tx, latest};
+
+/// `PRAGMA application_id` of the database, since the OCaml server's first release.
+pub(crate) const APPLICATION_ID: i64 = 1_234_839_235;
+/// `PRAGMA user_version` of the schema in `schema/v18.sql`.
+pub(crate) const SCHEMA_VERSION: i64 = 18;
+/// Version of the tables in `schema/own.sql`; a file of another version is made anew.
+const OWN_VERSION: i64 = 1;
+/// Connections that read at the same time; further readers wait. Two a core of a small server,
+/// and some for pages that wait for the disk.
+const READERS_MAX: usize = 6;
+
+const DATABASE: &str = "builder.sqlite3";
+const OWN_DATABASE: &str = "builder-web.sqlite3";
+
+/// An open data directory. Share it behind an `Arc`.
+#[derive(Debug)]
+pub struct Store {
+    directory: PathBuf,
+    artifacts: Artifacts,
+    writer: Mutex<Connection>,
+    readers: Mutex<Readers>,
+    reader_back: Condvar,
+    watcher: Mutex<Connection>,
+}
+
+#[derive(Debug)]
+struct Readers {
+    idle: Vec<Connection>,
+    open: usize,
+}
+
+/// What [`Store::create`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// There was no database; there is one now.
+    New,
+    /// The database was there, and was left as it is.
+    Existed,
+}
+
+impl Store {
+    /// Makes `directory` a data directory, and creates it if need be. A database that is there
+    /// already is left as it is.
+    pub fn create(directory: &Path) -> std::result::Result<Created, OpenError> {
+        fs::create_dir_all(directory)
+            .map_err(|source| other(directory, Error::file("create", directory, source)))?;
+        let database = directory.join(DATABASE);
+        if database.exists() {
+            return Ok(Created::Existed);
+        }
+        create_database(directory, &database).map_err(|source| other(directory, source))?;
+        Ok(Created::New)
+    }
+
+    /// Opens a data directory: one with a database of our version, or an empty one, where the
+    /// database is created. Sweeps what an interrupted upload left behind.
+    pub fn open(directory: &Path) -> std::result::Result<Store, OpenError> {
+        let database = directory.join(DATABASE);
+        if !directory.is_dir() {
+            return Err(OpenError::NoDirectory(directory.to_owned()));
+        }
+        if !database.exists() {
+            let mut entries = fs::read_dir(directory)
+                .map_err(|source| other(directory, Error::file("read", directory, source)))?;
+            // A file system of its own has a lost+found from the start.
+            if entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "lost+found")) {
+                return Err(OpenError::NoDatabase {
+                    database,
+                    directory: directory.to_owned(),
+                });
+            }
+            create_database(directory, &database).map_err(|source| other(directory, source))?;
+        }
+        let writer = check_version(directory, &database)?;
+        Store::open_checked(directory, writer).map_err(|source| other(directory, source))
+    }
+
+    fn open_checked(directory: &Path, writer: Connection) -> Result<Store> {
+        // Hooks make directories inside of _cache, without its parent.
+        for child in ["_artifacts", "_staging", "_cache"] {
+            let child = directory.join(child);
+            fs::create_dir_all(&child).map_err(|source| Error::file("create", &child, source))?;
+        }
+        sqlite::use_wal(&writer, "main")?;
+        let own = directory.join(OWN_DATABASE);
+        prepare_own(&writer, &own)?;
+        let watcher = sqlite::open(&directory.join(DATABASE), Use::Read)?;
+        let store = Store {
+            directory: directory.to_owned(),
+            artifacts: Artifacts::new(directory.join("_artifacts")),
+            writer: Mutex::new(writer),
+            readers: Mutex::new(Readers {
+                idle: Vec::new(),
+                open: 0,
+            }),
+            reader_back: Condvar::new(),
+            watcher: Mutex::new(watcher),
+        };
+        store.sweep_staging()?;
+        Ok(store)
+    }
+
+    /// The data directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The artifacts, by content.
+    pub fn artifacts(&self) -> &Artifacts {
+        &self.artifacts
+    }
+
+    /// Opens a console or script at the path its build's row gives, and tells its size in bytes.
+    pub fn open_text(&self, path: &str) -> Result<(File, u64)> {
+        let path = self.directory.join(path);
+        let file = File::open(&path).map_err(|source| Error::file("open", &path, source))?;
+        let metadata = file
+            .metadata()
+            .map_err(|source| Error::file("look at", &path, source))?;
+        Ok((file, metadata.len()))
+    }
+
+    /// Runs `read` on one moment of the database. Waits while all readers are busy.
+    pub fn read<T>(&self, read: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
+        let mut reader = self.reader()?;
+        let result = {
+            let tx = reader.transaction_with_behavior(TransactionBehavior::Deferred);
+            tx.map_err(Error::from)
+                .and_then(|tx| read(&mut Tx::Sqlite(tx)))
+        };
+        self.give_back(reader);
+        result
+    }
+
+    /// Runs `write` as the only writer and commits what it did; an error undoes all of it.
+    pub fn write<T>(&self, write: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
+        let mut writer = lock(&self.writer);
+        let mut tx = Tx::Sqlite(writer.transaction_with_behavior(TransactionBehavior::Immediate)?);
+        let value = write(&mut tx)?;
+        tx.commit()?;
+        Ok(value)
+    }
+
+    /// A number that is another one after every commit, by whichever process.
+    pub fn generation(&self) -> Result<i64> {
+        let watcher = lock(&self.watcher);
+        sqlite::pragma_int(&watcher, "main", "data_version")
+    }
+
+    /// Brings what we derive from the database up to date, a chunk of builds at a time, so that
+    /// uploads get their turn. For the background, after start.
+    pub fn catch_up(&self) -> Result<()> {
+        loop {
+            if self.write(latest::catch_up)? == latest::CaughtUp::Wholly {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Free space for new files, in bytes.
+    pub fn free_bytes(&self) -> Result<u64> {
+        let stat = rustix::fs::statvfs(&self.directory)
+            .map_err(|error| Error::file("look at", &self.directory, io::Error::from(error)))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn reader(&self) -> Result<Connection> {
+        let mut readers = lock(&self.readers);
+        loop {
+            if let Some(reader) = readers.idle.pop() {
+                return Ok(reader);
+            }
+            if readers.open < READERS_MAX {
+                readers.open += 1;
+                drop(readers);
+                return self.open_reader().inspect_err(|_| {
+                    lock(&self.readers).open -= 1;
+                    self.reader_back.notify_one();
+                });
+            }
+            readers = self
+                .reader_back
+                .wait(readers)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn open_reader(&self) -> Result<Connection> {
+        let reader = sqlite::open(&self.directory.join(DATABASE), Use::Read)?;
+        sqlite::attach_own(&reader, &self.directory.join(OWN_DATABASE))?;
+        Ok(reader)
+    }
+
+    fn give_back(&self, reader: Connection) {
+        lock(&self.readers).idle.push(reader);
+        self.reader_back.notify_one();
+    }
+}
+
+/// A panic elsewhere leaves a connection usable: SQLite rolled its transaction back.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn other(directory: &Path, source: Error) -> OpenError {
+    OpenError::Other {
+        directory: directory.to_owned(),
+        source,
+    }
+}
+
+/// Written under another name and renamed, so that an interruption leaves no half schema.
+fn create_database(directory: &Path, database: &Path) -> Result<()> {
+    let unfinished = directory.join(format!("{DATABASE}.new"));
+    if unfinished.exists() {
+        fs::remove_file(&unfinished).map_err(|source| Error::file("remove", &unfinished, source))?;
+    }
+    let connection = sqlite::create(&unfinished)?;
+    connection.execute_batch(concat!(
+        "BEGIN;",
+        include_str!("../schema/v18.sql"),
+        "COMMIT;"
+    ))?;
+    connection
+        .close()
+        .map_err(|(_, error)| Error::from(error))?;
+    fs::rename(&unfinished, database).map_err(|source| Error::file("create", database, source))?;
+    crate::artifacts::sync_directory(directory)
+}
+
+fn check_version(directory: &Path, database: &Path) -> std::result::Result<Connection, OpenError> {
+    let connection =
+        sqlite::open(database, Use::Write).map_err(|source| other(directory, source))?;
+    let pragma = |name| {
+        sqlite::pragma_int(&connection, "main", name).map_err(|error| match &error {
+            Error::Database(cause)
+                if cause.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) =>
+            {
+                OpenError::NotADatabase(database.to_owned())
+            }
+            _ => other(directory, error),
+        })
+    };
+    let application_id = pragma("application_id")?;
+    if application_id != APPLICATION_ID {
+        return Err(OpenError::Foreign {
+            database: database.to_owned(),
+            found: application_id,
+            expected: APPLICATION_ID,
+        });
+    }
+    let version = pragma("user_version")?;
+    if version < SCHEMA_VERSION {
+        return Err(OpenError::Older {
+            database: database.to_owned(),
+            directory: directory.to_owned(),
+            found: version,
+            expected: SCHEMA_VERSION,
+        });
+    }
+    if version > SCHEMA_VERSION {
+        return Err(OpenError::Newer {
+            database: database.to_owned(),
+            directory: directory.to_owned(),
+            found: version,
+            expected: SCHEMA_VERSION,
+        });
+    }
+    Ok(connection)
+}
+
+/// Attaches our own file; one of another version, or a damaged one, is made anew, since all in it
+/// can be derived again.
+fn prepare_own(writer: &Connection, own: &Path) -> Result<()> {
+    if own_version(writer, own) != Some(OWN_VERSION) {
+        // Detached by own_version; what is there is of no use.
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            let mut file = own.as_os_str().to_owned();
+            file.push(suffix);
+            match fs::remove_file(&file) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::file("remove", own, source));
+                }
+                _ => {}
+            }
+        }
+        // An empty file is an empty database; attaching creates none.
+        File::create(own).map_err(|source| Error::file("create", own, source))?;
+        sqlite::attach_own(writer, own)?;
+        sqlite::use_wal(writer, "own")?;
+        writer.execute_batch(concat!(
+            "BEGIN;",
+            include_str!("../schema/own.sql"),
+            "COMMIT;"
+        ))?;
+    }
+    Ok(())
+}
+
+/// The version of our own file, which stays attached if it is the one we know.
+fn own_version(writer: &Connection, own: &Path) -> Option<i64> {
+    if !own.exists() {
+        return None;
+    }
+    sqlite::attach_own(writer, own).ok()?;
+    let version = writer
+        .query_row("SELECT schema_version FROM own.progress", [], |row| {
+            row.get(0)
+        })
+        .ok();
+    if version != Some(OWN_VERSION) {
+        writer.execute("DETACH DATABASE own", []).ok()?;
+    }
+    version
+}

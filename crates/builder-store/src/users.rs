@@ -1,0 +1,109 @@
+//! The table `user`: its row and statements. What is in a password hash is not known here.
+
+use crate::{Result, Tx};
+
+/// A user who may upload.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// Its row.
+    pub id: i64,
+    /// The name to log in with.
+    pub name: String,
+    /// The password's scrypt hash.
+    pub password: PasswordHash,
+    /// May upload only to jobs on the user's access list.
+    pub restricted: bool,
+}
+
+/// A scrypt hash with the parameters it was made with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash {
+    /// The derived key, 32 bytes.
+    pub hash: Vec<u8>,
+    /// What the password was salted with.
+    pub salt: Vec<u8>,
+    /// scrypt's N, a power of two.
+    pub scrypt_n: i64,
+    /// scrypt's r.
+    pub scrypt_r: i64,
+    /// scrypt's p.
+    pub scrypt_p: i64,
+}
+
+/// What [`add`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// The user is new.
+    Added,
+    /// There is a user of that name, left as it is.
+    Exists,
+}
+
+// A hash is no secret to print into a log.
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("restricted", &self.restricted)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The user of this name.
+pub fn by_name(tx: &mut Tx<'_>, name: &str) -> Result<Option<User>> {
+    tx.query_opt(
+        r#"SELECT id, username, password_hash, password_salt, scrypt_n, scrypt_r, scrypt_p,
+             restricted
+           FROM "user" WHERE username = $1"#,
+        &[name.into()],
+        |row| {
+            Ok(User {
+                id: row.int(0)?,
+                name: row.text(1)?,
+                password: PasswordHash {
+                    hash: row.blob(2)?,
+                    salt: row.blob(3)?,
+                    scrypt_n: row.int(4)?,
+                    scrypt_r: row.int(5)?,
+                    scrypt_p: row.int(6)?,
+                },
+                restricted: row.bool(7)?,
+            })
+        },
+    )
+}
+
+/// Adds a user; one of that name is left as it is.
+pub fn add(
+    tx: &mut Tx<'_>,
+    name: &str,
+    password: &PasswordHash,
+    restricted: bool,
+) -> Result<Added> {
+    let added = tx.execute(
+        r#"INSERT INTO "user" (username, password_hash, password_salt, scrypt_n, scrypt_r,
+             scrypt_p, restricted)
+           VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (username) DO NOTHING"#,
+        &[
+            name.into(),
+            password.hash.as_slice().into(),
+            password.salt.as_slice().into(),
+            password.scrypt_n.into(),
+            password.scrypt_r.into(),
+            password.scrypt_p.into(),
+            restricted.into(),
+        ],
+    )?;
+    Ok(if added == 0 {
+        Added::Exists
+    } else {
+        Added::Added
+    })
+}
