@@ -1,3 +1,7 @@
-//! The web front end of a reproducible-build system.
+//! The program: one binary, which is also `builder-db` when called by that name.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    builder_web::cli::main(std::env::args_os())
+}

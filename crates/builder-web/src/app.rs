@@ -1,0 +1,153 @@
+//! What every request has at hand. The only place that moves work to another thread.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use builder_exec::Timestamp;
+use builder_store::{Store, Tx};
+use tokio::sync::Semaphore;
+
+use crate::auth::Passwords;
+use crate::clock::Clock;
+use crate::config::{Config, Limits};
+use crate::derived::Derived;
+use crate::error::{Error, Result};
+use crate::page_cache::PageCache;
+use crate::respond::{self, Accepts, Layout};
+use crate::upload::hooks::Hooks;
+
+/// What every request has at hand; cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    store: Arc<Store>,
+    config: Config,
+    clock: Clock,
+    layout: Layout,
+    derived: Derived,
+    pages: PageCache,
+    passwords: Passwords,
+    uploads: Semaphore,
+    hooks: Hooks,
+}
+
+/// What a page shows: as HTML by its template, or as JSON.
+pub trait Page: Template {
+    /// The JSON form; none: the page has only an HTML form.
+    fn json(&self) -> Option<serde_json::Value>;
+}
+
+impl App {
+    /// An application on an open store.
+    pub fn new(store: Store, config: Config, clock: Clock) -> App {
+        App(Arc::new(Inner {
+            derived: Derived::new(config.limits.derived_cache_max),
+            pages: PageCache::new(&config.limits),
+            passwords: Passwords::new(&config.limits),
+            uploads: Semaphore::new(config.limits.uploads_concurrent_max),
+            hooks: Hooks::new(&config),
+            layout: Layout {
+                style: crate::pages::style::url(),
+            },
+            store: Arc::new(store),
+            config,
+            clock,
+        }))
+    }
+
+    /// What is kept.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.0.store
+    }
+
+    /// How this server is set up.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// What is bounded.
+    pub fn limits(&self) -> &Limits {
+        &self.0.config.limits
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// What every page shows around its own content.
+    pub fn layout(&self) -> &Layout {
+        &self.0.layout
+    }
+
+    /// Facts about artifacts.
+    pub fn derived(&self) -> &Derived {
+        &self.0.derived
+    }
+
+    /// Pages as they were last shown.
+    pub fn pages(&self) -> &PageCache {
+        &self.0.pages
+    }
+
+    /// Passwords that were right a moment ago.
+    pub fn passwords(&self) -> &Passwords {
+        &self.0.passwords
+    }
+
+    /// Places for uploads that are written.
+    pub fn uploads(&self) -> &Semaphore {
+        &self.0.uploads
+    }
+
+    /// What is run after an upload.
+    pub fn hooks(&self) -> &Hooks {
+        &self.0.hooks
+    }
+
+    /// Runs `work`, which blocks, on a thread for that. A client that leaves does not stop it.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&App) -> T + Send + 'static,
+    ) -> Result<T> {
+        let app = self.clone();
+        let span = tracing::Span::current();
+        tokio::task::spawn_blocking(move || span.in_scope(|| work(&app)))
+            .await
+            .map_err(Error::internal)
+    }
+
+    /// Reads one moment of the database.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut Tx<'_>) -> builder_store::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        Ok(self.blocking(|app| app.store().read(read)).await??)
+    }
+
+    /// Loads a page from one moment of the database and gives it the form the client asked for;
+    /// nothing to load is 404.
+    pub async fn page<P: Page>(
+        &self,
+        accepts: Accepts,
+        load: impl FnOnce(&App, &mut Tx<'_>) -> builder_store::Result<Option<P>> + Send + 'static,
+        missing: &'static str,
+    ) -> Result<Response> {
+        self.blocking(move |app| {
+            let page = app
+                .store()
+                .read(|tx| load(app, tx))?
+                .ok_or_else(|| Error::NotFound(missing.to_owned()))?;
+            let (content_type, body) = match page.json().filter(|_| accepts.json) {
+                Some(json) => (respond::JSON, json.to_string()),
+                None => (respond::HTML, page.render().map_err(Error::internal)?),
+            };
+            let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
+            Ok((StatusCode::OK, headers, body).into_response())
+        })
+        .await?
+    }
+}

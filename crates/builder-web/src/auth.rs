@@ -1,0 +1,277 @@
+//! Who uploads: HTTP Basic against the user table, whose passwords are scrypt hashes.
+//!
+//! scrypt is slow on purpose, and an upload is sent with its password each time. So a password
+//! that was right is remembered for some minutes, as a digest under a key that this process alone
+//! knows and never writes down.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::http::{HeaderMap, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use builder_store::users::{self, PasswordHash, User};
+use builder_store::{Sha256, Tx, access};
+use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
+use tracing::{info, warn};
+
+use crate::app::App;
+use crate::config::Limits;
+use crate::error::{Error, Result};
+
+/// Bytes of a derived key and of a salt, as the OCaml server makes them.
+const HASH_BYTES: usize = 32;
+const SALT_BYTES: usize = 16;
+/// The most memory that one hash may take, in bytes: parameters beyond are refused.
+const SCRYPT_MEMORY_MAX: u64 = 256 * 1024 * 1024;
+
+/// scrypt's parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScryptParams {
+    /// The cost, a power of two.
+    pub n: i64,
+    /// The block size.
+    pub r: i64,
+    /// The parallelism.
+    pub p: i64,
+}
+
+impl Default for ScryptParams {
+    /// What the OCaml server takes when it is told nothing else.
+    fn default() -> ScryptParams {
+        ScryptParams {
+            n: 16384,
+            r: 8,
+            p: 1,
+        }
+    }
+}
+
+/// Passwords that were right a moment ago.
+#[derive(Debug)]
+pub struct Passwords {
+    key: [u8; 32],
+    time: Duration,
+    max: usize,
+    right: Mutex<HashMap<Sha256, Instant>>,
+    hashing: Semaphore,
+}
+
+impl Passwords {
+    /// Remembers none yet.
+    pub fn new(limits: &Limits) -> Passwords {
+        Passwords {
+            key: random(),
+            time: limits.password_cache_time,
+            max: limits.password_cache_max,
+            right: Mutex::default(),
+            hashing: Semaphore::new(limits.password_hashes_concurrent_max),
+        }
+    }
+
+    /// Stands for a name, a password and the hash it was right for; a changed password, or a
+    /// removed user, is another one.
+    fn digest(&self, given: &Credentials, stored: &PasswordHash) -> Sha256 {
+        let mut text = self.key.to_vec();
+        for part in [given.name.as_bytes(), &given.password, &stored.hash] {
+            text.extend((part.len() as u64).to_le_bytes());
+            text.extend(part);
+        }
+        Sha256::of(&text)
+    }
+
+    fn was_right(&self, digest: Sha256) -> bool {
+        let right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        right
+            .get(&digest)
+            .is_some_and(|at| at.elapsed() < self.time)
+    }
+
+    fn remember(&self, digest: Sha256) {
+        let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        right.retain(|_, at| at.elapsed() < self.time);
+        if right.len() < self.max {
+            right.insert(digest, Instant::now());
+        }
+    }
+}
+
+struct Credentials {
+    name: String,
+    password: Vec<u8>,
+}
+
+/// The user of a request.
+pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<User> {
+    let Some(given) = credentials(headers, app.limits().credential_bytes_max) else {
+        return Err(Error::Unauthorized);
+    };
+    let name = given.name.clone();
+    let user = app.read(move |tx| users::by_name(tx, &name)).await?;
+    if let Some(user) = &user {
+        let digest = app.passwords().digest(&given, &user.password);
+        if app.passwords().was_right(digest) {
+            return Ok(user.clone());
+        }
+    }
+    let _place = app
+        .passwords()
+        .hashing
+        .acquire()
+        .await
+        .map_err(Error::internal)?;
+    app.blocking(move |app| {
+        // An unknown user costs the same time as a wrong password.
+        let nobody = PasswordHash {
+            hash: vec![0; HASH_BYTES],
+            salt: vec![0; SALT_BYTES],
+            scrypt_n: ScryptParams::default().n,
+            scrypt_r: ScryptParams::default().r,
+            scrypt_p: ScryptParams::default().p,
+        };
+        let stored = user.as_ref().map_or(&nobody, |user| &user.password);
+        let right = verify(&given.password, stored);
+        match user {
+            Some(user) if right => {
+                let digest = app.passwords().digest(&given, &user.password);
+                app.passwords().remember(digest);
+                Ok(user)
+            }
+            _ => {
+                info!(user.name = ?given.name, "refused a log-in");
+                Err(Error::Unauthorized)
+            }
+        }
+    })
+    .await?
+}
+
+/// Whether a user may add builds to a job.
+pub fn may_upload(tx: &mut Tx<'_>, user: &User, job: &str) -> builder_store::Result<bool> {
+    Ok(!user.restricted || access::allows(tx, user.id, job)?)
+}
+
+fn credentials(headers: &HeaderMap, bytes_max: usize) -> Option<Credentials> {
+    let header = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, encoded) = header.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"Basic ") {
+        return None;
+    }
+    let decoded = STANDARD.decode(encoded.trim_ascii()).ok()?;
+    // A password may hold colons, a name does not.
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    let (name, password) = (&decoded[..colon], &decoded[colon + 1..]);
+    if name.len() > bytes_max || password.len() > bytes_max {
+        return None;
+    }
+    Some(Credentials {
+        name: std::str::from_utf8(name).ok()?.to_owned(),
+        password: password.to_vec(),
+    })
+}
+
+fn verify(password: &[u8], stored: &PasswordHash) -> bool {
+    let params = ScryptParams {
+        n: stored.scrypt_n,
+        r: stored.scrypt_r,
+        p: stored.scrypt_p,
+    };
+    match derive(password, &stored.salt, params, stored.hash.len()) {
+        Ok(key) => key.ct_eq(&stored.hash).into(),
+        Err(error) => {
+            warn!("a stored password cannot be checked: {error}");
+            false
+        }
+    }
+}
+
+/// Hashes a new password with a random salt.
+pub fn hash_password(password: &[u8], params: ScryptParams) -> anyhow::Result<PasswordHash> {
+    let salt: [u8; SALT_BYTES] = random();
+    let hash = derive(password, &salt, params, HASH_BYTES)?;
+    Ok(PasswordHash {
+        hash,
+        salt: salt.to_vec(),
+        scrypt_n: params.n,
+        scrypt_r: params.r,
+        scrypt_p: params.p,
+    })
+}
+
+fn derive(
+    password: &[u8],
+    salt: &[u8],
+    params: ScryptParams,
+    bytes: usize,
+) -> anyhow::Result<Vec<u8>> {
+    let n = u64::try_from(params.n)?;
+    let r = u32::try_from(params.r)?;
+    let p = u32::try_from(params.p)?;
+    anyhow::ensure!(
+        n.is_power_of_two(),
+        "scrypt's N is {n}, which is no power of two"
+    );
+    let memory = 128u64
+        .saturating_mul(n)
+        .saturating_mul(r.into())
+        .saturating_mul(p.into());
+    anyhow::ensure!(
+        memory <= SCRYPT_MEMORY_MAX,
+        "scrypt with N={n}, r={r}, p={p} would take {memory} bytes of memory, at most {SCRYPT_MEMORY_MAX} are allowed"
+    );
+    let log_n = u8::try_from(n.ilog2())?;
+    let scrypt = scrypt::Params::new(log_n, r, p)
+        .map_err(|error| anyhow::anyhow!("scrypt refuses N={n}, r={r}, p={p}: {error}"))?;
+    let mut key = vec![0; bytes];
+    scrypt::scrypt(password, salt, &scrypt, &mut key)
+        .map_err(|error| anyhow::anyhow!("scrypt cannot make {bytes} bytes: {error}"))?;
+    Ok(key)
+}
+
+#[expect(clippy::expect_used, reason = "without randomness no password is safe")]
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the system gives random bytes");
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_right_for_its_hash_alone() {
+        let params = ScryptParams { n: 16, r: 1, p: 1 };
+        let stored = hash_password(b"hunter2:with colon", params).unwrap();
+        assert!(verify(b"hunter2:with colon", &stored));
+        assert!(!verify(b"hunter2", &stored));
+    }
+
+    #[test]
+    fn a_hash_of_the_ocaml_server_is_understood() {
+        let hex = |text: &str| -> Vec<u8> {
+            (0..text.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+                .collect()
+        };
+        let stored = PasswordHash {
+            hash: hex("3e8d55f013f21163014e8c6217138b3d49db6d216dcd3dae264d0928b6ae50cb"),
+            salt: hex("0a2dee2e5f164e48633035f79393e9f0"),
+            scrypt_n: 16384,
+            scrypt_r: 8,
+            scrypt_p: 1,
+        };
+        assert!(verify(b"pw", &stored));
+        assert!(!verify(b"pw ", &stored));
+    }
+
+    #[test]
+    fn parameters_that_make_no_sense_or_cost_too_much_are_refused() {
+        for (n, r, p) in [(0, 8, 1), (-16, 8, 1), (1000, 8, 1), (1 << 30, 8, 1), (16384, 0, 1)] {
+            assert!(derive(b"", b"", ScryptParams { n, r, p }, 32).is_err(), "{n} {r} {p}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Every command and option.
+
+mod db;
+mod demo;
+mod serve;
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::auth::ScryptParams;
+
+/// Exit status when the data directory cannot be served, as of the OCaml server; also when the
+/// command line makes no sense.
+const EXIT_REFUSED: u8 = 2;
+
+/// Takes in finished builds, keeps them, and shows and serves them.
+///
+/// Without a command, it serves.
+#[derive(Debug, Parser)]
+#[command(
+    name = "builder-web",
+    version,
+    disable_help_flag = true,
+    args_conflicts_with_subcommands = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+    /// Print help
+    // `-h` is --host, as of the OCaml server.
+    #[arg(long, global = true, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a data directory
+    Serve(ServeArgs),
+    /// Look after the database (also: builder-db)
+    Db(DbArgs),
+    /// Fill a directory with invented builds and serve it
+    Demo(DemoArgs),
+}
+
+/// Options of the server.
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Port to listen on
+    #[arg(short, long, default_value_t = 3000)]
+    port: u16,
+    /// Address to listen on
+    #[arg(short = 'h', long, default_value = "127.0.0.1")]
+    host: IpAddr,
+    #[command(flatten)]
+    datadir: DatadirArg,
+    /// Directory of the configuration, with upload-hooks/
+    #[arg(short, long, default_value = default_configdir(), value_name = "DIR")]
+    configdir: PathBuf,
+    /// Leave jobs off the front page whose last build is older than this many days; 0: leave none off
+    #[arg(long, default_value_t = 30, value_name = "DAYS")]
+    expired_jobs: u32,
+    /// Largest upload to accept, in MiB
+    #[arg(long, default_value_t = 4096, value_name = "MIB")]
+    upload_limit: u64,
+    /// Memory for pages as they were last shown, in MiB; 0: make every page anew
+    #[arg(long, default_value_t = 8, value_name = "MIB")]
+    page_cache: u16,
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(flatten)]
+    legacy: LegacyArgs,
+}
+
+/// How the log is written.
+#[derive(Debug, Args)]
+struct LogArgs {
+    /// Write the log as JSON, an object a line
+    #[arg(long)]
+    log_json: bool,
+    /// What to log: a level, or levels by module as in RUST_LOG
+    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
+    log_level: String,
+}
+
+/// Options that installations of the OCaml server may still pass.
+#[derive(Debug, Args)]
+struct LegacyArgs {
+    #[arg(long, hide = true)]
+    cachedir: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    influx: Option<String>,
+    #[arg(long, hide = true)]
+    run_batch_viz: bool,
+}
+
+/// The data directory.
+#[derive(Debug, Args)]
+struct DatadirArg {
+    /// Directory of the database and the artifacts
+    #[arg(
+        short,
+        long,
+        env = "BUILDER_WEB_DATADIR",
+        default_value = default_datadir(),
+        value_name = "DIR"
+    )]
+    datadir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct DbArgs {
+    #[command(subcommand)]
+    command: DbCommand,
+}
+
+/// `builder-db`, under its own name.
+#[derive(Debug, Parser)]
+#[command(name = "builder-db", version, about = "Look after the database of builder-web")]
+struct BuilderDb {
+    #[command(flatten)]
+    db: DbArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum DbCommand {
+    /// Create the data directory and its database, if they are not there
+    Migrate {
+        #[command(flatten)]
+        datadir: DatadirArg,
+    },
+    /// Add a user who may upload; the password is read from standard input
+    UserAdd {
+        #[command(flatten)]
+        datadir: DatadirArg,
+        /// The user may upload to every job, and to new ones
+        #[arg(long)]
+        unrestricted: bool,
+        #[command(flatten)]
+        scrypt: ScryptArgs,
+        /// The name to log in with
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ScryptArgs {
+    /// scrypt's N: the cost, a power of two
+    #[arg(long, default_value_t = ScryptParams::default().n, value_name = "N")]
+    scrypt_n: i64,
+    /// scrypt's r: the block size
+    #[arg(long, default_value_t = ScryptParams::default().r, value_name = "R")]
+    scrypt_r: i64,
+    /// scrypt's p: the parallelism
+    #[arg(long, default_value_t = ScryptParams::default().p, value_name = "P")]
+    scrypt_p: i64,
+}
+
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// Port to listen on
+    #[arg(short, long, default_value_t = 3000)]
+    port: u16,
+    /// Directory to fill; kept, and served as it is the next time
+    #[arg(short, long, default_value = "./demo-data", value_name = "DIR")]
+    datadir: PathBuf,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+fn default_datadir() -> &'static str {
+    if cfg!(target_os = "freebsd") {
+        "/var/db/builder-web"
+    } else {
+        "/var/lib/builder-web"
+    }
+}
+
+fn default_configdir() -> &'static str {
+    if cfg!(target_os = "freebsd") {
+        "/usr/local/etc/builder-web"
+    } else {
+        "/etc/builder-web"
+    }
+}
+
+/// Runs the program with its arguments, the first of which is the name it was called by.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.collect();
+    let name = arguments
+        .first()
+        .map(PathBuf::from)
+        .and_then(|path| path.file_name().map(|name| name.to_owned()));
+    let outcome = if name.is_some_and(|name| name == "builder-db") {
+        db::run(BuilderDb::parse_from(arguments).db.command)
+    } else {
+        let cli = Cli::parse_from(arguments);
+        match cli.command {
+            None => serve::run(cli.serve),
+            Some(Command::Serve(serve)) => serve::run(serve),
+            Some(Command::Db(db)) => db::run(db.command),
+            Some(Command::Demo(demo)) => demo::run(demo),
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say_error(&format!("builder-web: {error:#}"));
+            if error.is::<builder_store::OpenError>() || error.is::<Refused>() {
+                ExitCode::from(EXIT_REFUSED)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Something that is to be put right before the command can run.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refused(String);
+
+#[expect(clippy::print_stdout, reason = "what a command answers")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "what a command complains of")]
+fn say_error(text: &str) {
+    eprintln!("{text}");
+}
+
+fn start_log(log: &LogArgs) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&log.log_level)
+        .map_err(|error| Refused(format!("--log-level {:?}: {error}", log.log_level)))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(std::io::stderr);
+    if log.log_json {
+        builder.json().init();
+    } else {
+        let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        builder.with_ansi(terminal).init();
+    }
+    Ok(())
+}

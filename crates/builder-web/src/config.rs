@@ -1,0 +1,104 @@
+//! What an operator may change, with its default and why.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+/// How this server is set up.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Holds the database and the artifacts.
+    pub datadir: PathBuf,
+    /// Holds `upload-hooks/`.
+    pub configdir: PathBuf,
+    /// The front page leaves out builds that finished longer ago than this; none: it shows all.
+    pub expired_jobs: Option<Duration>,
+    /// Everything that is bounded.
+    pub limits: Limits,
+}
+
+/// A bound on everything that is read from outside or kept in memory.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of an upload. Unikernels and packages have tens of MiB; whole build trees some GiB.
+    pub upload_bytes_max: u64,
+    /// Uploads that are written at the same time; others wait. Each holds a thread and a buffer.
+    pub uploads_concurrent_max: usize,
+    /// An upload is refused when less than this would be left on the disk, in bytes, so that
+    /// the database can still be written.
+    pub disk_reserve_bytes: u64,
+    /// Bytes of a refused upload that are read, so that the client gets to read the answer.
+    pub refused_drain_bytes_max: u64,
+    /// How long that may take.
+    pub refused_drain_time_max: Duration,
+    /// An upload that sends nothing for this long is given up.
+    pub upload_idle_time_max: Duration,
+    /// Bytes of a README that are kept for the job's page.
+    pub readme_bytes_max: u64,
+    /// Bytes of an opam switch that are read for the job's section and synopsis. Real ones have
+    /// 130 to 400 KiB.
+    pub opam_switch_bytes_max: u64,
+    /// Hooks that run at the same time; others wait.
+    pub hooks_concurrent_max: usize,
+    /// A hook that runs longer is killed. Some rebuild a package repository.
+    pub hook_time_max: Duration,
+    /// Bytes of a hook's output that go to the log.
+    pub hook_output_bytes_max: u64,
+    /// How long a password that was right once is not hashed again.
+    pub password_cache_time: Duration,
+    /// Verified passwords that are remembered.
+    pub password_cache_max: usize,
+    /// Passwords hashed at the same time: each takes 16 MiB and a core.
+    pub password_hashes_concurrent_max: usize,
+    /// Bytes of a user name or password.
+    pub credential_bytes_max: usize,
+    /// Open connections; more wait to be accepted.
+    pub connections_max: usize,
+    /// A client has this long to send a request's head.
+    pub head_time_max: Duration,
+    /// Bytes of a request's head.
+    pub head_bytes_max: usize,
+    /// Builds on one page of failed builds.
+    pub failed_builds_max: u32,
+    /// Memory for pages as they were last shown, in bytes.
+    pub page_cache_bytes_max: usize,
+    /// After this long a remembered page is made anew, since it may name what has expired.
+    pub page_cache_time_max: Duration,
+    /// Facts about artifacts (a unikernel's manifest) that are remembered.
+    pub derived_cache_max: usize,
+    /// Connections that are still busy this long after the signal to stop are cut.
+    pub shutdown_time_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            upload_bytes_max: 4 * GIB,
+            uploads_concurrent_max: 8,
+            disk_reserve_bytes: 64 * MIB,
+            refused_drain_bytes_max: GIB,
+            refused_drain_time_max: Duration::from_secs(60),
+            upload_idle_time_max: Duration::from_secs(120),
+            readme_bytes_max: MIB,
+            opam_switch_bytes_max: 8 * MIB,
+            hooks_concurrent_max: 4,
+            hook_time_max: Duration::from_secs(60 * 60),
+            hook_output_bytes_max: 64 * KIB,
+            password_cache_time: Duration::from_secs(5 * 60),
+            password_cache_max: 256,
+            password_hashes_concurrent_max: 1,
+            credential_bytes_max: 1024,
+            connections_max: 1024,
+            head_time_max: Duration::from_secs(30),
+            head_bytes_max: 64 * 1024,
+            failed_builds_max: 500,
+            page_cache_bytes_max: 8 * 1024 * 1024,
+            page_cache_time_max: Duration::from_secs(10),
+            derived_cache_max: 10_000,
+            shutdown_time_max: Duration::from_secs(15 * 60),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What a request can end in other than its answer. The only place that picks an error's status;
+//! [`render`] gives it the form the client asked for.
+
+use askama::Template;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tracing::error;
+
+use crate::app::App;
+use crate::respond::{self, Accepts};
+
+/// The result of a handler.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a request was not answered as asked.
+#[derive(Debug)]
+pub enum Error {
+    /// There is no such page, job, build or artifact.
+    NotFound(String),
+    /// The request is not one we can make sense of.
+    BadRequest(String),
+    /// Nobody, or nobody we know by that password, may do this.
+    Unauthorized,
+    /// This user may not do this.
+    Forbidden(String),
+    /// It is there already.
+    Conflict(String),
+    /// The upload is larger than allowed.
+    TooLarge(String),
+    /// The client stopped sending.
+    Timeout(String),
+    /// The disk is full.
+    NoSpace,
+    /// The range that was asked for is not in the file of this many bytes.
+    RangeNotSatisfiable {
+        /// The size of the whole.
+        size: u64,
+        /// What was wrong with it.
+        why: &'static str,
+    },
+    /// Our fault; the log has the cause.
+    Internal,
+}
+
+impl Error {
+    /// Notes `cause` in the log; the client learns only that it was our fault.
+    pub fn internal(cause: impl std::fmt::Display) -> Error {
+        error!("{cause}");
+        Error::Internal
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Error::NotFound(_) => StatusCode::NOT_FOUND,
+            Error::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Error::Unauthorized => StatusCode::UNAUTHORIZED,
+            Error::Forbidden(_) => StatusCode::FORBIDDEN,
+            Error::Conflict(_) => StatusCode::CONFLICT,
+            Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
+            Error::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
+            Error::RangeNotSatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+            Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn message(self) -> String {
+        match self {
+            Error::NotFound(message)
+            | Error::BadRequest(message)
+            | Error::Forbidden(message)
+            | Error::Conflict(message)
+            | Error::TooLarge(message)
+            | Error::Timeout(message) => message,
+            Error::Unauthorized => "a user name and password are needed for this".to_owned(),
+            Error::NoSpace => {
+                "the server's disk is full; try again when its operator has made room".to_owned()
+            }
+            Error::RangeNotSatisfiable { size, why } => format!("{why}; the file has {size} bytes"),
+            Error::Internal => {
+                "internal server error; the server's log says what happened".to_owned()
+            }
+        }
+    }
+}
+
+impl From<builder_store::Error> for Error {
+    fn from(error: builder_store::Error) -> Error {
+        use builder_store::Error as Store;
+        match &error {
+            Store::BuildExists { .. } => Error::Conflict(error.to_string()),
+            other if other.is_no_space() => {
+                error!("{}", with_causes(&error));
+                Error::NoSpace
+            }
+            _ => {
+                error!("{}", with_causes(&error));
+                Error::Internal
+            }
+        }
+    }
+}
+
+/// An error and what caused it, in one line.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// What an answer's error says, for [`render`].
+#[derive(Debug, Clone)]
+struct Message(String);
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        let headers = response.headers_mut();
+        match &self {
+            Error::Unauthorized => {
+                headers.insert(
+                    header::WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Basic realm=\"builder-web\""),
+                );
+            }
+            Error::RangeNotSatisfiable { size, .. } => {
+                headers.insert(header::CONTENT_RANGE, respond::value(format!("bytes */{size}")));
+            }
+            _ => {}
+        }
+        response.extensions_mut().insert(Message(self.message()));
+        response
+    }
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage<'a> {
+    layout: &'a respond::Layout,
+    status: StatusCode,
+    title: &'a str,
+    message: &'a str,
+    back: Option<&'a str>,
+}
+
+/// Gives each error of a handler, and the router's own (404, 405), the form the client asked for:
+/// JSON, a page, or for an upload a line of text.
+pub async fn render(State(app): State<App>, request: Request, next: Next) -> Response {
+    let accepts = Accepts::of(request.headers());
+    let method = request.method().clone();
+    let back = referring_page(request.headers());
+    let target = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let message = response.extensions_mut().remove::<Message>();
+    let message = match (message, status) {
+        (Some(Message(message)), _) => message,
+        (None, StatusCode::METHOD_NOT_ALLOWED) => format!("{method} is not possible here"),
+        (None, StatusCode::NOT_FOUND) => format!("there is no page {target}"),
+        (None, _) => status
+            .canonical_reason()
+            .unwrap_or("the request failed")
+            .to_lowercase(),
+    };
+    let (content_type, body) = if accepts.json {
+        let body = serde_json::json!({ "error": message }).to_string();
+        (respond::JSON, body)
+    } else if method == Method::GET || method == Method::HEAD {
+        let title = match status {
+            StatusCode::NOT_FOUND => "This page does not exist",
+            StatusCode::BAD_REQUEST => "This request makes no sense",
+            _ => status.canonical_reason().unwrap_or("Error"),
+        };
+        let page = ErrorPage {
+            layout: app.layout(),
+            status,
+            title,
+            message: &message,
+            back: back.as_deref(),
+        };
+        (respond::HTML, page.render().unwrap_or(message))
+    } else {
+        (respond::TEXT, message + "\n")
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_LENGTH, body.len().into());
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    let body = if method == Method::HEAD {
+        Body::empty()
+    } else {
+        Body::from(body)
+    };
+    *response.body_mut() = body;
+    response
+}
+
+/// The page that linked here, if it is one of ours: its path and query.
+fn referring_page(headers: &HeaderMap) -> Option<String> {
+    let host = headers.get(header::HOST)?.to_str().ok()?;
+    let referer = headers.get(header::REFERER)?.to_str().ok()?;
+    let rest = referer
+        .strip_prefix("https://")
+        .or_else(|| referer.strip_prefix("http://"))?;
+    let path = rest.strip_prefix(host)?;
+    (path.starts_with('/') && !path.starts_with("//")).then(|| path.to_owned())
+}

@@ -1,0 +1,31 @@
+//! The web front end of a reproducible-build system: takes in finished builds, keeps them, and
+//! shows and serves them. See ARCHITECTURE.md for the way through these modules.
+
+pub mod cli;
+
+pub mod config;
+pub mod serve;
+
+pub mod app;
+pub mod routes;
+
+pub mod pages;
+pub mod upload;
+
+pub mod auth;
+pub mod clock;
+pub mod console;
+pub mod derived;
+pub mod error;
+pub mod file_body;
+pub mod headers;
+pub mod markdown;
+pub mod names;
+pub mod page_cache;
+pub mod query;
+pub mod respond;
+pub mod show;
+pub mod stream;
+pub mod urls;
+
+pub use clock::Clock;

@@ -1,0 +1,94 @@
+//! Markdown from an upload, as HTML that can do no harm.
+
+use std::fmt;
+
+/// HTML that was made from Markdown and cleaned. Templates print it as it is, and nothing else:
+/// it cannot be made in another way.
+#[derive(Debug, Clone)]
+pub struct Html(String);
+
+/// The README's first heading becomes one of this level: the page has its own above it.
+const TOP_HEADING_LEVEL: u8 = 3;
+
+impl fmt::Display for Html {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl askama::filters::HtmlSafe for Html {}
+
+/// CommonMark with tables, task lists and the like; scripts, styles, frames, forms, and pictures
+/// from other hosts are left out.
+pub fn to_html(markdown: &str) -> Html {
+    let mut options = comrak::Options::default();
+    options.extension.table = true;
+    options.extension.strikethrough = true;
+    options.extension.tasklist = true;
+    options.extension.autolink = true;
+    options.extension.footnotes = true;
+    // Cleaned below, by a parser that reads HTML as browsers do.
+    options.render.r#unsafe = true;
+    let arena = comrak::Arena::new();
+    let root = comrak::parse_document(&arena, markdown, &options);
+    for node in root.descendants() {
+        if let comrak::nodes::NodeValue::Heading(heading) = &mut node.data.borrow_mut().value {
+            heading.level = (heading.level + TOP_HEADING_LEVEL - 1).min(6);
+        }
+    }
+    let mut html = String::new();
+    if comrak::format_html(root, &options, &mut html).is_err() {
+        // OK because writing to a string does not fail.
+        html.clear();
+    }
+    let clean = ammonia::Builder::default()
+        .add_tags(["input", "section"])
+        .add_tag_attributes("input", ["type", "checked", "disabled"])
+        .add_tag_attribute_values("input", "type", ["checkbox"])
+        .set_tag_attribute_value("input", "disabled", "")
+        .add_tag_attributes("th", ["align"])
+        .add_tag_attributes("td", ["align"])
+        .add_tag_attributes("code", ["class"])
+        .url_relative(ammonia::UrlRelative::Deny)
+        .rm_tags(["img"])
+        .link_rel(Some("nofollow noopener noreferrer"))
+        .clean(&html)
+        .to_string();
+    Html(clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_code_and_task_lists_are_kept_and_headings_go_below_the_pages_own() {
+        let html = to_html("# A\n\n| x | y |\n|---|:-:|\n| 1 | 2 |\n\n```sh\nls\n```\n\n- [x] done\n\n##### E").to_string();
+        for part in ["<h3>A</h3>", "<td align=\"center\">2</td>", "<code class=\"language-sh\">ls", "checked", "<h6>E</h6>"] {
+            assert!(html.contains(part), "{part} in {html}");
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_readme_runs_or_loads() {
+        for attack in [
+            "<script>alert(1)</script>",
+            "<img src=x onerror=alert(1)>",
+            "![x](https://elsewhere.example/pixel.png)",
+            "[x](javascript:alert(1))",
+            "[x](data:text/html;base64,xxxx)",
+            "<iframe src='https://elsewhere.example'></iframe>",
+            "<a href=\"java\nscript:alert(1)\">x</a>",
+            "<svg onload=alert(1)>",
+            "<form action='https://elsewhere.example'><input type=text></form>",
+            "<style>body{background:url(https://elsewhere.example)}</style>",
+            "<p style='background:url(https://elsewhere.example)'>x</p>",
+            "<h1 onclick=alert(1)>x</h1>",
+        ] {
+            let html = to_html(attack).to_string().to_lowercase();
+            for bad in ["alert", "elsewhere.example/pixel", "javascript", "<script", "<iframe", "<form", "<style", "style=", "<svg", "onclick", "data:", "type=\"text\"", "<img"] {
+                assert!(!html.contains(bad) , "{bad} in {html}");
+            }
+        }
+    }
+}

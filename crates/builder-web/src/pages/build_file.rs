@@ -1,0 +1,492 @@
+//! What is below a build: its artifacts, script and console, the `exec` file it came as, and all
+//! artifacts in one archive.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use builder_exec::{ArtifactLayout, ConsoleLayout, Layout, Writer};
+use builder_store::builds::{self, Artifact, Build};
+use builder_store::tags::{self, Tag};
+use builder_store::{Sha256, Store};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::page_cache::packer;
+use crate::respond::{self, Accepts, Encoding, Range};
+use crate::{console, file_body, headers, names, stream, urls};
+
+const OCTETS: &str = "application/octet-stream";
+/// Texts shorter than this are sent as they are.
+const PACKED_BYTES_MIN: u64 = 1024;
+
+/// `GET …/main-binary`: to the artifact that it is.
+pub async fn main_binary(
+    State(app): State<App>,
+    Path((_, uuid)): Path<(String, String)>,
+) -> Result<Response> {
+    let build = build(&app, &uuid).await?;
+    let main = build
+        .main_binary
+        .ok_or_else(|| Error::NotFound("this build has no main binary".to_owned()))?;
+    let location = urls::artifact(&build.job, &build.uuid, &main.path);
+    Ok((
+        StatusCode::FOUND,
+        [(header::LOCATION, respond::value(location))],
+    )
+        .into_response())
+}
+
+/// `GET …/f/PATH`: an artifact.
+pub async fn artifact(
+    State(app): State<App>,
+    Path((_, uuid, path)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let uuid = parse(&uuid)?;
+    let (artifact, file, size) = app
+        .blocking(move |app| {
+            let artifact = app
+                .store()
+                .read(|tx| builds::artifact(tx, uuid, &path))?
+                .ok_or_else(|| Error::NotFound("this build has no such artifact".to_owned()))?;
+            let (file, size) = app.store().artifacts().open(artifact.sha256)?;
+            // Cut off, it would pass for the whole.
+            if size != artifact.size {
+                return Err(Error::internal(format!(
+                    "artifact {} has {size} bytes on disk, {} when it was kept",
+                    artifact.sha256, artifact.size
+                )));
+            }
+            Ok((artifact, file, size))
+        })
+        .await??;
+    let tag = STANDARD.encode(artifact.sha256.as_bytes());
+    let content_type = content_type(&artifact.path);
+    let mut response = send(&headers, file, size, &tag, content_type)?;
+    let shown = content_type == respond::TEXT
+        || matches!(content_type, "image/png" | "image/jpeg" | "image/gif");
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_DISPOSITION,
+        respond::disposition(artifact.file_name(), shown),
+    );
+    // Its bytes are what its build says they are, for as long as it is there.
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("public, max-age=31536000, immutable"),
+    );
+    Ok(response)
+}
+
+/// `GET …/script`
+pub async fn script(
+    State(app): State<App>,
+    Path((_, uuid)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    text(app, uuid, headers, |build| build.script).await
+}
+
+/// `GET …/console`
+pub async fn console(
+    State(app): State<App>,
+    Path((_, uuid)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    text(app, uuid, headers, |build| build.console).await
+}
+
+async fn text(
+    app: App,
+    uuid: String,
+    headers: HeaderMap,
+    which: fn(Build) -> String,
+) -> Result<Response> {
+    let path = which(build(&app, &uuid).await?);
+    let (file, size, tag) = app
+        .blocking(move |app| {
+            let (mut file, size) = open_text(app.store(), &path)?;
+            // The digest is not kept; a script or console is small and read from memory.
+            let tag = digest(&mut file).map_err(Error::internal)?.to_hex();
+            Ok::<_, Error>((file, size, tag))
+        })
+        .await??;
+    let mut response = send(&headers, file, size, &tag, respond::TEXT)?;
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(response)
+}
+
+/// `GET …/exec`: the build as a builder would send it. Not the same bytes (build hashes are not
+/// kept, console times are to the millisecond), but the same build.
+pub async fn exec(
+    State(app): State<App>,
+    Path((_, uuid)): Path<(String, String)>,
+) -> Result<Response> {
+    let uuid = parse(&uuid)?;
+    let (exec, name) = app
+        .blocking(move |app| {
+            let exec = Exec::load(app.store(), uuid)?.ok_or_else(no_build)?;
+            let name = format!("{}-{uuid}.exec", exec.build.job);
+            Ok::<_, Error>((exec, name))
+        })
+        .await??;
+    let size = exec.encoded_bytes();
+    let store = app.store().clone();
+    let body = stream::body(Some(size), move |out| exec.write_to(&store, out));
+    Ok(download(body, Some(size), OCTETS, &name))
+}
+
+/// `GET …/all.tar.gz`: the artifacts, in the order of their paths, each dated to the end of the
+/// build: the same build gives the same bytes.
+pub async fn archive(
+    State(app): State<App>,
+    Path((_, uuid)): Path<(String, String)>,
+) -> Result<Response> {
+    let uuid = parse(&uuid)?;
+    let (build, mut artifacts) = app
+        .read(move |tx| match builds::by_uuid(tx, uuid)? {
+            Some(build) => {
+                let artifacts = builds::artifacts(tx, build.id)?;
+                Ok(Some((build, artifacts)))
+            }
+            None => Ok(None),
+        })
+        .await?
+        .ok_or_else(no_build)?;
+    artifacts.sort_by(|one, other| one.path.cmp(&other.path));
+    let name = format!("{}-{uuid}.tar.gz", build.job);
+    let store = app.store().clone();
+    let body = stream::body(None, move |out| {
+        write_archive(&store, &build, &artifacts, out)
+    });
+    Ok(download(body, None, "application/tar+gzip", &name))
+}
+
+fn write_archive(
+    store: &Store,
+    build: &Build,
+    artifacts: &[Artifact],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let out = packer(out, Encoding::Gzip)?;
+    let mut tar = tar::Builder::new(out);
+    let mtime = u64::try_from(build.finish.unix_seconds()).unwrap_or(0);
+    for artifact in artifacts {
+        let (file, size) = store
+            .artifacts()
+            .open(artifact.sha256)
+            .map_err(io::Error::other)?;
+        check_size(artifact, size)?;
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_mode(if artifact.path.starts_with("bin/") { 0o755 } else { 0o644 });
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(mtime);
+        header.set_size(size);
+        tar.append_data(&mut header, &artifact.path, file.take(size))?;
+    }
+    tar.into_inner()?.finish()?.flush()
+}
+
+/// A build with all that its `exec` form needs.
+struct Exec {
+    build: Build,
+    readme: Option<String>,
+    artifacts: Vec<Artifact>,
+    script: File,
+    script_bytes: u64,
+    console: File,
+    console_layout: ConsoleLayout,
+}
+
+impl Exec {
+    fn load(store: &Store, uuid: Uuid) -> Result<Option<Exec>> {
+        let loaded = store.read(|tx| {
+            let Some(build) = builds::by_uuid(tx, uuid)? else {
+                return Ok(None);
+            };
+            let readme = tags::value(tx, build.job_id, Tag::Readme)?;
+            let artifacts = builds::artifacts(tx, build.id)?;
+            Ok(Some((build, readme, artifacts)))
+        })?;
+        let Some((build, readme, artifacts)) = loaded else {
+            return Ok(None);
+        };
+        let (script, script_bytes) = open_text(store, &build.script)?;
+        let (mut console, _) = open_text(store, &build.console)?;
+        // Lengths come before what they are the length of: read once to count, once to send.
+        let mut console_layout = ConsoleLayout::default();
+        console::for_each_line(&mut console, |delta, text| {
+            console_layout.add(delta, text.len() as u64);
+            Ok(())
+        })
+        .map_err(Error::internal)?;
+        Ok(Some(Exec {
+            build,
+            readme,
+            artifacts,
+            script,
+            script_bytes,
+            console,
+            console_layout,
+        }))
+    }
+
+    fn artifacts(&self) -> Vec<ArtifactLayout<'_>> {
+        let readme = self.readme.iter().map(|readme| ArtifactLayout {
+            path: b"README.md",
+            bytes: readme.len() as u64,
+        });
+        let artifacts = self.artifacts.iter().map(|artifact| ArtifactLayout {
+            path: artifact.path.as_bytes(),
+            bytes: artifact.size,
+        });
+        readme.chain(artifacts).collect()
+    }
+
+    fn layout_of<'a>(&'a self, artifacts: &'a [ArtifactLayout<'a>]) -> Layout<'a> {
+        Layout {
+            job: self.build.job.as_bytes(),
+            script_bytes: self.script_bytes,
+            platform: self.build.platform.as_bytes(),
+            uuid: self.build.uuid,
+            console: self.console_layout.clone(),
+            start: self.build.start,
+            finish: self.build.finish,
+            result: &self.build.result,
+            artifacts,
+        }
+    }
+
+    fn encoded_bytes(&self) -> u64 {
+        self.layout_of(&self.artifacts()).encoded_bytes()
+    }
+
+    fn write_to(self, store: &Store, out: &mut dyn Write) -> io::Result<()> {
+        let artifacts = self.artifacts();
+        let mut writer = Writer::new(out, self.layout_of(&artifacts));
+        writer.script(&mut &self.script)?;
+        console::for_each_line_reversed(&self.console, |delta, text| {
+            writer.console_line(delta, text)
+        })?;
+        if let Some(readme) = &self.readme {
+            writer.artifact(&mut readme.as_bytes())?;
+        }
+        for artifact in &self.artifacts {
+            let (mut file, size) = store
+                .artifacts()
+                .open(artifact.sha256)
+                .map_err(io::Error::other)?;
+            check_size(artifact, size)?;
+            writer.artifact(&mut file)?;
+        }
+        writer.finish()?.flush()
+    }
+}
+
+fn check_size(artifact: &Artifact, size: u64) -> io::Result<()> {
+    if size == artifact.size {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!(
+            "artifact {} has {size} bytes on disk, {} when it was kept",
+            artifact.sha256, artifact.size
+        ),
+    ))
+}
+
+fn no_build() -> Error {
+    Error::NotFound("there is no such build".to_owned())
+}
+
+fn parse(uuid: &str) -> Result<Uuid> {
+    names::uuid(uuid).ok_or_else(no_build)
+}
+
+async fn build(app: &App, uuid: &str) -> Result<Build> {
+    let uuid = parse(uuid)?;
+    app.read(move |tx| builds::by_uuid(tx, uuid))
+        .await?
+        .ok_or_else(no_build)
+}
+
+/// The console or script of a build.
+fn open_text(store: &Store, path: &str) -> Result<(File, u64)> {
+    store.open_text(path).map_err(Error::from)
+}
+
+fn digest(file: &mut File) -> io::Result<Sha256> {
+    use std::io::{Seek, SeekFrom};
+    let digest = Sha256::of_reader(file)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(digest)
+}
+
+/// Answers with a file: whole, a part of it, packed if it is a text, or that it has not changed.
+fn send(
+    request: &HeaderMap,
+    file: File,
+    size: u64,
+    tag: &str,
+    content_type: &'static str,
+) -> Result<Response> {
+    let packable = is_text(content_type);
+    let quoted = respond::value(format!("\"{tag}\""));
+    let mut response = if respond::none_match(request, tag) {
+        let mut response = StatusCode::NOT_MODIFIED.into_response();
+        response.headers_mut().insert(header::ETAG, quoted);
+        response
+    } else {
+        match respond::range(request, size, tag) {
+            Range::Refused(why) => return Err(Error::RangeNotSatisfiable { size, why }),
+            Range::Part { first, count } => {
+                let mut response = file_response(file_body::body(file, first, count), count);
+                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+                let last = first + count - 1;
+                let headers = response.headers_mut();
+                headers.insert(
+                    header::CONTENT_RANGE,
+                    respond::value(format!("bytes {first}-{last}/{size}")),
+                );
+                headers.insert(header::ETAG, quoted);
+                response
+            }
+            Range::Whole => {
+                let encoding = Accepts::of(request).encoding;
+                match encoding.name() {
+                    Some(name) if packable && size >= PACKED_BYTES_MIN => {
+                        let mut response = Response::new(packed(file, encoding));
+                        let headers = response.headers_mut();
+                        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+                        // Other bytes, another tag.
+                        headers.insert(
+                            header::ETAG,
+                            respond::value(format!("\"{tag}-{name}\"")),
+                        );
+                        response
+                    }
+                    _ => {
+                        let mut response = file_response(file_body::body(file, 0, size), size);
+                        response.headers_mut().insert(header::ETAG, quoted);
+                        response
+                    }
+                }
+            }
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(headers::FILE_POLICY),
+    );
+    if packable {
+        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    Ok(response)
+}
+
+fn file_response(body: Body, size: u64) -> Response {
+    let mut response = Response::new(body);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, size.into());
+    response
+}
+
+fn packed(mut file: File, encoding: Encoding) -> Body {
+    stream::body(None, move |out| {
+        let mut packer = packer(out, encoding)?;
+        io::copy(&mut file, &mut packer)?;
+        packer.finish()?.flush()
+    })
+}
+
+fn download(body: Body, size: Option<u64>, content_type: &'static str, name: &str) -> Response {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    if let Some(size) = size {
+        headers.insert(header::CONTENT_LENGTH, size.into());
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(
+        header::CONTENT_DISPOSITION,
+        respond::disposition(name, false),
+    );
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(headers::FILE_POLICY),
+    );
+    response
+}
+
+/// By name for what every build has, never a guess for what is below `bin/`, else by extension.
+fn content_type(path: &str) -> &'static str {
+    match path {
+        "build-environment" | "opam-switch" | "system-packages" => return respond::TEXT,
+        _ if path.starts_with("bin/") => return OCTETS,
+        _ => {}
+    }
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+    match extension {
+        "build-hashes" => return respond::TEXT,
+        "md" | "markdown" => return "text/x-markdown",
+        _ => {}
+    }
+    match mime_guess::from_ext(extension).first_raw() {
+        Some("text/html") => respond::HTML,
+        Some("text/plain") => respond::TEXT,
+        Some("text/xml") => "text/xml; charset=utf-8",
+        Some("text/javascript" | "application/javascript") => {
+            "application/javascript; charset=utf-8"
+        }
+        Some("application/rss+xml") => "application/rss+xml; charset=utf-8",
+        Some("application/atom+xml") => "application/atom+xml; charset=utf-8",
+        Some(known) => known,
+        None => OCTETS,
+    }
+}
+
+fn is_text(content_type: &str) -> bool {
+    content_type.starts_with("text/")
+        || content_type.starts_with("application/javascript")
+        || content_type.starts_with("application/json")
+        || content_type.contains("xml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_types_are_those_that_clients_know() {
+        for (path, expected) in [
+            ("opam-switch", respond::TEXT),
+            ("bin/x.html", OCTETS),
+            ("x.build-hashes", respond::TEXT),
+            ("x.hvt.debug", OCTETS),
+            ("doc/x.html", respond::HTML),
+            ("doc/x.txt", respond::TEXT),
+            ("doc/CHANGES.md", "text/x-markdown"),
+            ("doc/x.js", "application/javascript; charset=utf-8"),
+            ("x.png", "image/png"),
+            ("LICENSE", OCTETS),
+        ] {
+            assert_eq!(content_type(path), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Every URL and what answers it.
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, get, post};
+
+use crate::app::App;
+use crate::pages::{build, build_file, builds, failed_builds, hash, job, robots, style};
+use crate::urls::pattern;
+use crate::{error, headers, page_cache, upload};
+
+/// The whole server.
+pub fn router(app: App) -> Router {
+    let pages = Router::new()
+        .slash(pattern::FRONT, get(builds::active))
+        .slash(pattern::ALL_BUILDS, get(builds::all))
+        .slash(pattern::FAILED_BUILDS, get(failed_builds::get))
+        .slash(pattern::JOB, get(job::get))
+        .slash(pattern::JOB_FAILED, get(job::get_with_failed))
+        .slash(pattern::BUILD, get(build::get))
+        .layer(from_fn_with_state(app.clone(), page_cache::layer));
+    let files = Router::new()
+        .slash(pattern::LATEST, get(job::latest))
+        .route(pattern::LATEST_REST, get(job::latest_rest))
+        .slash(pattern::MAIN_BINARY, get(build_file::main_binary))
+        .route(pattern::ARTIFACT, get(build_file::artifact))
+        .slash(pattern::SCRIPT, get(build_file::script))
+        .slash(pattern::CONSOLE, get(build_file::console))
+        .slash(pattern::EXEC, get(build_file::exec))
+        .slash(pattern::ARCHIVE, get(build_file::archive))
+        .slash(pattern::HASH, get(hash::get))
+        .slash(pattern::ROBOTS, get(robots::get))
+        .route(pattern::STYLE, get(style::get));
+    let uploads = Router::new()
+        .slash(pattern::UPLOAD, post(upload::exec))
+        .slash(pattern::UPLOAD_BINARY, post(upload::binary));
+    pages
+        .merge(files)
+        .merge(uploads)
+        .layer(from_fn_with_state(app.clone(), error::render))
+        .layer(from_fn(headers::security))
+        .layer(from_fn(headers::log))
+        .with_state(app)
+}
+
+
+/// One trailing slash is as good as none: links in the wild have it.
+trait Slash {
+    fn slash(self, pattern: &str, methods: MethodRouter<App>) -> Self;
+}
+
+impl Slash for Router<App> {
+    fn slash(self, pattern: &str, methods: MethodRouter<App>) -> Self {
+        match pattern {
+            "/" => self.route(pattern, methods),
+            _ => self
+                .route(&format!("{pattern}/"), methods.clone())
+                .route(pattern, methods),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! `POST /upload` and `POST /job/:job/platform/:platform/upload`: a finished build comes in.
+//!
+//! From [`receive`] on it is one synchronous walk over the body, on a thread for that.
+
+pub mod hooks;
+pub mod index;
+pub mod receive;
+
+pub mod body_reader;
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use builder_store::users::User;
+use builder_store::{JobName, PlainFileName, Platform};
+use http_body_util::BodyExt;
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::query::Query;
+use crate::{auth, respond, urls};
+use body_reader::BodyReader;
+use receive::Received;
+
+/// `POST /upload`: an `exec` file, as builder-server sends it.
+pub async fn exec(State(app): State<App>, request: Request) -> Response {
+    take_in(app, request, |app, user, body, _| {
+        receive::exec(app, user, body)
+    })
+    .await
+}
+
+/// `POST /job/:job/platform/:platform/upload`: one binary, built by hand.
+pub async fn binary(
+    State(app): State<App>,
+    Path((job, platform)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Response {
+    let named = || -> Result<(JobName, Platform, PlainFileName)> {
+        let bad = |error: builder_store::NameError| Error::BadRequest(error.to_string());
+        let job = JobName::parse(job.as_bytes()).map_err(bad)?;
+        let platform = Platform::parse(platform.as_bytes()).map_err(bad)?;
+        let query = Query::parse(query.as_deref());
+        let name = query.get("binary_name").map_or_else(
+            || format!("{job}.bin"),
+            std::borrow::ToOwned::to_owned,
+        );
+        let name = PlainFileName::parse(name.as_bytes())
+            .map_err(|error| Error::BadRequest(format!("Bad binary name provided: {error}")))?;
+        Ok((job, platform, name))
+    };
+    let named = named();
+    take_in(app, request, move |app, user, body, size| {
+        let (job, platform, name) = named?;
+        receive::binary(app, user, job, platform, name, body, size)
+    })
+    .await
+}
+
+/// Checks who sends and how much, has the body received, runs the hooks, and answers. A client
+/// that is refused gets to read why: what it still sends is read and thrown away.
+async fn take_in(
+    app: App,
+    request: Request,
+    receive: impl FnOnce(&App, &User, &mut BodyReader, Option<u64>) -> Result<Received> + Send + 'static,
+) -> Response {
+    let (head, body) = request.into_parts();
+    let waits = head
+        .headers
+        .get(header::EXPECT)
+        .is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let admitted = async {
+        let user = auth::authenticate(&app, &head.headers).await?;
+        let size = announced_size(&app, &head.headers)?;
+        let place = app.uploads().acquire().await.map_err(Error::internal)?;
+        Ok::<_, Error>((user, size, place))
+    };
+    let (user, size, place) = match admitted.await {
+        Ok(admitted) => admitted,
+        Err(error) => {
+            // A client that waits for our word has sent nothing, and will not.
+            if !waits {
+                drain(&app, body);
+            }
+            return refusal(error);
+        }
+    };
+    let idle = app.limits().upload_idle_time_max;
+    let received = app
+        .blocking(move |app| {
+            let mut reader = BodyReader::new(body, idle);
+            let received = receive(app, &user, &mut reader, size);
+            (received, reader.into_body())
+        })
+        .await;
+    drop(place);
+    match received {
+        Ok((Ok(received), _)) => {
+            let location = urls::build(&received.job, &received.uuid);
+            app.hooks().run(&app, received.hook);
+            let headers = [(header::LOCATION, respond::value(location))];
+            (StatusCode::CREATED, headers).into_response()
+        }
+        Ok((Err(error), body)) => {
+            if let Some(body) = body {
+                drain(&app, body);
+            }
+            refusal(error)
+        }
+        Err(error) => refusal(error),
+    }
+}
+
+/// After a refusal the connection is not used again: what is left of the body may be too much.
+fn refusal(error: Error) -> Response {
+    let mut response = error.into_response();
+    response.headers_mut().insert(
+        header::CONNECTION,
+        axum::http::HeaderValue::from_static("close"),
+    );
+    response
+}
+
+/// What `Content-Length` announces, if it may come in at all.
+fn announced_size(app: &App, headers: &HeaderMap) -> Result<Option<u64>> {
+    let size = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok())
+        .and_then(|length| length.parse::<u64>().ok());
+    let limit = app.limits().upload_bytes_max;
+    if size.is_some_and(|size| size > limit) {
+        return Err(Error::TooLarge(format!(
+            "the upload has {} bytes, at most {limit} are accepted",
+            size.unwrap_or_default()
+        )));
+    }
+    let needed = size
+        .unwrap_or(0)
+        .saturating_add(app.limits().disk_reserve_bytes);
+    if app.store().free_bytes()? < needed {
+        return Err(Error::NoSpace);
+    }
+    Ok(size)
+}
+
+/// Reads what a refused client still sends, within bounds, while it reads our answer: closing at
+/// once would reset the connection, and the answer might be lost with it.
+fn drain(app: &App, mut body: Body) {
+    let mut left = app.limits().refused_drain_bytes_max;
+    let time: Duration = app.limits().refused_drain_time_max;
+    tokio::spawn(async move {
+        let all = async {
+            while let Some(Ok(frame)) = body.frame().await {
+                let bytes = frame.data_ref().map_or(0, bytes::Bytes::len) as u64;
+                match left.checked_sub(bytes) {
+                    Some(rest) => left = rest,
+                    None => break,
+                }
+            }
+        };
+        if timeout(time, all).await.is_err() {
+            debug!("a refused upload took too long to end");
+        }
+    });
+}

@@ -1,0 +1,83 @@
+//! The body of a request as a blocking reader.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use http_body_util::BodyExt;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+/// Reads a request's body on a thread that may block.
+pub struct BodyReader {
+    body: Option<Body>,
+    chunk: Bytes,
+    idle_time_max: Duration,
+    runtime: Handle,
+}
+
+impl BodyReader {
+    /// Must be called inside of the runtime.
+    pub fn new(body: Body, idle_time_max: Duration) -> BodyReader {
+        BodyReader {
+            body: Some(body),
+            chunk: Bytes::new(),
+            idle_time_max,
+            runtime: Handle::current(),
+        }
+    }
+
+    /// What has not been read; none after its end or an error.
+    pub fn into_body(self) -> Option<Body> {
+        self.body
+    }
+
+    fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
+        let Some(body) = &mut self.body else {
+            return Ok(None);
+        };
+        loop {
+            let frame = self
+                .runtime
+                .block_on(async { timeout(self.idle_time_max, body.frame()).await });
+            match frame {
+                Err(_) => {
+                    self.body = None;
+                    return Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        format!("nothing was sent for {} s", self.idle_time_max.as_secs()),
+                    ));
+                }
+                Ok(None) => {
+                    self.body = None;
+                    return Ok(None);
+                }
+                Ok(Some(Err(error))) => {
+                    self.body = None;
+                    return Err(io::Error::other(error));
+                }
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data()
+                        && !data.is_empty()
+                    {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Read for BodyReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.chunk.is_empty() {
+            match self.next_chunk()? {
+                Some(chunk) => self.chunk = chunk,
+                None => return Ok(0),
+            }
+        }
+        let count = buffer.len().min(self.chunk.len());
+        buffer[..count].copy_from_slice(&self.chunk.split_to(count));
+        Ok(count)
+    }
+}

@@ -1,0 +1,120 @@
+//! Every URL, written once: the pattern for the router and the function for links and redirects.
+//!
+//! Redirect targets are path-absolute, without host, query or trailing slash: clients in the field
+//! split them at `/` (albatross-client before 2.7 takes nothing else).
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use uuid::Uuid;
+
+/// Everything that does not stand for itself in a path segment (RFC 3986, `pchar`).
+const SEGMENT: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'/')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// Everything that does not stand for itself in the value of a query parameter.
+const QUERY_VALUE: &AsciiSet = &SEGMENT.remove(b'/').add(b'&').add(b'+').add(b'=').add(b'\'');
+
+/// Patterns, in the router's language.
+pub mod pattern {
+    #![expect(missing_docs, reason = "each is the pattern of the function of its name")]
+
+    pub const FRONT: &str = "/";
+    pub const ALL_BUILDS: &str = "/all-builds";
+    pub const FAILED_BUILDS: &str = "/failed-builds";
+    pub const HASH: &str = "/hash";
+    pub const ROBOTS: &str = "/robots.txt";
+    pub const STYLE: &str = "/style.css";
+    pub const UPLOAD: &str = "/upload";
+    pub const JOB: &str = "/job/{job}";
+    pub const JOB_FAILED: &str = "/job/{job}/failed";
+    pub const UPLOAD_BINARY: &str = "/job/{job}/platform/{platform}/upload";
+    pub const LATEST: &str = "/job/{job}/build/latest";
+    pub const LATEST_REST: &str = "/job/{job}/build/latest/{*rest}";
+    pub const BUILD: &str = "/job/{job}/build/{uuid}";
+    pub const MAIN_BINARY: &str = "/job/{job}/build/{uuid}/main-binary";
+    pub const ARTIFACT: &str = "/job/{job}/build/{uuid}/f/{*path}";
+    pub const SCRIPT: &str = "/job/{job}/build/{uuid}/script";
+    pub const CONSOLE: &str = "/job/{job}/build/{uuid}/console";
+    pub const EXEC: &str = "/job/{job}/build/{uuid}/exec";
+    pub const ARCHIVE: &str = "/job/{job}/build/{uuid}/all.tar.gz";
+}
+
+/// The page of a job, on one platform if one is given.
+pub fn job(job: &str, platform: Option<&str>) -> String {
+    with_platform(format!("/job/{}", segment(job)), platform)
+}
+
+/// The page of a job with its failed builds.
+pub fn job_failed(job: &str, platform: Option<&str>) -> String {
+    with_platform(format!("/job/{}/failed", segment(job)), platform)
+}
+
+/// The page of a build.
+pub fn build(job: &str, uuid: &Uuid) -> String {
+    format!("/job/{}/build/{uuid}", segment(job))
+}
+
+/// What is below a build: `main-binary`, `script`, `console`, `exec`, `all.tar.gz`, or what a
+/// client asked for below `latest/`, which is handed on as it was sent.
+pub fn below_build(job: &str, uuid: &Uuid, rest: &str) -> String {
+    format!("/job/{}/build/{uuid}/{rest}", segment(job))
+}
+
+/// An artifact of a build.
+pub fn artifact(job: &str, uuid: &Uuid, path: &str) -> String {
+    let path: Vec<String> = path.split('/').map(segment).collect();
+    below_build(job, uuid, &format!("f/{}", path.join("/")))
+}
+
+/// The builds without a main binary.
+pub fn failed_builds(start: u32, count: u32, platform: Option<&str>) -> String {
+    let mut url = format!("/failed-builds?count={count}&start={start}");
+    if let Some(platform) = platform {
+        url.push_str("&platform=");
+        url.extend(utf8_percent_encode(platform, QUERY_VALUE));
+    }
+    url
+}
+
+fn with_platform(mut url: String, platform: Option<&str>) -> String {
+    if let Some(platform) = platform {
+        url.push_str("?platform=");
+        url.extend(utf8_percent_encode(platform, QUERY_VALUE));
+    }
+    url
+}
+
+fn segment(text: &str) -> String {
+    utf8_percent_encode(text, SEGMENT).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_encoded_where_they_need_it_and_only_there() {
+        let uuid = Uuid::nil();
+        assert_eq!(job("a b+c", None), "/job/a%20b+c");
+        assert_eq!(job("ü/?#%", None), "/job/%C3%BC%2F%3F%23%25");
+        assert_eq!(job("x", Some("a,b & c=d/e+f")), "/job/x?platform=a,b%20%26%20c%3Dd/e%2Bf");
+        assert_eq!(
+            artifact("x", &uuid, "bin/x~1 y"),
+            "/job/x/build/00000000-0000-0000-0000-000000000000/f/bin/x~1%20y"
+        );
+    }
+}
