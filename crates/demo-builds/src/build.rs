@@ -13,7 +13,7 @@ use crate::host::Platform;
 use crate::image::{Program, RunsOn, link};
 use crate::jobs::Kind;
 use crate::seed::{Seed, hex};
-use crate::sources::{Sources, target_name};
+use crate::sources::Sources;
 use crate::story::{self, Failure, ONE_MORE, Outcome, Plan, TODAY, Uploader};
 use crate::switch::{Value, list_field};
 use crate::tar::InstalledFile;
@@ -270,7 +270,7 @@ impl Context<'_> {
                 ]);
             }
             Kind::Unikernel { target, devices } => {
-                let suffix = target_name(target);
+                let suffix = target.as_str();
                 let program = link(&self.program(RunsOn::Solo5 { target, devices }));
                 vec![
                     (format!("bin/{name}.{suffix}"), program.stripped()),

@@ -310,3 +310,19 @@ pub(crate) static PACKAGES: &[Package] = &[
     library("backtracking/dolmen", &[(0, "0.9"), (50, "0.10")], "dune ocaml fmt hmap menhirLib ppx_sexp_conv", "Reads problems for provers in all their dialects", "Dolmen", "Ae Dimacs Expr Lexer Maps Parser Smtlib2 Std Term Tptp Type Zf", "term symbol sort binder clause statement scope infer"),
     library("dbuenzli/hmap", &[(0, "0.8.1")], "ocaml ocamlfind ocamlbuild topkg", "Maps with values of any type", "Hmap", "", "key binding filter"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::{PACKAGES, package};
+
+    #[test]
+    fn every_dependency_is_in_the_repository_once() {
+        for of in PACKAGES {
+            for name in of.depends() {
+                assert!(package(name).is_some(), "{} depends on {name}", of.name());
+            }
+            let same = PACKAGES.iter().filter(|other| other.name() == of.name());
+            assert_eq!(same.count(), 1, "{}", of.name());
+        }
+    }
+}

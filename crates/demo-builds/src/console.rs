@@ -3,7 +3,7 @@
 use crate::host::Platform;
 use crate::jobs::Kind;
 use crate::seed::Seed;
-use crate::sources::{Sources, target_name};
+use crate::sources::Sources;
 use crate::story::{Failure, Outcome, Plan, Uploader};
 
 /// Lines with the nanoseconds since the start, oldest first, and how long it all took.
@@ -165,7 +165,7 @@ impl Teller {
         self.fetch(plan, sources)?;
         self.install(plan, sources)?;
         match plan.job.kind {
-            Kind::Unikernel { target, .. } => self.unikernel(plan, sources, target_name(target))?,
+            Kind::Unikernel { target, .. } => self.unikernel(plan, sources, target.as_str())?,
             Kind::SystemPackage | Kind::Script => self.system_package(plan, sources)?,
         }
         let switch = sources.installed.len() + 1;
@@ -483,13 +483,15 @@ impl Teller {
         self.say(format!(
             "#=== ERROR while compiling {name}.dev =========================================#"
         ));
-        self.say("# path                 /tmp/myswitch/.opam-switch/build/millrace.dev");
+        self.say(format!(
+            "# path                 /tmp/myswitch/.opam-switch/build/{name}.dev"
+        ));
         self.say(format!("# commit               {}", sources.commit_hash()));
         self.say("# exit-code            2");
-        self.say("<><> Error report ><><><><><><><><><><><><><><><><><><><><><><><><><><><><><><>");
-        self.say(
-            format!("┌─ The following actions failed\n│ λ build {name} dev\n└─").replace('\n', " "),
-        );
+        self.heading("Error report ");
+        self.say("┌─ The following actions failed");
+        self.say(format!("│ λ build {name} dev"));
+        self.say("└─");
         self.say("orb: opam install failed with code 31");
         Err(Ended)
     }

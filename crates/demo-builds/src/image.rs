@@ -3,6 +3,9 @@
 //! Code is invented, function by function, from the names of package, version, module and function. So the same sources
 //! give the same program, and a new version of one package changes the functions of that package only.
 
+use solo5_elf::note::{abi_note, manifest_note};
+use solo5_elf::{Abi, Device, DeviceType, Manifest, Target};
+
 use crate::c_code::{File, RUNTIME, SANDBOX, STUBS, SYSTEM};
 use crate::catalogue::Package;
 use crate::elf::{
@@ -34,24 +37,10 @@ pub(crate) struct Program<'a> {
 pub(crate) enum RunsOn {
     Solo5 {
         target: Target,
-        devices: &'static [(&'static str, Device)],
+        devices: &'static [(&'static str, DeviceType)],
     },
     Linux,
     FreeBsd,
-}
-
-/// A Solo5 target.
-#[derive(Clone, Copy, Eq, PartialEq)]
-pub(crate) enum Target {
-    Hvt,
-    Spt,
-}
-
-/// The kind of a device.
-#[derive(Clone, Copy, Eq, PartialEq)]
-pub(crate) enum Device {
-    Block,
-    Net,
 }
 
 /// Modules of the standard library that programs of this kind use.
@@ -238,9 +227,9 @@ impl<'a> Linker<'a> {
             } else {
                 unit.version.to_owned()
             };
-            let mut bytes = 24 + seed.below(170);
-            bytes += if seed.one_in(6) { seed.below(700) } else { 0 };
-            bytes += if seed.one_in(45) { seed.below(3000) } else { 0 };
+            let mut bytes = 20 + seed.below(130);
+            bytes += if seed.one_in(6) { seed.below(560) } else { 0 };
+            bytes += if seed.one_in(45) { seed.below(2400) } else { 0 };
             let mut code = Seed::of(&[
                 "code",
                 unit.package,
@@ -395,8 +384,8 @@ impl<'a> Linker<'a> {
             );
             for (index, name) in file.functions().enumerate() {
                 let mut seed = Seed::of(&["c function", file.package, name]);
-                let mut bytes = 40 + seed.below(500);
-                bytes += if seed.one_in(4) { seed.below(2200) } else { 0 };
+                let mut bytes = 40 + seed.below(360);
+                bytes += if seed.one_in(4) { seed.below(1600) } else { 0 };
                 let mut code =
                     Seed::of(&["c code", file.package, version, file.name]).part(index as u64);
                 self.function(name, bytes, &mut code, c_binding(name));
@@ -547,13 +536,24 @@ impl<'a> Linker<'a> {
 }
 
 /// What makes a program a unikernel: it names no interpreter that exists, and says which devices it wants.
-fn solo5_sections(elf: &mut Elf, target: Target, devices: &[(&str, Device)]) {
+fn solo5_sections(elf: &mut Elf, target: Target, devices: &[(&str, DeviceType)]) {
+    let devices = devices
+        .iter()
+        .map(|(name, kind)| Device {
+            name: (*name).to_owned(),
+            kind: *kind,
+        })
+        .collect();
+    let manifest = Manifest {
+        version: 1,
+        devices,
+    };
     let interpreter = Content::Bytes(b"/nonexistent/solo5/\0".to_vec());
     elf.add_section(Section::new(".interp", Access::ReadOnly, interpreter));
     elf.add_section(Section::new(
         ".note.solo5.abi",
         Access::ReadOnly,
-        Content::Note(abi_note(target)),
+        Content::Note(abi_note(&Abi { target, version: 2 })),
     ));
     elf.add_section(Section::new(
         ".note.solo5.not_openbsd",
@@ -563,42 +563,8 @@ fn solo5_sections(elf: &mut Elf, target: Target, devices: &[(&str, Device)]) {
     elf.add_section(Section::new(
         ".note.solo5.manifest",
         Access::ReadOnly,
-        Content::Note(manifest_note(devices)),
+        Content::Note(manifest_note(&manifest)),
     ));
-}
-
-fn abi_note(target: Target) -> Vec<u8> {
-    let target: u32 = match target {
-        Target::Hvt => 1,
-        Target::Spt => 2,
-    };
-    let mut descriptor = Vec::new();
-    for word in [target, 2, 0, 0] {
-        descriptor.extend(word.to_le_bytes());
-    }
-    note("Solo5", u32::from_le_bytes(*b"ABI1"), &descriptor)
-}
-
-fn manifest_note(devices: &[(&str, Device)]) -> Vec<u8> {
-    let count = u32::try_from(devices.len() + 1).unwrap_or(u32::MAX);
-    let mut descriptor = vec![0; 4];
-    descriptor.extend(1_u32.to_le_bytes());
-    descriptor.extend(count.to_le_bytes());
-    let mut entry = |name: &str, kind: u32| {
-        let mut bytes = name.as_bytes().to_vec();
-        bytes.resize(68, 0);
-        bytes.extend(kind.to_le_bytes());
-        bytes.resize(104, 0);
-        descriptor.extend(bytes);
-    };
-    entry("", 0x4000_0000);
-    for (name, device) in devices {
-        match device {
-            Device::Block => entry(name, 1),
-            Device::Net => entry(name, 2),
-        }
-    }
-    note("Solo5", u32::from_le_bytes(*b"MFT1"), &descriptor)
 }
 
 /// The functions of C that other files call have a prefix; the others are static.

@@ -1,6 +1,6 @@
 //! The eight jobs: what each builds, from which commits of its sources.
 
-use crate::image::{Device, Target};
+use solo5_elf::{DeviceType, Target};
 
 /// What is built again and again.
 pub(crate) struct Job {
@@ -20,7 +20,7 @@ pub(crate) struct Job {
 pub(crate) enum Kind {
     Unikernel {
         target: Target,
-        devices: &'static [(&'static str, Device)],
+        devices: &'static [(&'static str, DeviceType)],
     },
     /// A Debian or FreeBSD package of the opam package.
     SystemPackage,
@@ -72,6 +72,7 @@ const CLOCK: &str =
 const NOTHING: &str = "lwt mirage-runtime mirage-solo5";
 const DEPLOY: &str =
     "dune cmdliner bos logs lwt tls-lwt conf-libev asn1-combinators ptime jsonm hxd";
+const DEPLOY_PLAIN: &str = "dune cmdliner bos logs lwt tls-lwt asn1-combinators ptime jsonm";
 const DATES: &str = "dune cmdliner timedesc yojson csv re fmt";
 const PROVER: &str = "dune menhir menhirLib cmdliner dolmen ocamlgraph zarith fmt yojson notty re";
 const PROVER_NATIVE: &str =
@@ -99,7 +100,7 @@ pub(crate) static LANTERN: Job = Job {
     name: "lantern",
     kind: Kind::Unikernel {
         target: Target::Hvt,
-        devices: &[("service", Device::Net)],
+        devices: &[("service", DeviceType::NetBasic)],
     },
     synopsis: "Unikernel that shows a web site out of a repository",
     description: "Lantern fetches a branch when it starts and when it is told to, and serves what is in it over TLS.\n\n\
@@ -139,9 +140,9 @@ pub(crate) static MILLRACE: Job = Job {
     kind: Kind::Unikernel {
         target: Target::Hvt,
         devices: &[
-            ("storage", Device::Block),
-            ("service", Device::Net),
-            ("management", Device::Net),
+            ("storage", DeviceType::BlockBasic),
+            ("service", DeviceType::NetBasic),
+            ("management", DeviceType::NetBasic),
         ],
     },
     synopsis: "Unikernel that resolves names and forgets the unwanted ones",
@@ -182,7 +183,7 @@ pub(crate) static SUNDIAL: Job = Job {
     name: "sundial",
     kind: Kind::Unikernel {
         target: Target::Spt,
-        devices: &[("service", Device::Net)],
+        devices: &[("service", DeviceType::NetBasic)],
     },
     synopsis: "Unikernel that tells other machines the time",
     description: "Sundial asks four servers, throws the worst away and answers for the rest.",
@@ -221,8 +222,14 @@ pub(crate) static FERRYMAN: Job = Job {
     units: "Ferryman Ferryman__Policy Ferryman__Console Ferryman__Stats Dune__exe__Ferryman Dune__exe__Ferrymand",
     words: "vm policy bridge console stats certificate command reply wire tender block image",
     commits: &[
-        commit(0, "1.3.2", OCAML_4, DEPLOY, "Release 1.3.2"),
-        commit(26, "1.4.0", OCAML_4, DEPLOY, "Release 1.4.0"),
+        commit(0, "1.3.2", OCAML_4, DEPLOY_PLAIN, "Release 1.3.2"),
+        commit(
+            26,
+            "1.4.0",
+            OCAML_4,
+            DEPLOY,
+            "Release 1.4.0, waits for events with libev",
+        ),
         Commit {
             day: 70,
             version: "1.5.0",
@@ -285,3 +292,24 @@ pub(crate) static NIGHTLY_LINKS: Job = Job {
     words: "",
     commits: &[commit(0, "1", "", "", "Look at links")],
 };
+
+#[cfg(test)]
+mod tests {
+    use super::{ALMANAC, ANVIL, FERRYMAN, LANTERN, MILLRACE, PEBBLE, SUNDIAL};
+    use crate::catalogue::package;
+
+    #[test]
+    fn every_job_depends_on_packages_of_the_repository() {
+        for job in [
+            &LANTERN, &MILLRACE, &SUNDIAL, &PEBBLE, &FERRYMAN, &ALMANAC, &ANVIL,
+        ] {
+            for name in job
+                .commits
+                .iter()
+                .flat_map(|commit| commit.depends.split_whitespace())
+            {
+                assert!(package(name).is_some(), "{} depends on {name}", job.name);
+            }
+        }
+    }
+}

@@ -2,7 +2,6 @@
 //! that writes both down.
 
 use crate::catalogue::{Package, closure, package};
-use crate::image::Target;
 use crate::jobs::{Commit, Job, Kind};
 use crate::seed::hex_of;
 use crate::switch::{self, Export, Value};
@@ -136,7 +135,7 @@ impl Sources {
         root.field("depends", Value::List(self.root_depends()));
         let shell = |command: &str| Value::texts(["sh", "-exc", command]);
         if let Kind::Unikernel { target, .. } = job.kind {
-            let (name, target) = (job.name, target_name(target));
+            let (name, target) = (job.name, target.as_str());
             root.field("build", shell("make build"));
             root.field(
                 "install",
@@ -301,14 +300,6 @@ impl Sources {
                 Value::List(vec![Value::text(name), Value::texts(depends)])
             })
             .collect()
-    }
-}
-
-/// A target as file names have it.
-pub(crate) fn target_name(target: Target) -> &'static str {
-    match target {
-        Target::Hvt => "hvt",
-        Target::Spt => "spt",
     }
 }
 
