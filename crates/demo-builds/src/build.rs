@@ -15,7 +15,7 @@ use crate::jobs::Kind;
 use crate::seed::{Seed, hex};
 use crate::sources::Sources;
 use crate::story::{self, Failure, ONE_MORE, Outcome, Plan, TODAY, Uploader};
-use crate::switch::{Value, list_field};
+use crate::switch::{self, Value};
 use crate::tar::InstalledFile;
 use crate::{deb, pkg, texts};
 
@@ -452,15 +452,14 @@ impl Context<'_> {
             .collect();
         added.push((format!("doc/{}", self.plan.job.name), "\"D\"".to_owned()));
         added.sort();
-        let mut text = "opam-version: \"2.0\"\n".to_owned();
-        list_field(
-            &mut text,
-            "added",
-            added
-                .iter()
-                .map(|(path, digest)| Value::when(path, digest))
-                .collect(),
-        );
+        let added = added
+            .iter()
+            .map(|(path, digest)| Value::when(path, digest))
+            .collect();
+        let mut text = switch::file(&[
+            ("opam-version", Value::text("2.0")),
+            ("added", Value::one_or_more(added)),
+        ]);
         text.truncate(text.trim_end().len());
         text
     }

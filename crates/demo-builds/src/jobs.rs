@@ -103,7 +103,7 @@ pub(crate) static LANTERN: Job = Job {
         devices: &[("service", DeviceType::NetBasic)],
     },
     synopsis: "Unikernel that shows a web site out of a repository",
-    description: "Lantern fetches a branch when it starts and when it is told to, and serves what is in it over TLS.\n\n\
+    description: "Lantern fetches a branch when it starts and when it is told to, and serves\nwhat is in it over TLS.\n\n\
         There is no disk: a restart is a fresh checkout.",
     units: "Dune__exe__Main Dune__exe__Unikernel Dune__exe__Pages Dune__exe__Mime Dune__exe__Refresh",
     words: "page branch refresh header footer mime redirect cache certificate hook path etag",
@@ -146,8 +146,9 @@ pub(crate) static MILLRACE: Job = Job {
         ],
     },
     synopsis: "Unikernel that resolves names and forgets the unwanted ones",
-    description: "Millrace asks the root servers itself, checks signatures, and answers for a list of unwanted names that\n\
-        they do not exist. The list and the cache survive a restart on a block device.",
+    description: "Millrace asks the root servers itself, checks signatures, and answers for a list of\n\
+        unwanted names that they do not exist. The list and the cache survive a\n\
+        restart on a block device.",
     units: "Dune__exe__Main Dune__exe__Unikernel Dune__exe__Blocklist Dune__exe__Store Dune__exe__Dashboard",
     words: "query blocklist list store cache zone client lease counter answer prefetch sector dashboard",
     commits: &[
@@ -217,7 +218,7 @@ pub(crate) static FERRYMAN: Job = Job {
     name: "ferryman",
     kind: Kind::SystemPackage,
     synopsis: "Starts, stops and moves virtual machines",
-    description: "Ferryman is a daemon that owns the virtual machines of a host, and a command that talks to it.\n\n\
+    description: "Ferryman is a daemon that owns the virtual machines of a host, and a command\nthat talks to it.\n\n\
         Who may do what is written in certificates.",
     units: "Ferryman Ferryman__Policy Ferryman__Console Ferryman__Stats Dune__exe__Ferryman Dune__exe__Ferrymand",
     words: "vm policy bridge console stats certificate command reply wire tender block image",
@@ -260,7 +261,7 @@ pub(crate) static ANVIL: Job = Job {
     name: "anvil",
     kind: Kind::SystemPackage,
     synopsis: "Proves small programs correct, or tells why not",
-    description: "Anvil turns a program and what it should do into problems for provers, and asks all of them at once.",
+    description: "Anvil turns a program and what it should do into problems for provers, and\nasks all of them at once.",
     units: "Anvil Anvil__Lexer Anvil__Parser Anvil__Typing Anvil__Vc Anvil__Smt Anvil__Report Dune__exe__Anvil",
     words: "goal lemma term context hypothesis prover model trace quantifier loop invariant obligation",
     commits: &[

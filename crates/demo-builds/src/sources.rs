@@ -193,10 +193,10 @@ impl Sources {
             );
             root.field(
                 "depexts",
-                Value::List(vec![Value::When(
+                Value::When(
                     Box::new(Value::texts(["debhelper"])),
                     "os-distribution = \"debian\"".to_owned(),
-                )]),
+                ),
             );
         }
         root.field("dev-repo", Value::text(&format!("git+{repository}.git")));
@@ -335,6 +335,9 @@ fn opam_file(package: &Package, version: &str) -> switch::Package {
     if !depends.is_empty() {
         file.field("depends", Value::List(depends));
     }
+    if name.starts_with("conf-") {
+        file.field("flags", Value::Ident("conf".to_owned()));
+    }
     match name {
         "conf-gmp" => file.field(
             "build",
@@ -362,9 +365,6 @@ fn opam_file(package: &Package, version: &str) -> switch::Package {
     if let Some(depexts) = depexts(name) {
         file.field("depexts", depexts);
     }
-    if name.starts_with("conf-") {
-        file.field("flags", Value::Ident("conf".to_owned()));
-    }
     if package.has_source() {
         file.field("dev-repo", Value::text(&format!("git+{home}.git")));
         let url = archive_url(package, version);
@@ -379,7 +379,7 @@ fn description(package: &Package) -> String {
     let words = package.words();
     let about: Vec<&str> = words.iter().take(4).copied().collect();
     format!(
-        "{}.\n\nThe library `{}` is about: {}. It is used on hosts and in unikernels.",
+        "{}.\n\nThe library `{}` is about: {}.\nIt is used on hosts and in unikernels.",
         package.synopsis,
         package.name(),
         about.join(", ").replace('_', " ")
@@ -415,7 +415,7 @@ fn depexts(name: &str) -> Option<Value> {
     if !freebsd.is_empty() {
         systems.push(on(freebsd, "os = \"freebsd\""));
     }
-    Some(Value::List(systems))
+    Some(Value::one_or_more(systems))
 }
 
 fn dune_build() -> Value {

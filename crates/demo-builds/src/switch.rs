@@ -25,8 +25,8 @@
 //! );
 //! ```
 
-/// opam's right margin.
-const LINE_BYTES: usize = 78;
+/// The longest line opam writes if it can break it; one more where nothing closes behind it.
+const LINE_BYTES: usize = 77;
 
 /// A frozen switch: every installed package with its whole opam file.
 #[derive(Clone, Debug)]
@@ -69,6 +69,14 @@ impl Value {
     /// A string with a condition.
     pub fn when(text: &str, condition: &str) -> Value {
         Value::When(Box::new(Value::text(text)), condition.to_owned())
+    }
+
+    /// The way opam writes most lists: one value stands alone, without brackets.
+    pub fn one_or_more(values: Vec<Value>) -> Value {
+        match <[Value; 1]>::try_from(values) {
+            Ok([value]) => value,
+            Err(values) => Value::List(values),
+        }
     }
 
     /// Strings.
@@ -158,12 +166,13 @@ impl Export {
     }
 }
 
-/// Writes `values` as one field, as opam does with its lists: one value stands alone.
-pub fn list_field(out: &mut String, name: &str, values: Vec<Value>) {
-    match <[Value; 1]>::try_from(values) {
-        Ok([value]) => field(out, 0, name, &value),
-        Err(values) => field(out, 0, name, &Value::List(values)),
+/// A file of these fields, such as orb's build hashes. Ends with a line break.
+pub fn file(fields: &[(&str, Value)]) -> String {
+    let mut out = String::new();
+    for (name, value) in fields {
+        field(&mut out, 0, name, value);
     }
+    out
 }
 
 fn field(out: &mut String, indent: usize, name: &str, value: &Value) {
@@ -190,7 +199,7 @@ fn block(out: &mut String, indent: usize, values: &[Value]) {
     let margin = " ".repeat(indent + 2);
     out.push_str("[\n");
     let together = values.iter().map(flat).collect::<Vec<_>>().join(" ");
-    if !values.iter().any(is_compound) && margin.len() + together.len() <= LINE_BYTES {
+    if !values.iter().any(is_compound) && margin.len() + together.len() <= LINE_BYTES + 1 {
         out.push_str(&format!("{margin}{together}\n"));
     } else {
         for value in values {
