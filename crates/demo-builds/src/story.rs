@@ -8,6 +8,11 @@ use crate::jobs::{
     ALMANAC, ANVIL, FERRYMAN, Job, LANTERN, MILLRACE, NIGHTLY_LINKS, PEBBLE, SUNDIAL,
 };
 
+use Failure::{CompileError, DeadLinks, DiskFull, MissingPackage, Network};
+use Outcome::{Fails, OutOfMemory, Succeeds, TimesOut, WorkerLost};
+use Platform::{Debian12, Debian13, FreeBsd14};
+use Uploader::{Builder, Rebuilder};
+
 /// The day on which the demo is filled; the first build is on day 1.
 pub(crate) const TODAY: u8 = 90;
 
@@ -59,11 +64,6 @@ pub(crate) fn plans() -> Vec<Plan> {
     plans.sort_by_key(|plan| (plan.day, plan.minute_of_day));
     plans
 }
-
-use Failure::{CompileError, DeadLinks, DiskFull, MissingPackage, Network};
-use Outcome::{Fails, OutOfMemory, Succeeds, TimesOut, WorkerLost};
-use Platform::{Debian12, Debian13, FreeBsd14};
-use Uploader::{Builder, Rebuilder};
 
 const fn build(
     job: &'static Job,

@@ -5,7 +5,7 @@ use std::io::{Cursor, Read};
 
 use solo5_elf::{DeviceType, Target};
 
-use crate::{Decoded, all};
+use crate::{Decoded, all, elf};
 
 fn successful(job: &str) -> Vec<&'static Decoded> {
     all()
@@ -202,7 +202,7 @@ fn the_debug_binary_has_the_sections_of_the_main_binary_byte_for_byte() {
         build.main_binary().unwrap().1,
         build.artifact("millrace.hvt.debug").unwrap(),
     );
-    let (stripped, debug) = (elf_sections(stripped), elf_sections(debug));
+    let (stripped, debug) = (elf::sections(stripped), elf::sections(debug));
     for name in [
         ".interp",
         ".note.solo5.manifest",
@@ -261,59 +261,19 @@ fn library(name: &str) -> &str {
     name.split("__").next().unwrap()
 }
 
-fn word(bytes: &[u8], at: usize, width: usize) -> usize {
-    let mut word = [0; 8];
-    word[..width].copy_from_slice(&bytes[at..at + width]);
-    usize::try_from(u64::from_le_bytes(word)).unwrap()
-}
-
-/// Sections by name: address and bytes.
-fn elf_sections(file: &[u8]) -> BTreeMap<String, (usize, &[u8])> {
-    let headers = word(file, 0x28, 8);
-    let (count, names) = (word(file, 0x3c, 2), word(file, 0x3e, 2));
-    let header = |index: usize| headers + 64 * index;
-    let content = |index: usize| {
-        let (offset, bytes) = (
-            word(file, header(index) + 24, 8),
-            word(file, header(index) + 32, 8),
-        );
-        match word(file, header(index) + 4, 4) {
-            8 => &[],
-            _ => &file[offset..offset + bytes],
-        }
-    };
-    let name = |index: usize| {
-        let text = &content(names)[word(file, header(index), 4)..];
-        String::from_utf8(text.split(|byte| *byte == 0).next().unwrap().to_vec()).unwrap()
-    };
-    (0..count)
-        .map(|index| {
-            (
-                name(index),
-                (word(file, header(index) + 16, 8), content(index)),
-            )
+/// Functions by name: their code.
+fn elf_functions(file: &[u8]) -> BTreeMap<String, Vec<u8>> {
+    let sections = elf::sections(file);
+    let (text, strings) = (&sections[".text"], &sections[".strtab"].bytes);
+    let functions = sections[".symtab"]
+        .bytes
+        .chunks(24)
+        .filter(|symbol| symbol[4] & 15 == 2);
+    functions
+        .map(|symbol| {
+            let start = elf::word(symbol, 8, 8) - text.address;
+            let code = text.bytes[start..start + elf::word(symbol, 16, 8)].to_vec();
+            (elf::text_at(strings, elf::word(symbol, 0, 4)), code)
         })
         .collect()
-}
-
-/// Functions by name, without the stamp the compiler gives them.
-fn elf_functions(file: &[u8]) -> BTreeMap<String, Vec<u8>> {
-    let sections = elf_sections(file);
-    let (text_address, text) = sections[".text"];
-    let strings = sections[".strtab"].1;
-    let mut functions = BTreeMap::new();
-    for symbol in sections[".symtab"]
-        .1
-        .chunks(24)
-        .filter(|symbol| symbol[4] & 15 == 2)
-    {
-        let name = strings[word(symbol, 0, 4)..]
-            .split(|byte| *byte == 0)
-            .next()
-            .unwrap();
-        let start = word(symbol, 8, 8) - text_address;
-        let code = text[start..start + word(symbol, 16, 8)].to_vec();
-        functions.insert(String::from_utf8(name.to_vec()).unwrap(), code);
-    }
-    functions
 }

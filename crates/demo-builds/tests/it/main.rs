@@ -1,6 +1,7 @@
 //! What the invented builds are promised to show, found out from their exec files alone.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod elf;
 mod files;
 mod story;
 
