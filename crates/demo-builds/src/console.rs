@@ -278,7 +278,8 @@ impl Teller {
         self.heading("Fetching sources ");
         let down = self.coloured(34, "⬇");
         for (index, (package, version)) in sources.installed.iter().enumerate() {
-            if plan.outcome == Outcome::Fails(Failure::Network) && index == 27 {
+            let away = plan.outcome == Outcome::Fails(Failure::Network) && index > 27;
+            if away && package.has_source() {
                 let (name, error) = (package.name(), self.coloured(31, "[ERROR]"));
                 self.after(
                     30_000,
@@ -359,7 +360,8 @@ impl Teller {
     fn disk_full(&mut self, version: &str) -> Result<(), Ended> {
         let error = self.coloured(31, "[ERROR]");
         self.say("[ocaml-solo5: ./configure.sh --prefix=/tmp/myswitch]");
-        self.after(60_000, 70_000, "[ocaml-solo5: make -j4]");
+        self.after(4000, 6000, "[ocaml-solo5: make -j4]");
+        self.pause(60_000, 70_000);
         self.say(format!(
             "{error} The compilation of ocaml-solo5.{version} failed at \"make -j4\"."
         ));
