@@ -23,7 +23,10 @@ const DAYS_FROM_MARCH_0000: i64 = 719_468;
 
 impl Timestamp {
     /// 1970-01-01, midnight.
-    pub const EPOCH: Timestamp = Timestamp { days: 0, picoseconds: 0 };
+    pub const EPOCH: Timestamp = Timestamp {
+        days: 0,
+        picoseconds: 0,
+    };
 
     /// A moment from its two stored numbers; none if they are out of range.
     pub fn new(days: i64, picoseconds: u64) -> Option<Timestamp> {

@@ -255,15 +255,13 @@ pub fn outputs(tx: &mut Tx<'_>, job_id: i64, platform: Option<&str>) -> Result<V
     let mut outputs = Vec::with_capacity(hashes.len());
     for sha256 in hashes {
         outputs.extend(tx.query_opt(
-            concat!(
-                "SELECT b.id, b.uuid, j.id, j.name, b.platform, b.start_d, b.start_ps, b.finish_d,
-                   b.finish_ps, b.result_code, b.result_msg, b.console, b.script, b.input_id,
-                   b.user, m.filepath, m.sha256, m.size, a.filepath, a.size
-                 FROM build_artifact a JOIN build b ON b.id = a.build JOIN job j ON j.id = b.job
-                 LEFT JOIN build_artifact m ON m.id = b.main_binary
-                 WHERE a.sha256 = $1
-                 ORDER BY b.start_d DESC, b.start_ps DESC LIMIT 1"
-            ),
+            "SELECT b.id, b.uuid, j.id, j.name, b.platform, b.start_d, b.start_ps, b.finish_d,
+               b.finish_ps, b.result_code, b.result_msg, b.console, b.script, b.input_id,
+               b.user, m.filepath, m.sha256, m.size, a.filepath, a.size
+             FROM build_artifact a JOIN build b ON b.id = a.build JOIN job j ON j.id = b.job
+             LEFT JOIN build_artifact m ON m.id = b.main_binary
+             WHERE a.sha256 = $1
+             ORDER BY b.start_d DESC, b.start_ps DESC LIMIT 1",
             &[(&sha256).into()],
             |row| {
                 Ok(Output {
@@ -281,11 +279,7 @@ pub fn outputs(tx: &mut Tx<'_>, job_id: i64, platform: Option<&str>) -> Result<V
 }
 
 /// The builds of a job without a main binary, newest first.
-pub fn failed_of_job(
-    tx: &mut Tx<'_>,
-    job_id: i64,
-    platform: Option<&str>,
-) -> Result<Vec<Build>> {
+pub fn failed_of_job(tx: &mut Tx<'_>, job_id: i64, platform: Option<&str>) -> Result<Vec<Build>> {
     tx.query(
         select_build!(
             "FROM build b JOIN job j ON j.id = b.job
@@ -313,7 +307,11 @@ pub fn failed(
              ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC
              LIMIT $2 OFFSET $3"
         ),
-        &[platform.into(), i64::from(count).into(), i64::from(start).into()],
+        &[
+            platform.into(),
+            i64::from(count).into(),
+            i64::from(start).into(),
+        ],
         Build::from_row,
     )
 }

@@ -137,7 +137,9 @@ pub enum OpenError {
         expected: i64,
     },
     /// Something else.
-    #[error("cannot open the data directory {directory}; check that it belongs to the user who runs builder-web")]
+    #[error(
+        "cannot open the data directory {directory}; check that it belongs to the user who runs builder-web"
+    )]
     Other {
         /// The data directory.
         directory: PathBuf,

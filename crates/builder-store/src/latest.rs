@@ -116,10 +116,7 @@ pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<CaughtUp> {
         add(tx, build)?;
     }
     if upto != indexed {
-        tx.execute(
-            "UPDATE own.progress SET indexed_build = $1",
-            &[upto.into()],
-        )?;
+        tx.execute("UPDATE own.progress SET indexed_build = $1", &[upto.into()])?;
     }
     let gone = tx.query(
         "SELECT l.job, l.platform FROM own.latest l

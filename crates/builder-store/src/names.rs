@@ -53,7 +53,11 @@ impl JobName {
         if RESERVED.contains(&lower.as_str())
             || RESERVED_PREFIXES.iter().any(|own| lower.starts_with(own))
         {
-            return Err(error("job name", bytes, "is a name builder-web uses itself"));
+            return Err(error(
+                "job name",
+                bytes,
+                "is a name builder-web uses itself",
+            ));
         }
         Ok(JobName(name))
     }
@@ -155,7 +159,10 @@ fn text(what: &'static str, bytes: &[u8], bytes_max: usize) -> Result<String, Na
         return Err(error(
             what,
             &bytes[..64],
-            &format!("… has {} bytes, at most {bytes_max} are allowed", bytes.len()),
+            &format!(
+                "… has {} bytes, at most {bytes_max} are allowed",
+                bytes.len()
+            ),
         ));
     }
     let Ok(text) = std::str::from_utf8(bytes) else {
@@ -203,10 +210,25 @@ mod tests {
 
     #[test]
     fn ordinary_names_are_taken_as_they_are() {
-        for name in ["hello", "a b+c", "dns-secondary", "…", ".hidden", "_x", "builder-web", "a:b\"c'$(x)"] {
+        for name in [
+            "hello",
+            "a b+c",
+            "dns-secondary",
+            "…",
+            ".hidden",
+            "_x",
+            "builder-web",
+            "a:b\"c'$(x)",
+        ] {
             assert_eq!(JobName::parse(name.as_bytes()).unwrap().as_str(), name);
         }
-        for path in ["bin/x.hvt", "opam-switch", "bin/x~1 y", "doc/a/b/README.md", "..x/y.."] {
+        for path in [
+            "bin/x.hvt",
+            "opam-switch",
+            "bin/x~1 y",
+            "doc/a/b/README.md",
+            "..x/y..",
+        ] {
             assert_eq!(ArtifactPath::parse(path.as_bytes()).unwrap().as_str(), path);
         }
         assert_eq!(ArtifactPath::parse(b"./bin/x").unwrap().as_str(), "bin/x");
@@ -215,7 +237,25 @@ mod tests {
     #[test]
     fn a_job_that_would_leave_its_place_or_take_ours_is_refused() {
         let long = "x".repeat(256);
-        for name in ["", ".", "..", "a/b", "/", "a\0", "a\nb", "\u{7f}", "_artifacts", "_staging", "_cache", "_CACHE", "builder.sqlite3", "builder.sqlite3-wal", "Builder.SQLite3", "builder-web.sqlite3", &long] {
+        for name in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "/",
+            "a\0",
+            "a\nb",
+            "\u{7f}",
+            "_artifacts",
+            "_staging",
+            "_cache",
+            "_CACHE",
+            "builder.sqlite3",
+            "builder.sqlite3-wal",
+            "Builder.SQLite3",
+            "builder-web.sqlite3",
+            &long,
+        ] {
             assert!(JobName::parse(name.as_bytes()).is_err(), "{name:?}");
         }
         assert!(JobName::parse(b"\xff").is_err());
@@ -224,7 +264,19 @@ mod tests {
 
     #[test]
     fn an_artifact_path_that_would_leave_its_build_is_refused() {
-        for path in ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/", "./", "././x", "a/.", "a\0b", "a\rb"] {
+        for path in [
+            "",
+            "/etc/passwd",
+            "../x",
+            "a/../b",
+            "a//b",
+            "a/",
+            "./",
+            "././x",
+            "a/.",
+            "a\0b",
+            "a\rb",
+        ] {
             assert!(ArtifactPath::parse(path.as_bytes()).is_err(), "{path:?}");
         }
         assert!(ArtifactPath::parse("x/".repeat(2048).as_bytes()).is_err());

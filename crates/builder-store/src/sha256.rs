@@ -131,7 +131,15 @@ mod tests {
     #[test]
     fn anything_but_64_hexadecimal_digits_is_no_digest() {
         let hex = Sha256::of(b"").to_hex();
-        for wrong in ["", "ab", &hex[1..], &format!("{hex}0"), &format!("g{}", &hex[1..]), &format!("+{}", &hex[1..]), &"é".repeat(32)] {
+        for wrong in [
+            "",
+            "ab",
+            &hex[1..],
+            &format!("{hex}0"),
+            &format!("g{}", &hex[1..]),
+            &format!("+{}", &hex[1..]),
+            &"é".repeat(32),
+        ] {
             assert_eq!(Sha256::from_hex(wrong), None, "{wrong}");
         }
     }

@@ -104,15 +104,18 @@ impl Store {
                 remove_file(&directory)?;
                 continue;
             }
-            match File::open(directory.join(LOCK)).map(|lock| lock.try_lock().map(|()| lock)) {
+            // Ours has a lock, the OCaml server's has none; what is not held is abandoned.
+            let lock = File::open(directory.join(LOCK)).map(|lock| lock.try_lock().map(|()| lock));
+            if let Ok(Err(TryLockError::WouldBlock)) = lock {
                 // Another process is at work there.
-                Ok(Err(TryLockError::WouldBlock)) => continue,
-                // Ours, abandoned. (Without a lock: the OCaml server's, abandoned.)
-                Ok(_) | Err(_) => {}
+                continue;
             }
             undo_intent(self, &directory)?;
             remove_directory(&directory)?;
-            info!("swept {}, left by an interrupted upload", directory.display());
+            info!(
+                "swept {}, left by an interrupted upload",
+                directory.display()
+            );
         }
         Ok(())
     }

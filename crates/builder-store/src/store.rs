@@ -224,7 +224,8 @@ fn other(directory: &Path, source: Error) -> OpenError {
 fn create_database(directory: &Path, database: &Path) -> Result<()> {
     let unfinished = directory.join(format!("{DATABASE}.new"));
     if unfinished.exists() {
-        fs::remove_file(&unfinished).map_err(|source| Error::file("remove", &unfinished, source))?;
+        fs::remove_file(&unfinished)
+            .map_err(|source| Error::file("remove", &unfinished, source))?;
     }
     let connection = sqlite::create(&unfinished)?;
     connection.execute_batch(concat!(

@@ -270,8 +270,17 @@ mod tests {
 
     #[test]
     fn parameters_that_make_no_sense_or_cost_too_much_are_refused() {
-        for (n, r, p) in [(0, 8, 1), (-16, 8, 1), (1000, 8, 1), (1 << 30, 8, 1), (16384, 0, 1)] {
-            assert!(derive(b"", b"", ScryptParams { n, r, p }, 32).is_err(), "{n} {r} {p}");
+        for (n, r, p) in [
+            (0, 8, 1),
+            (-16, 8, 1),
+            (1000, 8, 1),
+            (1 << 30, 8, 1),
+            (16384, 0, 1),
+        ] {
+            assert!(
+                derive(b"", b"", ScryptParams { n, r, p }, 32).is_err(),
+                "{n} {r} {p}"
+            );
         }
     }
 }

@@ -122,7 +122,11 @@ struct DbArgs {
 
 /// `builder-db`, under its own name.
 #[derive(Debug, Parser)]
-#[command(name = "builder-db", version, about = "Look after the database of builder-web")]
+#[command(
+    name = "builder-db",
+    version,
+    about = "Look after the database of builder-web"
+)]
 struct BuilderDb {
     #[command(flatten)]
     db: DbArgs,

@@ -24,9 +24,14 @@ impl Clock {
 }
 
 fn system_time() -> Timestamp {
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the system")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that asks the system"
+    )]
     let now = SystemTime::now();
-    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_secs())
         .ok()
         .and_then(|seconds| Timestamp::from_unix(seconds, since.subsec_nanos()))

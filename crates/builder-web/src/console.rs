@@ -6,7 +6,10 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 /// What a line begins with: when it was printed, in seconds with three digits, rounded as the
 /// OCaml server's `%.3f` does.
 pub fn line_head(delta_ns: i64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "as precise as what is printed of it")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "as precise as what is printed of it"
+    )]
     let seconds = delta_ns as f64 / 1e9;
     format!("{seconds:.3}s:")
 }
@@ -28,7 +31,9 @@ fn parse(line: &[u8]) -> Option<(i64, &[u8])> {
         digits.parse().ok()
     };
     let nanoseconds = number(&format!("{fraction:0<9}")[..9])?;
-    let delta = number(whole)?.checked_mul(1_000_000_000)?.checked_add(nanoseconds)?;
+    let delta = number(whole)?
+        .checked_mul(1_000_000_000)?
+        .checked_add(nanoseconds)?;
     Some((sign * delta, text))
 }
 
@@ -45,7 +50,11 @@ pub fn for_each_line(
     let mut line = Vec::new();
     loop {
         line.clear();
-        if (&mut reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
+        if (&mut reader)
+            .take(LINE_BYTES_MAX)
+            .read_until(b'\n', &mut line)?
+            == 0
+        {
             return Ok(());
         }
         if let Some((delta, text)) = parse(line.strip_suffix(b"\n").unwrap_or(&line)) {
@@ -71,7 +80,8 @@ pub fn for_each_line_reversed(
         let count = start.min(BLOCK_BYTES);
         start -= count;
         file.seek(SeekFrom::Start(start))?;
-        let mut block = Vec::with_capacity(usize::try_from(count).map_err(io::Error::other)? + tail.len());
+        let mut block =
+            Vec::with_capacity(usize::try_from(count).map_err(io::Error::other)? + tail.len());
         (&mut file).take(count).read_to_end(&mut block)?;
         block.append(&mut tail);
         if block.len() as u64 > LINE_BYTES_MAX + BLOCK_BYTES {

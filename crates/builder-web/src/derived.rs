@@ -86,8 +86,8 @@ impl Derived {
         if let Some(known) = self.remembered(sha256) {
             return Ok(known);
         }
-        let kept = derived::get(tx, SOLO5, sha256)?
-            .and_then(|value| serde_json::from_slice(&value).ok());
+        let kept =
+            derived::get(tx, SOLO5, sha256)?.and_then(|value| serde_json::from_slice(&value).ok());
         let solo5 = match kept {
             Some(solo5) => solo5,
             None => match store.artifacts().open(sha256) {

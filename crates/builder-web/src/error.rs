@@ -132,7 +132,10 @@ impl IntoResponse for Error {
                 );
             }
             Error::RangeNotSatisfiable { size, .. } => {
-                headers.insert(header::CONTENT_RANGE, respond::value(format!("bytes */{size}")));
+                headers.insert(
+                    header::CONTENT_RANGE,
+                    respond::value(format!("bytes */{size}")),
+                );
             }
             _ => {}
         }

@@ -80,9 +80,7 @@ impl HttpBody for FileBody {
                     self.state = match count {
                         0 => State::Done,
                         // Read ahead while this chunk is sent.
-                        _ => State::Reading(tokio::task::spawn_blocking(move || {
-                            read(file, count)
-                        })),
+                        _ => State::Reading(tokio::task::spawn_blocking(move || read(file, count))),
                     };
                     return Poll::Ready(Some(Ok(Frame::data(chunk))));
                 }

@@ -63,8 +63,17 @@ mod tests {
 
     #[test]
     fn tables_code_and_task_lists_are_kept_and_headings_go_below_the_pages_own() {
-        let html = to_html("# A\n\n| x | y |\n|---|:-:|\n| 1 | 2 |\n\n```sh\nls\n```\n\n- [x] done\n\n##### E").to_string();
-        for part in ["<h3>A</h3>", "<td align=\"center\">2</td>", "<code class=\"language-sh\">ls", "checked", "<h6>E</h6>"] {
+        let html = to_html(
+            "# A\n\n| x | y |\n|---|:-:|\n| 1 | 2 |\n\n```sh\nls\n```\n\n- [x] done\n\n##### E",
+        )
+        .to_string();
+        for part in [
+            "<h3>A</h3>",
+            "<td align=\"center\">2</td>",
+            "<code class=\"language-sh\">ls",
+            "checked",
+            "<h6>E</h6>",
+        ] {
             assert!(html.contains(part), "{part} in {html}");
         }
     }
@@ -86,8 +95,22 @@ mod tests {
             "<h1 onclick=alert(1)>x</h1>",
         ] {
             let html = to_html(attack).to_string().to_lowercase();
-            for bad in ["alert", "elsewhere.example/pixel", "javascript", "<script", "<iframe", "<form", "<style", "style=", "<svg", "onclick", "data:", "type=\"text\"", "<img"] {
-                assert!(!html.contains(bad) , "{bad} in {html}");
+            for bad in [
+                "alert",
+                "elsewhere.example/pixel",
+                "javascript",
+                "<script",
+                "<iframe",
+                "<form",
+                "<style",
+                "style=",
+                "<svg",
+                "onclick",
+                "data:",
+                "type=\"text\"",
+                "<img",
+            ] {
+                assert!(!html.contains(bad), "{bad} in {html}");
             }
         }
     }

@@ -19,7 +19,15 @@ mod tests {
         let canonical = "f63a5b8a-9ab3-40a3-8cfc-fcbc1dc68df9";
         assert!(uuid(canonical).is_some());
         assert!(uuid(&canonical.to_uppercase()).is_some());
-        for wrong in ["", "f63a5b8a9ab340a38cfcfcbc1dc68df9", &format!("{canonical}zz"), &format!("{{{canonical}}}"), &format!("urn:uuid:{canonical}"), &canonical.replace('f', "g"), "f63a5b8a-9ab340a3-8cfc-fcbc-1dc68df9"] {
+        for wrong in [
+            "",
+            "f63a5b8a9ab340a38cfcfcbc1dc68df9",
+            &format!("{canonical}zz"),
+            &format!("{{{canonical}}}"),
+            &format!("urn:uuid:{canonical}"),
+            &canonical.replace('f', "g"),
+            "f63a5b8a-9ab340a3-8cfc-fcbc-1dc68df9",
+        ] {
             assert_eq!(uuid(wrong), None, "{wrong}");
         }
     }

@@ -85,10 +85,7 @@ impl PageCache {
             *pages = Pages::default();
         }
         pages.bytes += bytes;
-        if let Some((key, old)) = pages
-            .by_request
-            .remove_entry(&key)
-        {
+        if let Some((key, old)) = pages.by_request.remove_entry(&key) {
             pages.bytes -= cost(&key, &old);
         }
         pages.by_request.insert(key, shown);

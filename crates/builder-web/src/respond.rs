@@ -127,7 +127,10 @@ pub enum Range {
 
 /// Reads `Range` and `If-Range` for a file of `size` bytes with the entity tag `tag`.
 pub fn range(headers: &HeaderMap, size: u64, tag: &str) -> Range {
-    let Some(range) = headers.get(header::RANGE).and_then(|range| range.to_str().ok()) else {
+    let Some(range) = headers
+        .get(header::RANGE)
+        .and_then(|range| range.to_str().ok())
+    else {
         return Range::Whole;
     };
     if let Some(condition) = headers.get(header::IF_RANGE) {
@@ -248,10 +251,23 @@ mod tests {
 
     #[test]
     fn an_entity_is_recognised_quoted_bare_weak_in_a_list_and_by_the_star() {
-        for same in ["\"abc=\"", "abc=", "W/\"abc=\"", "\"x\", \"abc=\"", "*", "\"abc=-gzip\""] {
-            assert!(none_match(&headers(header::IF_NONE_MATCH, same), "abc="), "{same}");
+        for same in [
+            "\"abc=\"",
+            "abc=",
+            "W/\"abc=\"",
+            "\"x\", \"abc=\"",
+            "*",
+            "\"abc=-gzip\"",
+        ] {
+            assert!(
+                none_match(&headers(header::IF_NONE_MATCH, same), "abc="),
+                "{same}"
+            );
         }
-        assert!(!none_match(&headers(header::IF_NONE_MATCH, "\"abd=\""), "abc="));
+        assert!(!none_match(
+            &headers(header::IF_NONE_MATCH, "\"abd=\""),
+            "abc="
+        ));
     }
 
     #[test]
@@ -267,7 +283,16 @@ mod tests {
         assert!(matches!(of("bytes=100-"), Range::Refused(_)));
         assert!(matches!(of("bytes=-0"), Range::Refused(_)));
         assert!(matches!(of("bytes=0-1,5-6"), Range::Refused(_)));
-        for nonsense in ["bytes", "lines=1-2", "bytes=a-b", "bytes=5-1", "bytes=-", "bytes=+1-2", "bytes=1-x", "bytes= "] {
+        for nonsense in [
+            "bytes",
+            "lines=1-2",
+            "bytes=a-b",
+            "bytes=5-1",
+            "bytes=-",
+            "bytes=+1-2",
+            "bytes=1-x",
+            "bytes= ",
+        ] {
             assert_eq!(of(nonsense), Range::Whole, "{nonsense}");
         }
     }
@@ -275,7 +300,12 @@ mod tests {
     #[test]
     fn if_range_with_another_or_a_weak_tag_gives_the_whole_file() {
         let mut with = headers(header::RANGE, "bytes=1-2");
-        for (condition, whole) in [("\"t\"", false), ("W/\"t\"", true), ("\"u\"", true), ("Tue, 12 May 2026 04:12:33 GMT", true)] {
+        for (condition, whole) in [
+            ("\"t\"", false),
+            ("W/\"t\"", true),
+            ("\"u\"", true),
+            ("Tue, 12 May 2026 04:12:33 GMT", true),
+        ] {
             with.insert(header::IF_RANGE, HeaderValue::from_static(condition));
             assert_eq!(range(&with, 100, "t") == Range::Whole, whole, "{condition}");
         }
@@ -283,7 +313,10 @@ mod tests {
 
     #[test]
     fn a_file_name_is_given_plainly_and_exactly() {
-        assert_eq!(disposition("a.hvt", false), "attachment; filename=\"a.hvt\"");
+        assert_eq!(
+            disposition("a.hvt", false),
+            "attachment; filename=\"a.hvt\""
+        );
         assert_eq!(
             disposition("ü \"x\"\r\n.txt", true),
             "inline; filename=\"_ _x___.txt\"; filename*=UTF-8''%C3%BC%20%22x%22%0D%0A.txt"

@@ -43,7 +43,6 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-
 /// One trailing slash is as good as none: links in the wild have it.
 trait Slash {
     fn slash(self, pattern: &str, methods: MethodRouter<App>) -> Self;

@@ -8,7 +8,10 @@ pub fn bytes(bytes: &u64) -> String {
     if *bytes < 1024 {
         return format!("{bytes} B");
     }
-    #[expect(clippy::cast_precision_loss, reason = "as precise as what is printed of it")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "as precise as what is printed of it"
+    )]
     let mut value = *bytes as f64 / 1024.0;
     let mut units = UNITS.iter();
     let mut unit = units.next();
@@ -43,14 +46,29 @@ mod tests {
 
     #[test]
     fn sizes_are_read_at_a_glance() {
-        for (size, text) in [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (191_760, "187 KiB"), (1_048_575, "1.0 MiB"), (1_500_000, "1.4 MiB"), (300 << 20, "300 MiB"), (u64::MAX, "16384 PiB")] {
+        for (size, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (191_760, "187 KiB"),
+            (1_048_575, "1.0 MiB"),
+            (1_500_000, "1.4 MiB"),
+            (300 << 20, "300 MiB"),
+            (u64::MAX, "16384 PiB"),
+        ] {
             assert_eq!(bytes(&size), text);
         }
     }
 
     #[test]
     fn durations_are_read_at_a_glance() {
-        for (seconds, text) in [(0, "0 s"), (59, "59 s"), (611, "10 min 11 s"), (3600, "1 h 0 min"), (90_061, "25 h 1 min")] {
+        for (seconds, text) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (611, "10 min 11 s"),
+            (3600, "1 h 0 min"),
+            (90_061, "25 h 1 min"),
+        ] {
             assert_eq!(duration(Duration::from_secs(seconds)), text);
         }
     }

@@ -47,10 +47,9 @@ pub async fn binary(
         let job = JobName::parse(job.as_bytes()).map_err(bad)?;
         let platform = Platform::parse(platform.as_bytes()).map_err(bad)?;
         let query = Query::parse(query.as_deref());
-        let name = query.get("binary_name").map_or_else(
-            || format!("{job}.bin"),
-            std::borrow::ToOwned::to_owned,
-        );
+        let name = query
+            .get("binary_name")
+            .map_or_else(|| format!("{job}.bin"), std::borrow::ToOwned::to_owned);
         let name = PlainFileName::parse(name.as_bytes())
             .map_err(|error| Error::BadRequest(format!("Bad binary name provided: {error}")))?;
         Ok((job, platform, name))

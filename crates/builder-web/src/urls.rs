@@ -26,11 +26,19 @@ const SEGMENT: &AsciiSet = &CONTROLS
     .add(b'}');
 
 /// Everything that does not stand for itself in the value of a query parameter.
-const QUERY_VALUE: &AsciiSet = &SEGMENT.remove(b'/').add(b'&').add(b'+').add(b'=').add(b'\'');
+const QUERY_VALUE: &AsciiSet = &SEGMENT
+    .remove(b'/')
+    .add(b'&')
+    .add(b'+')
+    .add(b'=')
+    .add(b'\'');
 
 /// Patterns, in the router's language.
 pub mod pattern {
-    #![expect(missing_docs, reason = "each is the pattern of the function of its name")]
+    #![expect(
+        missing_docs,
+        reason = "each is the pattern of the function of its name"
+    )]
 
     pub const FRONT: &str = "/";
     pub const ALL_BUILDS: &str = "/all-builds";
@@ -111,7 +119,10 @@ mod tests {
         let uuid = Uuid::nil();
         assert_eq!(job("a b+c", None), "/job/a%20b+c");
         assert_eq!(job("ü/?#%", None), "/job/%C3%BC%2F%3F%23%25");
-        assert_eq!(job("x", Some("a,b & c=d/e+f")), "/job/x?platform=a,b%20%26%20c%3Dd/e%2Bf");
+        assert_eq!(
+            job("x", Some("a,b & c=d/e+f")),
+            "/job/x?platform=a,b%20%26%20c%3Dd/e%2Bf"
+        );
         assert_eq!(
             artifact("x", &uuid, "bin/x~1 y"),
             "/job/x/build/00000000-0000-0000-0000-000000000000/f/bin/x~1%20y"

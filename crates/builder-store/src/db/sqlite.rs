@@ -65,12 +65,9 @@ pub(crate) fn attach_own(connection: &Connection, own: &Path) -> Result<()> {
 
 /// Readers do not wait for the writer, nor it for them. The setting stays in the file.
 pub(crate) fn use_wal(connection: &Connection, schema: &str) -> Result<()> {
-    let mode: String = connection.pragma_update_and_check(
-        Some(schema),
-        "journal_mode",
-        "WAL",
-        |row| row.get(0),
-    )?;
+    let mode: String =
+        connection
+            .pragma_update_and_check(Some(schema), "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
         return Err(Error::Row {
             what: format!("journal mode {mode}"),

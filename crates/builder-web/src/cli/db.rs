@@ -21,7 +21,9 @@ pub(super) fn run(command: DbCommand) -> anyhow::Result<()> {
             Store::open(&directory)?;
             say(&match created {
                 Created::New => format!("created a database in {}", directory.display()),
-                Created::Existed => format!("the database in {} is up to date", directory.display()),
+                Created::Existed => {
+                    format!("the database in {} is up to date", directory.display())
+                }
             });
             Ok(())
         }
@@ -92,7 +94,10 @@ fn read_password() -> anyhow::Result<Vec<u8>> {
         .into());
     }
     if password.len() as u64 > PASSWORD_BYTES_MAX {
-        return Err(Refused(format!("the password has more than {PASSWORD_BYTES_MAX} bytes")).into());
+        return Err(Refused(format!(
+            "the password has more than {PASSWORD_BYTES_MAX} bytes"
+        ))
+        .into());
     }
     Ok(password)
 }

@@ -92,7 +92,9 @@ fn warn_of(legacy: &LegacyArgs) {
         );
     }
     if let Some(influx) = &legacy.influx {
-        warn!("--influx {influx} is ignored: metrics are not sent to Influx any more; read the log instead");
+        warn!(
+            "--influx {influx} is ignored: metrics are not sent to Influx any more; read the log instead"
+        );
     }
     if legacy.run_batch_viz {
         warn!("--run-batch-viz is ignored: run batch-viz.sh from cron instead");

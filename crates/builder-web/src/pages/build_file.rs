@@ -188,7 +188,11 @@ fn write_archive(
         check_size(artifact, size)?;
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Regular);
-        header.set_mode(if artifact.path.starts_with("bin/") { 0o755 } else { 0o644 });
+        header.set_mode(if artifact.path.starts_with("bin/") {
+            0o755
+        } else {
+            0o644
+        });
         header.set_uid(0);
         header.set_gid(0);
         header.set_mtime(mtime);
@@ -371,10 +375,7 @@ fn send(
                         let headers = response.headers_mut();
                         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
                         // Other bytes, another tag.
-                        headers.insert(
-                            header::ETAG,
-                            respond::value(format!("\"{tag}-{name}\"")),
-                        );
+                        headers.insert(header::ETAG, respond::value(format!("\"{tag}-{name}\"")));
                         response
                     }
                     _ => {

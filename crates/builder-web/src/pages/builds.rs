@@ -35,12 +35,7 @@ pub async fn all(State(app): State<App>, headers: HeaderMap) -> Result<Response>
     get(app, headers, None, true).await
 }
 
-async fn get(
-    app: App,
-    headers: HeaderMap,
-    than: Option<Timestamp>,
-    all: bool,
-) -> Result<Response> {
+async fn get(app: App, headers: HeaderMap, than: Option<Timestamp>, all: bool) -> Result<Response> {
     let accepts = Accepts::of(&headers);
     app.page(
         accepts,

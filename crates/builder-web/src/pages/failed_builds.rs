@@ -68,8 +68,7 @@ impl FailedBuildsPage {
 
     fn previous(&self) -> Option<String> {
         let start = self.start.saturating_sub(self.count);
-        (self.start > 0)
-            .then(|| urls::failed_builds(start, self.count, self.platform.as_deref()))
+        (self.start > 0).then(|| urls::failed_builds(start, self.count, self.platform.as_deref()))
     }
 }
 

@@ -14,10 +14,7 @@ use crate::query::Query;
 use crate::{respond, urls};
 
 /// Redirects to the build.
-pub async fn get(
-    State(app): State<App>,
-    RawQuery(query): RawQuery,
-) -> Result<Response> {
+pub async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response> {
     let query = Query::parse(query.as_deref());
     let given = query.get("sha256").unwrap_or_default();
     let sha256 = parse(given).ok_or_else(|| {
@@ -29,7 +26,9 @@ pub async fn get(
         .read(move |tx| builds::newest_with_artifact(tx, sha256))
         .await?
         .ok_or_else(|| {
-            Error::NotFound(format!("no build has an artifact with the SHA-256 {sha256}"))
+            Error::NotFound(format!(
+                "no build has an artifact with the SHA-256 {sha256}"
+            ))
         })?;
     let location = respond::value(urls::build(&build.job, &build.uuid));
     Ok((StatusCode::FOUND, [(header::LOCATION, location)]).into_response())

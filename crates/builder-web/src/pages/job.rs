@@ -1,5 +1,7 @@
 //! `/job/:job`, `/job/:job/failed`: what a job has built; and where its newest build is.
 
+use std::cmp::Reverse;
+
 use askama::Template;
 use axum::extract::{OriginalUri, Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -96,7 +98,7 @@ impl JobPage {
                 build,
                 output: None,
             }));
-            entries.sort_by(|one, other| other.build.start.cmp(&one.build.start));
+            entries.sort_by_key(|entry| Reverse(entry.build.start));
         }
         let html = |text: String| markdown::to_html(&text);
         Ok(Some(JobPage {

@@ -90,8 +90,8 @@ pub fn about(opam_switch: &[u8]) -> About {
     };
     About {
         section: Some(section.to_owned()),
-        synopsis: opam.and_then(|opam| opam.synopsis()).map(Into::into),
-        description: opam.and_then(|opam| opam.description_body()).map(Into::into),
+        synopsis: opam.and_then(|opam| opam.synopsis()),
+        description: opam.and_then(|opam| opam.description_body()),
     }
 }
 
@@ -163,16 +163,39 @@ mod tests {
         assert_eq!(plain.synopsis.as_deref(), Some("What it is"));
         assert_eq!(plain.description.as_deref(), Some("At length."));
         assert_eq!(section(plain), "Packages");
-        assert_eq!(section(switch("x", "", "x-mirage-opam-lock-location: \"a\"")), "Unikernels");
-        assert_eq!(section(switch("mirage-unikernel-x-hvt", "", "")), "Unikernels");
+        assert_eq!(
+            section(switch("x", "", "x-mirage-opam-lock-location: \"a\"")),
+            "Unikernels"
+        );
+        assert_eq!(
+            section(switch("mirage-unikernel-x-hvt", "", "")),
+            "Unikernels"
+        );
         let influx = "Unikernels (with metrics reported to Influx)";
-        assert_eq!(section(switch("x", "\"metrics-influx.1\"", "x-mirage-opam-lock-location: \"a\"")), influx);
-        assert_eq!(section(switch("x", "", "x-mirage-opam-lock-location: \"a\" depends: [\"mirage-monitoring\" {>= \"1\"}]")), influx);
+        assert_eq!(
+            section(switch(
+                "x",
+                "\"metrics-influx.1\"",
+                "x-mirage-opam-lock-location: \"a\""
+            )),
+            influx
+        );
+        assert_eq!(
+            section(switch(
+                "x",
+                "",
+                "x-mirage-opam-lock-location: \"a\" depends: [\"mirage-monitoring\" {>= \"1\"}]"
+            )),
+            influx
+        );
     }
 
     #[test]
     fn a_switch_that_says_nothing_usable_is_no_error() {
         assert_eq!(about(b"\xff not opam {"), About::default());
-        assert_eq!(about(b"opam-version: \"2.0\" roots: [\"a.1\" \"b.1\"]"), About::default());
+        assert_eq!(
+            about(b"opam-version: \"2.0\" roots: [\"a.1\" \"b.1\"]"),
+            About::default()
+        );
     }
 }

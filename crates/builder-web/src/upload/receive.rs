@@ -10,8 +10,7 @@ use builder_store::builds::{self, NewBuild};
 use builder_store::tags::{self, Tag};
 use builder_store::users::User;
 use builder_store::{
-    ArtifactPath, JobName, NameError, PlainFileName, Platform, StagedArtifact, Staging,
-    TextFile,
+    ArtifactPath, JobName, NameError, PlainFileName, Platform, StagedArtifact, Staging, TextFile,
 };
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -292,7 +291,10 @@ fn about(
     };
     let limit = app.limits().opam_switch_bytes_max;
     if switch.size > limit {
-        warn!("{path} has {} bytes, more than {limit}: the job's section is not read from it", switch.size);
+        warn!(
+            "{path} has {} bytes, more than {limit}: the job's section is not read from it",
+            switch.size
+        );
         return Ok(About::default());
     }
     let mut bytes = Vec::new();
@@ -381,7 +383,7 @@ struct ReversedLines {
 }
 
 /// The length that follows each line.
-const LENGTH_BYTES: u64 = size_of::<u64>() as u64;
+const LENGTH_BYTES: u64 = u64::BITS as u64 / 8;
 
 impl ReversedLines {
     fn new(file: File) -> ReversedLines {
@@ -416,8 +418,13 @@ impl ReversedLines {
         let mut window = Window::default();
         let mut end = self.bytes;
         while end > 0 {
-            let mut length = [0; LENGTH_BYTES as usize];
-            window.copy(&mut file, end - LENGTH_BYTES, LENGTH_BYTES, &mut &mut length[..])?;
+            let mut length = 0_u64.to_le_bytes();
+            window.copy(
+                &mut file,
+                end - LENGTH_BYTES,
+                LENGTH_BYTES,
+                &mut &mut length[..],
+            )?;
             end -= LENGTH_BYTES;
             let length = u64::from_le_bytes(length);
             window.copy(&mut file, end - length, length, out)?;
@@ -479,10 +486,7 @@ enum CopyError {
     Write(io::Error),
 }
 
-fn copy(
-    from: &mut dyn Read,
-    to: &mut dyn Write,
-) -> std::result::Result<u64, CopyError> {
+fn copy(from: &mut dyn Read, to: &mut dyn Write) -> std::result::Result<u64, CopyError> {
     let mut buffer = [0; 16 * 1024];
     let mut copied = 0;
     loop {
@@ -526,10 +530,7 @@ fn refused(error: builder_exec::Error) -> Error {
 fn broken(error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::TimedOut => Error::Timeout(error.to_string()),
-        _ => Error::BadRequest(format!(
-            "the upload broke off: {}",
-            with_causes(error)
-        )),
+        _ => Error::BadRequest(format!("the upload broke off: {}", with_causes(error))),
     }
 }
 
@@ -540,7 +541,6 @@ fn bad_name(error: NameError) -> Error {
 fn build_exists(job: &JobName, uuid: Uuid) -> Error {
     Error::Conflict(format!("Build with same uuid exists: {job}({uuid})"))
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -556,7 +556,10 @@ mod tests {
         let mut reversed = ReversedLines::new(tempfile::tempfile().unwrap());
         for (number, line) in lines.iter().enumerate().rev() {
             reversed
-                .add(i64::try_from(number).unwrap() * 1_000_000_000, &mut line.as_bytes())
+                .add(
+                    i64::try_from(number).unwrap() * 1_000_000_000,
+                    &mut line.as_bytes(),
+                )
                 .unwrap();
         }
         let mut text = Vec::new();
