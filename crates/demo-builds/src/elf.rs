@@ -182,6 +182,14 @@ impl Elf {
         self.symbols.push(symbol);
     }
 
+    /// Where a section is loaded. What is added later does not move it, if that is not loaded.
+    pub fn address(&self, section: SectionId) -> Option<u64> {
+        let section = self.sections.get(section.0)?;
+        let placed = self.placed(|_| true);
+        let found = placed.iter().find(|placed| placed.is_of(section));
+        found.map(|placed| placed.address)
+    }
+
     /// The file with its symbol table and all of its sections.
     pub fn with_symbols(&self) -> Vec<u8> {
         let mut sections = self.placed(|_| true);
@@ -262,9 +270,7 @@ impl Elf {
         // Sections that are not loaded come last in the file, so an id is not yet an index.
         let place = |id: SectionId| {
             let section = self.sections.get(id.0)?;
-            let index = sections
-                .iter()
-                .position(|placed| placed.section.is_some_and(|of| std::ptr::eq(of, section)))?;
+            let index = sections.iter().position(|placed| placed.is_of(section))?;
             Some((u16_of(index + 1), sections[index].address))
         };
         let places: Vec<Option<(u16, u64)>> = (0..self.sections.len())
@@ -437,6 +443,10 @@ struct Placed<'a> {
 }
 
 impl<'a> Placed<'a> {
+    fn is_of(&self, section: &Section) -> bool {
+        self.section.is_some_and(|of| std::ptr::eq(of, section))
+    }
+
     fn of(section: &'a Section, offset: u64, address: u64) -> Placed<'a> {
         let (kind, content): (u32, &[u8]) = match &section.content {
             Content::Bytes(bytes) => (1, bytes),

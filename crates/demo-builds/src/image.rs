@@ -8,6 +8,7 @@ use solo5_elf::{Abi, Device, DeviceType, Manifest, Target};
 
 use crate::c_code::{File, RUNTIME, SANDBOX, STUBS, SYSTEM};
 use crate::catalogue::Package;
+use crate::dwarf::{SourceFile, dwarf};
 use crate::elf::{
     Access, Binding, Content, Elf, Machine, Section, SectionId, Symbol, SymbolKind, note,
 };
@@ -118,6 +119,8 @@ struct Linker<'a> {
     text: Vec<u8>,
     rodata: Vec<u8>,
     data: Vec<u8>,
+    /// What the functions so far were compiled from.
+    files: Vec<SourceFile>,
     /// Symbols of the three, and of `.bss`.
     symbols: Vec<(Place, Symbol)>,
 }
@@ -144,6 +147,7 @@ impl<'a> Linker<'a> {
             text: vec![],
             rodata: vec![],
             data: vec![],
+            files: vec![],
             symbols: vec![],
         }
     }
@@ -204,6 +208,18 @@ impl<'a> Linker<'a> {
         let moved_from = shift.below(unit.functions * 3);
         let moved_by = shift.below(9);
         let mut stamp = 80 + stable.part(9_999).below(400);
+        let module = unit
+            .name
+            .rsplit("__")
+            .next()
+            .unwrap_or(unit.name)
+            .to_lowercase();
+        let directory = match unit.package {
+            "stdlib" => String::new(),
+            _ if own => String::new(),
+            package => format!("duniverse/{package}/"),
+        };
+        self.source_file(format!("{directory}{module}.ml"), None);
         self.marker(Place::Text, unit, "code_begin");
         let first = self.text.len();
         for index in 0..unit.functions + unit.growth {
@@ -227,7 +243,7 @@ impl<'a> Linker<'a> {
             } else {
                 unit.version.to_owned()
             };
-            let mut bytes = 20 + seed.below(130);
+            let mut bytes = 20 + seed.below(110);
             bytes += if seed.one_in(6) { seed.below(560) } else { 0 };
             bytes += if seed.one_in(45) { seed.below(2400) } else { 0 };
             let mut code = Seed::of(&[
@@ -343,12 +359,16 @@ impl<'a> Linker<'a> {
         let assembly = "caml_call_gc caml_alloc1 caml_alloc2 caml_alloc3 caml_allocN caml_c_call caml_start_program \
             caml_raise_exn caml_raise_exception caml_callback_asm caml_ml_array_bound_error";
         let assembly: Vec<String> = assembly.split_whitespace().map(str::to_owned).collect();
-        for (group, names) in [("_startup", generated), ("_system_", assembly)] {
+        for (group, file, names) in [
+            ("_startup", "startup.s", generated),
+            ("_system_", "amd64.S", assembly),
+        ] {
             // The runtime's assembly kept its underscores when the compiler went for dots.
             let separator = match group {
                 "_startup" => self.separator,
                 _ => "_",
             };
+            self.source_file(file.to_owned(), None);
             self.symbol_at_end(&format!("caml{group}{separator}code_begin"));
             for name in names {
                 let mut code = Seed::of(&["startup", self.program.compiler, &name]);
@@ -382,6 +402,7 @@ impl<'a> Linker<'a> {
                 SymbolKind::File,
                 Binding::Local,
             );
+            self.source_file(file.name.to_owned(), Some(self.directory(file)));
             for (index, name) in file.functions().enumerate() {
                 let mut seed = Seed::of(&["c function", file.package, name]);
                 let mut bytes = 40 + seed.below(360);
@@ -418,11 +439,39 @@ impl<'a> Linker<'a> {
         }
     }
 
+    /// Where a C file was compiled.
+    fn directory(&self, file: &File) -> String {
+        let build = "/tmp/myswitch/.opam-switch/build";
+        match file.package {
+            "ocaml-runtime" => format!("{build}/ocaml-{}/runtime", self.program.compiler),
+            "ocaml-solo5" => format!("{build}/ocaml-solo5/nolibc"),
+            "solo5" => format!("{build}/solo5.{}/bindings", self.program.solo5),
+            library => match self.program.runs_on {
+                RunsOn::Solo5 { .. } => {
+                    format!("{build}/{}/duniverse/{library}/src", self.program.job)
+                }
+                RunsOn::Linux | RunsOn::FreeBsd => format!("{build}/{library}/src"),
+            },
+        }
+    }
+
+    /// The functions that follow are of this file.
+    fn source_file(&mut self, name: String, directory: Option<String>) {
+        self.files.push(SourceFile {
+            name,
+            directory,
+            functions: Vec::new(),
+        });
+    }
+
     fn function(&mut self, name: &str, bytes: u64, code: &mut Seed, binding: Binding) {
         while !self.text.len().is_multiple_of(16) {
             self.text.push(0x90);
         }
         self.symbol(Place::Text, name, bytes, SymbolKind::Function, binding);
+        if let Some(file) = self.files.last_mut() {
+            file.functions.push((self.text.len() as u64, bytes));
+        }
         machine_code(&mut self.text, usize::try_from(bytes).unwrap_or(0), code);
     }
 
@@ -516,6 +565,19 @@ impl<'a> Linker<'a> {
             Access::Writable,
             Content::Zeroed(bss_bytes + 65_536),
         ));
+        let debug = dwarf(&self.files, elf.address(text).unwrap_or(0));
+        for (name, content) in [
+            (".debug_info", debug.info),
+            (".debug_abbrev", debug.abbrev),
+            (".debug_line", debug.line),
+        ] {
+            let content = Content::Bytes(content);
+            let section = Section::new(name, Access::NotLoaded, content);
+            elf.add_section(Section {
+                align: 1,
+                ..section
+            });
+        }
         let section = |place| -> Option<SectionId> {
             match place {
                 Place::Nowhere => None,

@@ -32,6 +32,8 @@ mod image;
 
 mod c_code;
 
+mod dwarf;
+
 mod host;
 
 mod console;

@@ -212,7 +212,12 @@ fn the_debug_binary_has_the_sections_of_the_main_binary_byte_for_byte() {
     ] {
         assert_eq!(stripped[name], debug[name], "{name}");
     }
-    assert!(!stripped.contains_key(".symtab") && debug.contains_key(".symtab"));
+    for name in [".symtab", ".debug_info", ".debug_line"] {
+        assert!(
+            debug.contains_key(name) && !stripped.contains_key(name),
+            "{name}"
+        );
+    }
 }
 
 #[test]
