@@ -93,7 +93,7 @@ const DEBIAN_12: &str = "
     base-passwd/3.6.1 bash/5.2.15-2+b7 binutils/2.40-2 binutils-common/2.40-2 binutils-x86-64-linux-gnu/2.40-2
     bsdutils/1:2.38.1-5+deb12u1 bubblewrap/0.8.0-2 build-essential/12.9 bzip2/1.0.8-5+b1 ca-certificates/20230311
     coreutils/9.1-1 cpp/4:12.2.0-3 cpp-12/12.2.0-14 curl/7.88.1-10+deb12u6 dash/0.5.12-2 debconf/1.5.82
-    debian-archive-keyring/2023.3+deb12u1 debianutils/5.7-0.5~deb12u1 diffutils/1:3.8-4 dpkg/1.21.22
+    debhelper/13.11.4 debian-archive-keyring/2023.3+deb12u1 debianutils/5.7-0.5~deb12u1 diffutils/1:3.8-4 dpkg/1.21.22
     dpkg-dev/1.21.22 e2fsprogs/1.47.0-2 fakeroot/1.31-1.2 file/1:5.44-3 findutils/4.9.0-4 g++/4:12.2.0-3
     g++-12/12.2.0-14 gcc/4:12.2.0-3 gcc-12/12.2.0-14 gcc-12-base/12.2.0-14 git/1:2.39.2-1.1
     git-man/1:2.39.2-1.1 gnupg/2.2.40-1.1 gpgv/2.2.40-1.1 grep/3.8-5 gzip/1.12-1 hostname/3.23+nmu1
