@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
@@ -38,6 +39,9 @@ pub(crate) fn open(file: &Path, r#use: Use) -> Result<Connection> {
     connection.pragma_update(None, "foreign_keys", true)?;
     // An upload answered 201 survives power loss: each COMMIT is synced.
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // A plan does not depend on the values that are bound: otherwise SQLite prepares a statement
+    // anew for most of them, which takes longer than running it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     if r#use == Use::Read {
         connection.pragma_update(None, "query_only", true)?;
     }
