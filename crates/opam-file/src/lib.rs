@@ -6,6 +6,9 @@
 //! Three layers: [`Document`] is the file as it was written, with places; [`OpamFile`] knows which fields there are and
 //! what their values mean; [`SwitchExport`] is a set of packages with the opam file of each.
 
+mod compare;
+mod diff;
+mod duniverse;
 mod formula;
 mod lexer;
 mod opam_file;
@@ -18,6 +21,9 @@ mod url;
 mod value;
 pub mod version;
 
+pub use compare::{Comparison, OpamDiff, VersionDiff};
+pub use diff::unified_diff;
+pub use duniverse::{Directory, DirectoryChange, DuniverseDiff, HashChange};
 pub use opam_file::OpamFile;
 pub use package::{Package, compare_names};
 pub use parser::{Error, FILE_BYTES_MAX, NESTING_MAX};

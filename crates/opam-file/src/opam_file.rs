@@ -61,6 +61,23 @@ impl OpamFile {
         self.items().field(name)
     }
 
+    /// The value of an `x-` field, as it is written; the last one counts if there are several.
+    pub fn extension(&self, name: &str) -> Option<Value<'_>> {
+        let named = self.items().filter_map(|item| match item.kind() {
+            ItemKind::Field(field, value) if field == name.as_bytes() => Some(value),
+            _ => None,
+        });
+        named.last()
+    }
+
+    /// The bytes it was read from; in a switch export the whole section with its title.
+    pub fn source(&self) -> &[u8] {
+        match self.place {
+            Place::WholeDocument => self.document.source(),
+            Place::Section(id) => self.document.item(id).source(),
+        }
+    }
+
     /// Whether there is a field of that name, whatever its value.
     pub fn has_field(&self, name: &str) -> bool {
         self.field(name).is_some()

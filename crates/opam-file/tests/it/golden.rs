@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use flate2::read::GzDecoder;
 use opam_file::{Document, OpamFile, compare_names, version};
 
-fn shared(path: &str) -> Option<PathBuf> {
+#[expect(clippy::print_stdout, reason = "says that nothing was checked")]
+pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     let mut folders = Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
         .map(|folder| folder.join("shared").join(path));
