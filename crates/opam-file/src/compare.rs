@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use crate::diff::unified_diff;
+use crate::diff::{Effort, unified_diff_within};
 use crate::duniverse::{self, DuniverseDiff};
 use crate::opam_file::OpamFile;
 use crate::package::{Package, compare_names};
@@ -119,9 +119,10 @@ fn opam_diffs(left: &SwitchExport, right: &SwitchExport) -> Vec<OpamDiff> {
             .binary_search_by(|other| other.opam_order(package))
             .is_ok()
     });
+    let mut effort = Effort::default();
     let changed = in_both.filter_map(|package| {
         let name = package.name.as_str();
-        let diff = opam_diff(name, left.overlay(name), right.overlay(name))?;
+        let diff = opam_diff(&mut effort, name, left.overlay(name), right.overlay(name))?;
         Some(OpamDiff {
             package: package.clone(),
             effectively_equal: false,
@@ -132,7 +133,12 @@ fn opam_diffs(left: &SwitchExport, right: &SwitchExport) -> Vec<OpamDiff> {
 }
 
 /// The difference of two opam files, if they differ in what matters.
-fn opam_diff(name: &str, left: Option<&OpamFile>, right: Option<&OpamFile>) -> Option<String> {
+fn opam_diff(
+    effort: &mut Effort,
+    name: &str,
+    left: Option<&OpamFile>,
+    right: Option<&OpamFile>,
+) -> Option<String> {
     let (left, right) = match (left, right) {
         (None, None) => return None,
         (Some(left), None) => (left.print(), Vec::new()),
@@ -147,7 +153,8 @@ fn opam_diff(name: &str, left: Option<&OpamFile>, right: Option<&OpamFile>) -> O
             (left.to_document().print(), right.to_document().print())
         }
     };
-    let diff = unified_diff(
+    let diff = unified_diff_within(
+        effort,
         &format!("left/{name}/opam"),
         &left,
         &format!("right/{name}/opam"),

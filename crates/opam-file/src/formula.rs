@@ -228,37 +228,19 @@ impl<A> Formula<A> {
         }
     }
 
-    /// Applies changes to operators and atoms, top down.
-    fn map(self, op: fn(LogOp) -> LogOp, atom: fn(A) -> A) -> Formula<A> {
-        match self {
-            Formula::Empty => Formula::Empty,
-            Formula::Atom(it) => Formula::Atom(atom(it)),
-            Formula::Block(inner) => Formula::Block(Box::new(inner.map(op, atom))),
-            Formula::Joined(found, operands) => Formula::joined(
-                op(found),
-                operands
-                    .into_iter()
-                    .map(|operand| operand.map(op, atom))
-                    .collect(),
-            ),
-        }
-    }
-
-    /// The negation: `&` and `|` change places.
-    pub(crate) fn negated(self, atom: fn(A) -> A) -> Formula<A> {
-        let other = |op| {
-            if op == LogOp::And {
-                LogOp::Or
-            } else {
-                LogOp::And
-            }
-        };
-        self.map(other, atom)
-    }
-
     /// All `&` become `|`.
     fn into_disjunction(self) -> Formula<A> {
-        self.map(|_| LogOp::Or, |atom| atom)
+        match self {
+            Formula::Block(inner) => Formula::Block(Box::new(inner.into_disjunction())),
+            Formula::Joined(_, operands) => Formula::joined(
+                LogOp::Or,
+                operands
+                    .into_iter()
+                    .map(Formula::into_disjunction)
+                    .collect(),
+            ),
+            other => other,
+        }
     }
 
     /// The alternatives, looking into blocks.
@@ -345,7 +327,7 @@ fn read_dependency<'d>(op: LogOp, value: Value<'d>) -> Result<Dependencies<'d>, 
             let name = package_name(name, text)?;
             Formula::Atom(Dependency {
                 name,
-                conditions: read_conditions(conditions)?,
+                conditions: read_conditions(conditions, 0)?,
             })
         }
         Kind::Group(values) => Formula::Block(Box::new(read_dependency_row(op, values)?)),
@@ -369,32 +351,54 @@ pub(crate) fn package_name<'d>(value: Value<'d>, name: &'d [u8]) -> Result<&'d [
     }
 }
 
-fn read_conditions<'d>(values: Values<'d>) -> Result<Formula<Condition<'d>>, Wrong<'d>> {
-    let elements = values.map(read_condition).collect::<Result<Vec<_>, _>>()?;
-    Ok(Formula::joined(LogOp::And, elements))
+fn read_conditions<'d>(
+    values: Values<'d>,
+    negations: u32,
+) -> Result<Formula<Condition<'d>>, Wrong<'d>> {
+    let elements = values
+        .map(|value| read_condition(value, negations))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Formula::joined(LogOp::And.negated(negations), elements))
 }
 
-fn read_condition<'d>(value: Value<'d>) -> Result<Formula<Condition<'d>>, Wrong<'d>> {
+/// A negation is carried out at once: comparisons turn round, `&` and `|` change places, filters get a `!`.
+fn read_condition<'d>(
+    value: Value<'d>,
+    negations: u32,
+) -> Result<Formula<Condition<'d>>, Wrong<'d>> {
     Ok(match value.kind() {
         Kind::PrefixRelation(op, version) => {
+            let op = if negations.is_multiple_of(2) {
+                op
+            } else {
+                op.negated()
+            };
             Formula::Atom(Condition::Version(op, Version::read(version)?))
         }
-        Kind::Logical(op, operands) => Formula::joined(
-            op,
-            operands
-                .map(read_condition)
-                .collect::<Result<Vec<_>, _>>()?,
-        ),
-        Kind::Group(values) => Formula::Block(Box::new(read_conditions(values)?)),
-        Kind::Prefix(PrefixOp::Not, inner) => {
-            read_condition(inner)?.negated(|condition| match condition {
-                Condition::Version(op, version) => Condition::Version(op.negated(), version),
-                Condition::Filter(filter) => Condition::Filter(Filter::Not(Box::new(filter))),
-            })
+        Kind::Logical(op, operands) => {
+            let operands = operands
+                .map(|operand| read_condition(operand, negations))
+                .collect::<Result<Vec<_>, _>>()?;
+            Formula::joined(op.negated(negations), operands)
         }
-        _ => Formula::Atom(Condition::Filter(Filter::read(value)?)),
+        Kind::Group(values) => Formula::Block(Box::new(read_conditions(values, negations)?)),
+        Kind::Prefix(PrefixOp::Not, _) if negations == NEGATIONS_MAX => {
+            return Err(Wrong::new(
+                value,
+                format!("more than {NEGATIONS_MAX} negations of one condition"),
+            ));
+        }
+        Kind::Prefix(PrefixOp::Not, inner) => read_condition(inner, negations + 1)?,
+        _ => {
+            let filter = Filter::read(value)?;
+            let negated = (0..negations).fold(filter, |filter, _| Filter::Not(Box::new(filter)));
+            Formula::Atom(Condition::Filter(negated))
+        }
     })
 }
+
+/// A small file must not become a large formula, and one `!` before a group is one `!` for each filter in it.
+const NEGATIONS_MAX: u32 = 4;
 
 impl<'d> Version<'d> {
     fn read(value: Value<'d>) -> Result<Version<'d>, Wrong<'d>> {

@@ -961,96 +961,79 @@ fn pair<'d>(value: Value<'d>) -> Read<'d, (Value<'d>, Value<'d>)> {
 
 /// Before opam 2.0: which OCaml versions a package is for.
 fn ocaml_version<'d>(value: Value<'d>) -> Read<'d, Filter<'d>> {
-    let Some(formula) = alone_or_row(value, LogOp::And, ocaml_constraint)? else {
-        return Ok(Filter::Bool(true));
+    let filter = match value.kind() {
+        Kind::List(values) => joined_filters(LogOp::And, values, 0, ocaml_constraint)?,
+        _ if depth(value) == 0 => ocaml_constraint(value, 0)?,
+        _ => return Err(Wrong::expected(value, "list")),
     };
-    Ok(formula)
+    Ok(filter.unwrap_or(Filter::Bool(true)))
 }
 
-fn ocaml_constraint<'d>(value: Value<'d>) -> Read<'d, Option<Filter<'d>>> {
-    Ok(Some(match value.kind() {
+/// Reads a constraint that is negated that many times.
+type ReadConstraint = for<'d> fn(Value<'d>, u32) -> Read<'d, Option<Filter<'d>>>;
+
+fn ocaml_constraint<'d>(value: Value<'d>, negations: u32) -> Read<'d, Option<Filter<'d>>> {
+    match value.kind() {
         Kind::PrefixRelation(op, version) => {
             let version = match version.kind() {
                 Kind::String(text) => text,
                 Kind::Ident(name @ b"system") => name,
                 _ => return Err(Wrong::expected(version, "compiler-version")),
             };
-            is(b"ocaml-version", op, version)
+            Ok(Some(is(b"ocaml-version", op, version, negations)))
         }
-        Kind::Logical(op, operands) => return joined_filters(op, operands, ocaml_constraint),
-        Kind::Prefix(PrefixOp::Not, inner) => return Ok(ocaml_constraint(inner)?.map(negated)),
-        Kind::Group(values) => return joined_filters(LogOp::And, values, ocaml_constraint),
-        _ => return Err(Wrong::expected(value, "compiler-version-constraints")),
-    }))
+        Kind::Logical(op, operands) => joined_filters(op, operands, negations, ocaml_constraint),
+        Kind::Prefix(PrefixOp::Not, inner) => ocaml_constraint(inner, negations + 1),
+        Kind::Group(values) => joined_filters(LogOp::And, values, negations, ocaml_constraint),
+        _ => Err(Wrong::expected(value, "compiler-version-constraints")),
+    }
 }
 
 /// Before opam 2.0: which systems a package is for.
 fn os<'d>(value: Value<'d>) -> Read<'d, Option<Filter<'d>>> {
     match value.kind() {
-        Kind::List(values) => joined_filters(LogOp::Or, values, os_constraint),
-        _ => os_constraint(value),
+        Kind::List(values) => joined_filters(LogOp::Or, values, 0, os_constraint),
+        _ => os_constraint(value, 0),
     }
 }
 
-fn os_constraint<'d>(value: Value<'d>) -> Read<'d, Option<Filter<'d>>> {
+fn os_constraint<'d>(value: Value<'d>, negations: u32) -> Read<'d, Option<Filter<'d>>> {
     match value.kind() {
-        Kind::String(name) => Ok(Some(is(b"os", RelOp::Eq, name))),
-        Kind::Logical(op, operands) => joined_filters(op, operands, os_constraint),
-        Kind::Prefix(PrefixOp::Not, inner) => Ok(os_constraint(inner)?.map(negated)),
-        Kind::Group(values) => joined_filters(LogOp::Or, values, os_constraint),
+        Kind::String(name) => Ok(Some(is(b"os", RelOp::Eq, name, negations))),
+        Kind::Logical(op, operands) => joined_filters(op, operands, negations, os_constraint),
+        Kind::Prefix(PrefixOp::Not, inner) => os_constraint(inner, negations + 1),
+        Kind::Group(values) => joined_filters(LogOp::Or, values, negations, os_constraint),
         _ => Err(Wrong::expected(value, "os-constraint")),
-    }
-}
-
-fn alone_or_row<'d>(
-    value: Value<'d>,
-    op: LogOp,
-    read: fn(Value<'d>) -> Read<'d, Option<Filter<'d>>>,
-) -> Read<'d, Option<Filter<'d>>> {
-    match value.kind() {
-        Kind::List(values) => joined_filters(op, values, read),
-        _ if depth(value) == 0 => read(value),
-        _ => Err(Wrong::expected(value, "list")),
     }
 }
 
 fn joined_filters<'d>(
     op: LogOp,
     values: Values<'d>,
-    read: fn(Value<'d>) -> Read<'d, Option<Filter<'d>>>,
+    negations: u32,
+    read: ReadConstraint,
 ) -> Read<'d, Option<Filter<'d>>> {
-    let mut filters: Vec<Filter<'d>> = values
-        .filter_map(|value| read(value).transpose())
-        .collect::<Read<'d, _>>()?;
+    let filters = values.filter_map(|value| read(value, negations).transpose());
+    let mut filters = filters.collect::<Read<'d, Vec<_>>>()?;
     Ok(if filters.len() > 1 {
-        Some(Filter::joined(op, filters))
+        Some(Filter::joined(op.negated(negations), filters))
     } else {
         filters.pop()
     })
 }
 
-fn is<'d>(variable: &'static [u8], op: RelOp, text: &'d [u8]) -> Filter<'d> {
+fn is<'d>(variable: &'static [u8], op: RelOp, text: &'d [u8], negations: u32) -> Filter<'d> {
+    let op = if negations.is_multiple_of(2) {
+        op
+    } else {
+        op.negated()
+    };
     let variable = Filter::Ident(Cow::Borrowed(variable));
     Filter::Relation(
         op,
         Box::new(variable),
         Box::new(Filter::String(Cow::Borrowed(text))),
     )
-}
-
-fn negated(filter: Filter<'_>) -> Filter<'_> {
-    match filter {
-        Filter::Relation(op, left, right) => Filter::Relation(op.negated(), left, right),
-        Filter::Joined(op, operands) => {
-            let op = if op == LogOp::And {
-                LogOp::Or
-            } else {
-                LogOp::And
-            };
-            Filter::joined(op, operands.into_iter().map(negated).collect())
-        }
-        other => other,
-    }
 }
 
 /// Before opam 2.0: `["URL" {"FILE"} "CHECKSUM"]`.

@@ -124,6 +124,17 @@ impl LogOp {
     }
 }
 
+impl LogOp {
+    /// What it becomes when that many negations are carried out.
+    pub(crate) fn negated(self, negations: u32) -> LogOp {
+        match (self, negations % 2) {
+            (LogOp::And, 1) => LogOp::Or,
+            (LogOp::Or, 1) => LogOp::And,
+            (op, _) => op,
+        }
+    }
+}
+
 impl PrefixOp {
     /// As it is written in a file.
     pub fn text(self) -> &'static str {
