@@ -11,7 +11,7 @@ use crate::opam_file::OpamFile;
 use crate::package::{Package, valid_name};
 use crate::parser::{Error, format_version};
 use crate::typed::Problem;
-use crate::value::{Document, Item, ItemKind, Items, Kind, Position, Value};
+use crate::value::{Document, Item, ItemKind, Items, Kind, Value};
 
 /// A switch export. The package lists are in opam's order, without repetitions.
 #[derive(Clone)]
@@ -50,8 +50,8 @@ impl SwitchExport {
     /// ```
     pub fn parse(source: &[u8]) -> Result<SwitchExport, Error> {
         let document = Arc::new(Document::parse(source)?);
-        let start_of_file = Position { line: 1, column: 0 };
-        require_opam_version(document.items(), (2, 1), start_of_file)?;
+        require_opam_version(document.items(), (2, 1))
+            .map_err(|what| Error::at(source, 0, what))?;
         let mut export = SwitchExport {
             compiler: Vec::new(),
             roots: Vec::new(),
@@ -78,8 +78,9 @@ impl SwitchExport {
                     title: Some(title),
                     items,
                 } => {
-                    let name = valid_name(title).ok_or_else(|| malformed_name(item, title))?;
-                    require_opam_version(items, (2, 0), item.position())?;
+                    let wrong = |what| Error::at(source, item.span().start as usize, what);
+                    let name = package_name(title).map_err(wrong)?;
+                    require_opam_version(items, (2, 0)).map_err(wrong)?;
                     let overlay =
                         OpamFile::of_section(Arc::clone(&document), item.id(), name.to_owned());
                     export.overlays.insert(name.to_owned(), overlay);
@@ -157,37 +158,20 @@ fn as_set(mut packages: Vec<Package>) -> Vec<Package> {
     packages
 }
 
-fn require_opam_version(
-    items: Items<'_>,
-    newest: (u64, u64),
-    place: Position,
-) -> Result<(), Error> {
-    let version = items
-        .field("opam-version")
-        .and_then(Value::as_string)
-        .map(format_version);
-    match version {
-        Some(version) if version <= newest => Ok(()),
-        _ => {
-            let (major, minor) = newest;
-            let what = format!(
-                "unsupported or missing `opam-version`, which should be {major}.{minor} or older"
-            );
-            Err(Error {
-                line: place.line,
-                column: place.column,
-                what,
-            })
-        }
+fn require_opam_version(items: Items<'_>, newest: (u64, u64)) -> Result<(), String> {
+    let version = items.field("opam-version").and_then(Value::as_string);
+    if version
+        .map(format_version)
+        .is_some_and(|version| version <= newest)
+    {
+        return Ok(());
     }
+    let (major, minor) = newest;
+    Err(format!(
+        "unsupported or missing `opam-version`, which should be {major}.{minor} or older"
+    ))
 }
 
-fn malformed_name(item: Item<'_>, title: &[u8]) -> Error {
-    let place = item.position();
-    let what = format!("`{}` is not a package name", title.escape_ascii());
-    Error {
-        line: place.line,
-        column: place.column,
-        what,
-    }
+fn package_name(title: &[u8]) -> Result<&str, String> {
+    valid_name(title).ok_or_else(|| format!("`{}` is not a package name", title.escape_ascii()))
 }
