@@ -136,18 +136,24 @@ impl App {
         load: impl FnOnce(&App, &mut Tx<'_>) -> builder_store::Result<Option<P>> + Send + 'static,
         missing: &'static str,
     ) -> Result<Response> {
-        self.blocking(move |app| {
-            let page = app
-                .store()
-                .read(|tx| load(app, tx))?
-                .ok_or_else(|| Error::NotFound(missing.to_owned()))?;
-            let (content_type, body) = match page.json().filter(|_| accepts.json) {
-                Some(json) => (respond::JSON, json.to_string()),
-                None => (respond::HTML, page.render().map_err(Error::internal)?),
-            };
-            let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
-            Ok((StatusCode::OK, headers, body).into_response())
-        })
-        .await?
+        let response = self
+            .blocking(move |app| {
+                let page = app
+                    .store()
+                    .read(|tx| load(app, tx))?
+                    .ok_or_else(|| Error::NotFound(missing.to_owned()))?;
+                let (content_type, body) = match page.json().filter(|_| accepts.json) {
+                    Some(json) => (respond::JSON, json.to_string()),
+                    None => (respond::HTML, page.render().map_err(Error::internal)?),
+                };
+                let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
+                Ok((StatusCode::OK, headers, body).into_response())
+            })
+            .await?;
+        if self.derived().has_more_to_keep() {
+            let app = self.clone();
+            tokio::task::spawn_blocking(move || app.derived().keep(app.store()));
+        }
+        response
     }
 }

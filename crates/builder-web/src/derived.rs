@@ -3,13 +3,15 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use builder_store::derived::{self, Kind};
 use builder_store::{Sha256, Store, Tx};
 use serde::{Deserialize, Serialize};
 use solo5_elf::Unikernel;
 use tracing::{debug, warn};
+
+use crate::error::with_causes;
 
 /// What a main binary says of itself, if it is a unikernel.
 pub const SOLO5: Kind = Kind {
@@ -22,6 +24,8 @@ pub const SOLO5: Kind = Kind {
 pub struct Derived {
     max: usize,
     solo5: Mutex<HashMap<Sha256, Option<Solo5>>>,
+    /// Computed by a page, which only reads; to be kept when the page is shown.
+    to_keep: Mutex<Vec<(Sha256, Option<Solo5>)>>,
 }
 
 /// The manifest and ABI of a unikernel, in the form that clients read.
@@ -73,6 +77,7 @@ impl Derived {
         Derived {
             max,
             solo5: Mutex::default(),
+            to_keep: Mutex::default(),
         }
     }
 
@@ -91,16 +96,38 @@ impl Derived {
         let solo5 = match kept {
             Some(solo5) => solo5,
             None => match store.artifacts().open(sha256) {
-                Ok((mut file, _)) => read_solo5(&mut file, sha256),
+                Ok((mut file, _)) => {
+                    let solo5 = read_solo5(&mut file, sha256);
+                    lock(&self.to_keep).push((sha256, solo5.clone()));
+                    solo5
+                }
                 Err(error) => {
                     // The page can do without; the download says that it is missing.
-                    warn!("{}", crate::error::with_causes(&error));
+                    warn!("{}", with_causes(&error));
                     return Ok(None);
                 }
             },
         };
         self.remember(sha256, solo5.clone());
         Ok(solo5)
+    }
+
+    /// Whether pages have computed something that is not kept yet.
+    pub fn has_more_to_keep(&self) -> bool {
+        !lock(&self.to_keep).is_empty()
+    }
+
+    /// Keeps what pages have computed. It is computed again one day if that fails.
+    pub fn keep(&self, store: &Store) {
+        let to_keep = std::mem::take(&mut *lock(&self.to_keep));
+        let kept = store.write(|tx| {
+            to_keep
+                .iter()
+                .try_for_each(|(sha256, solo5)| self.keep_solo5(tx, *sha256, solo5))
+        });
+        if let Err(error) = kept {
+            warn!("cannot keep what was derived: {}", with_causes(&error));
+        }
     }
 
     /// Keeps what was read from an artifact of an upload.
@@ -120,17 +147,20 @@ impl Derived {
     }
 
     fn remembered(&self, sha256: Sha256) -> Option<Option<Solo5>> {
-        let known = self.solo5.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&sha256).cloned()
+        lock(&self.solo5).get(&sha256).cloned()
     }
 
     fn remember(&self, sha256: Sha256, solo5: Option<Solo5>) {
-        let mut known = self.solo5.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.solo5);
         if known.len() >= self.max {
             known.clear();
         }
         known.insert(sha256, solo5);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads the notes of a unikernel; whatever else the file is, it has none.

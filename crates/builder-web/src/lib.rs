@@ -19,6 +19,7 @@ pub mod derived;
 pub mod error;
 pub mod file_body;
 pub mod headers;
+pub mod inputs;
 pub mod markdown;
 pub mod names;
 pub mod page_cache;

@@ -3,6 +3,7 @@
 pub mod build;
 pub mod build_file;
 pub mod builds;
+pub mod compare;
 pub mod failed_builds;
 pub mod hash;
 pub mod job;

@@ -5,7 +5,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
 
 use crate::app::App;
-use crate::pages::{build, build_file, builds, failed_builds, hash, job, robots, style};
+use crate::pages::{build, build_file, builds, compare, failed_builds, hash, job, robots, style};
 use crate::urls::pattern;
 use crate::{error, headers, page_cache, upload};
 
@@ -18,6 +18,7 @@ pub fn router(app: App) -> Router {
         .slash(pattern::JOB, get(job::get))
         .slash(pattern::JOB_FAILED, get(job::get_with_failed))
         .slash(pattern::BUILD, get(build::get))
+        .slash(pattern::COMPARE, get(compare::get))
         .layer(from_fn_with_state(app.clone(), page_cache::layer));
     let files = Router::new()
         .slash(pattern::LATEST, get(job::latest))

@@ -43,6 +43,7 @@ pub mod pattern {
     pub const FRONT: &str = "/";
     pub const ALL_BUILDS: &str = "/all-builds";
     pub const FAILED_BUILDS: &str = "/failed-builds";
+    pub const COMPARE: &str = "/compare/{left}/{right}";
     pub const HASH: &str = "/hash";
     pub const ROBOTS: &str = "/robots.txt";
     pub const STYLE: &str = "/style.css";
@@ -86,6 +87,11 @@ pub fn below_build(job: &str, uuid: &Uuid, rest: &str) -> String {
 pub fn artifact(job: &str, uuid: &Uuid, path: &str) -> String {
     let path: Vec<String> = path.split('/').map(segment).collect();
     below_build(job, uuid, &format!("f/{}", path.join("/")))
+}
+
+/// What differs between two builds.
+pub fn compare(left: &Uuid, right: &Uuid) -> String {
+    format!("/compare/{left}/{right}")
 }
 
 /// The builds without a main binary.
