@@ -1,0 +1,30 @@
+//! The server as people, clients and attackers meet it: through the router in memory, and over a
+//! real socket where that makes a difference.
+
+// `cfg(test)` says nothing new of an integration test, but it tells clippy that helpers are tests.
+#[cfg(test)]
+mod server;
+
+#[cfg(test)]
+mod build;
+
+#[cfg(test)]
+mod program;
+
+#[cfg(test)]
+mod pages;
+
+#[cfg(test)]
+mod json;
+
+#[cfg(test)]
+mod downloads;
+
+#[cfg(test)]
+mod upload;
+
+#[cfg(test)]
+mod auth;
+
+#[cfg(test)]
+mod limits;
