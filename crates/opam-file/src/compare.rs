@@ -147,7 +147,7 @@ fn opam_diff(
         (Some(left), Some(right)) if left.source() == right.source() => return None,
         (Some(left), Some(right)) => {
             let (left, right) = (left.typed(), right.typed());
-            if left.effectively_equals(&right) {
+            if left.effectively_equal(&right) {
                 return None;
             }
             (left.to_document().print(), right.to_document().print())

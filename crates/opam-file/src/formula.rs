@@ -279,13 +279,15 @@ impl<A> Formula<A> {
         }
     }
 
-    /// Whether some atom is like this.
-    pub(crate) fn any(&self, like: &dyn Fn(&A) -> bool) -> bool {
+    /// Visits the atoms from the left.
+    pub(crate) fn each_atom(&self, visit: &mut dyn FnMut(&A)) {
         match self {
-            Formula::Empty => false,
-            Formula::Atom(atom) => like(atom),
-            Formula::Block(inner) => inner.any(like),
-            Formula::Joined(_, operands) => operands.iter().any(|operand| operand.any(like)),
+            Formula::Empty => {}
+            Formula::Atom(atom) => visit(atom),
+            Formula::Block(inner) => inner.each_atom(visit),
+            Formula::Joined(_, operands) => {
+                operands.iter().for_each(|operand| operand.each_atom(visit));
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::package::compare_names;
 use crate::typed::{Problem, Typed};
 use crate::value::{Document, ItemKind, Items, Value};
 
@@ -104,6 +105,15 @@ impl OpamFile {
         self.typed().depends_on(package)
     }
 
+    /// Every package that `depends` and `depopts` mention, whatever the conditions; each once, in opam's order.
+    pub fn mentioned_packages(&self) -> Vec<String> {
+        let typed = self.typed();
+        let mut names = typed.mentioned_packages();
+        names.sort_unstable_by(|a, b| compare_names(a, b));
+        names.dedup();
+        names.into_iter().map(lossy).collect()
+    }
+
     /// What opam ignores in this file: unknown, repeated and malformed fields.
     pub fn problems(&self) -> Vec<Problem> {
         self.typed().problems
@@ -121,8 +131,8 @@ impl OpamFile {
 
     /// Whether both files say the same about how the package is built (`OpamFile.OPAM.effectively_equal` of opam 2.5).
     /// What is only shown to people does not count, and of a source with checksums only the first checksum does.
-    pub fn effectively_equals(&self, other: &OpamFile) -> bool {
-        self.typed().effectively_equals(&other.typed())
+    pub fn effectively_equal(&self, other: &OpamFile) -> bool {
+        self.typed().effectively_equal(&other.typed())
     }
 
     pub(crate) fn typed(&self) -> Typed<'_> {

@@ -542,7 +542,7 @@ impl<'d> Typed<'d> {
     }
 
     /// Whether both say the same about how a package is built: `OpamFile.OPAM.effectively_equal`.
-    pub(crate) fn effectively_equals(&self, other: &Typed<'_>) -> bool {
+    pub(crate) fn effectively_equal(&self, other: &Typed<'_>) -> bool {
         self.name == other.name
             && self.version == other.version
             && same_source(&self.url, &other.url)
@@ -594,8 +594,20 @@ impl<'d> Typed<'d> {
 
     /// Whether the dependencies mention a package anywhere.
     pub(crate) fn depends_on(&self, package: &str) -> bool {
+        let mut found = false;
         self.depends
-            .any(&|dependency| dependency.name == package.as_bytes())
+            .each_atom(&mut |dependency| found |= dependency.name == package.as_bytes());
+        found
+    }
+
+    /// The names in the dependencies and the optional dependencies, as often as they stand there.
+    pub(crate) fn mentioned_packages(&self) -> Vec<&'d [u8]> {
+        let mut names = Vec::new();
+        self.depends
+            .each_atom(&mut |dependency| names.push(dependency.name));
+        self.depopts
+            .each_atom(&mut |dependency| names.push(dependency.name));
+        names
     }
 }
 

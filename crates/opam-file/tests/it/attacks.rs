@@ -108,7 +108,7 @@ fn the_difference_of_texts_without_anything_in_common_is_found_in_time() {
         }
         lines
     };
-    for kinds in [2, 10, 1_000, 100_000] {
+    for kinds in [2, 1_000] {
         unified_diff(
             "l",
             text(1, kinds).as_bytes(),

@@ -149,7 +149,7 @@ fn the_meaning_of_small_files_is_compared_as_in_opam() {
             )
             .unwrap()
         };
-        let equal = file("left").effectively_equals(&file("right"));
+        let equal = file("left").effectively_equal(&file("right"));
         assert_eq!(
             equal,
             case["effectively_equal"].as_bool().unwrap(),
@@ -186,7 +186,7 @@ fn changed_files_of_the_opam_repository_are_printed_and_compared_as_in_opam() {
                 format!("{expected}\n")
             );
         }
-        let equal = file("left").effectively_equals(&file("right"));
+        let equal = file("left").effectively_equal(&file("right"));
         assert_eq!(
             equal,
             case["effectively_equal"].as_bool().unwrap(),

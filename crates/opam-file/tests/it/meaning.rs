@@ -10,12 +10,12 @@ fn check(left: &str, right: &str, equal: bool) {
         .unwrap()
     };
     assert_eq!(
-        file(left).effectively_equals(&file(right)),
+        file(left).effectively_equal(&file(right)),
         equal,
         "{left} and {right}"
     );
     assert_eq!(
-        file(right).effectively_equals(&file(left)),
+        file(right).effectively_equal(&file(left)),
         equal,
         "{right} and {left}"
     );

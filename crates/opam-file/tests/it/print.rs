@@ -272,7 +272,7 @@ proptest! {
         if let Ok(file) = OpamFile::parse(format!("{field}: {value}").as_bytes()) {
             let printed = file.print();
             prop_assert!(OpamFile::parse(&printed).is_ok());
-            prop_assert!(file.effectively_equals(&file));
+            prop_assert!(file.effectively_equal(&file));
         }
     }
 }

@@ -58,6 +58,7 @@ fn what_an_overlay_says_is_read() {
     assert!(
         hello.depends_on("async") && !hello.depends_on("with-test") && !hello.depends_on("4.08")
     );
+    assert_eq!(hello.mentioned_packages(), ["async", "lwt", "ocaml"]);
     assert!(export.overlay("ocaml").is_none());
 }
 
