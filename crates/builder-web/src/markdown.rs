@@ -43,8 +43,8 @@ pub fn to_html(markdown: &str) -> Html {
     }
     let clean = ammonia::Builder::default()
         .add_tags(["input", "section"])
-        .add_tag_attributes("input", ["type", "checked", "disabled"])
-        .add_tag_attribute_values("input", "type", ["checkbox"])
+        .add_tag_attributes("input", ["checked"])
+        .set_tag_attribute_value("input", "type", "checkbox")
         .set_tag_attribute_value("input", "disabled", "")
         .add_tag_attributes("th", ["align"])
         .add_tag_attributes("td", ["align"])
