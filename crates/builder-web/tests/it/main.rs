@@ -28,3 +28,6 @@ mod auth;
 
 #[cfg(test)]
 mod limits;
+
+#[cfg(test)]
+mod browser;
