@@ -9,6 +9,7 @@
 mod compare;
 mod diff;
 mod duniverse;
+mod field_values;
 mod formula;
 mod lexer;
 mod opam_file;
