@@ -6,11 +6,12 @@ use thiserror::Error;
 use crate::lexer::{Lexer, Token};
 use crate::value::{Builder, Chain, Content, Document, ItemKind, NONE, Shape, Span, Text};
 
-/// Files this large or larger are refused, as places in a file are kept in 32 bits.
+/// Files this large or larger are refused, as places in a file are kept in 32 bits. Callers will want a smaller limit:
+/// a file of many short values takes up to thirty times its size in memory.
 pub const FILE_BYTES_MAX: usize = 1 << 30;
 
-/// How deep brackets, braces, parentheses and prefix operators may be nested. Upstream has no limit; the deepest of
-/// thousands of real files has eight levels.
+/// How deep values and sections may be nested, each operator counting as a level. Upstream has no limit; the deepest of
+/// the 18,793 files of the opam repository of August 2026 has 13 levels.
 pub const NESTING_MAX: u32 = 200;
 
 /// Why a file cannot be read, and where: `line` from 1, `column` from 0 in bytes, as opam counts them.
