@@ -31,3 +31,9 @@ mod limits;
 
 #[cfg(test)]
 mod browser;
+
+#[cfg(test)]
+mod hooks;
+
+#[cfg(test)]
+mod clients;

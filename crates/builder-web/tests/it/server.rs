@@ -122,6 +122,10 @@ impl Server {
         &self.datadir
     }
 
+    pub(crate) fn configdir(&self) -> &Path {
+        &self.configdir
+    }
+
     pub(crate) fn add_user(
         &self,
         (name, password): (&str, &str),

@@ -1,0 +1,243 @@
+//! Upload hooks: which are run, with which arguments, and what becomes of those that go wrong.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use builder_store::Sha256;
+
+use crate::build::{Build, build};
+use crate::program::succeeds;
+use crate::server::{BUILDER, Server, basic, wait_until};
+
+fn hello(number: u128) -> Build {
+    build("hello", number).file("bin/hello.deb", "deb")
+}
+
+fn directory(server: &Server) -> PathBuf {
+    let directory = server.configdir().join("upload-hooks");
+    fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// A program in the directory of hooks. Written by another process: a file that this one has open
+/// for writing, or a child that it starts meanwhile, could not be run.
+fn hook(server: &Server, name: &str, mode: u32, script: &str) -> PathBuf {
+    let directory = directory(server);
+    let (draft, path) = (server.configdir().join("draft"), directory.join(name));
+    fs::write(&draft, format!("#!/bin/sh\n{script}\n")).unwrap();
+    succeeds(&directory, "cp", &[&draft, &path]);
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    path
+}
+
+/// A script that writes down its arguments under its own name.
+fn recording(server: &Server) -> String {
+    let out = server.configdir().display().to_string();
+    format!(
+        "printf '%s\\0' \"$@\" > '{out}'/draft.$$ && mv '{out}'/draft.$$ '{out}'/\"ran-${{0##*/}}\""
+    )
+}
+
+fn ran(server: &Server, name: &str) -> bool {
+    server.configdir().join(format!("ran-{name}")).exists()
+}
+
+fn arguments(server: &Server, name: &str) -> Vec<String> {
+    wait_until("the hook has run", || ran(server, name));
+    let text = fs::read_to_string(server.configdir().join(format!("ran-{name}"))).unwrap();
+    text.split_terminator('\0').map(str::to_owned).collect()
+}
+
+#[test]
+fn a_hook_is_told_of_the_build_in_its_arguments() {
+    for job in [
+        "hello",
+        "a b",
+        "it's \"quoted\"",
+        "$(touch x)",
+        "`touch x`; touch x",
+        "a=b",
+        "--data-dir=x",
+        "*",
+        "\\",
+    ] {
+        let server = Server::new();
+        hook(&server, "record.sh", 0o755, &recording(&server));
+        let build = build(job, 1)
+            .platform("p $(touch y)")
+            .file("bin/x y.deb", "deb")
+            .file("other", "x");
+        server.keep(&build);
+        let digest = Sha256::of(b"deb").to_hex();
+        let data = server.datadir().display();
+        let expected = [
+            "--build-time=20260512041233".to_owned(),
+            format!("--sha256={digest}"),
+            format!("--job={job}"),
+            format!("--uuid={}", build.uuid),
+            "--platform=p $(touch y)".to_owned(),
+            format!("--cache-dir={data}/_cache"),
+            format!("--data-dir={data}"),
+            "--main-binary-filepath=bin/x y.deb".to_owned(),
+            format!("{data}/_artifacts/{}/{digest}", &digest[..2]),
+        ];
+        assert_eq!(arguments(&server, "record.sh"), expected);
+        for made in ["x", "y"] {
+            assert!(!PathBuf::from(made).exists(), "the shell ran {job}");
+        }
+    }
+}
+
+#[test]
+fn a_binary_uploaded_by_hand_runs_hooks_too() {
+    let server = Server::new();
+    hook(&server, "record.sh", 0o755, &recording(&server));
+    let headers = [("authorization", &*basic(BUILDER))];
+    let answer = server.send(
+        "POST",
+        "/job/hand/platform/p/upload?binary_name=x.pkg",
+        &headers,
+        "pkg",
+    );
+    assert_eq!(answer.status, 201);
+    let arguments = arguments(&server, "record.sh");
+    assert_eq!(arguments[0], "--build-time=20260512041333");
+    assert_eq!(arguments[2], "--job=hand");
+    assert_eq!(arguments[7], "--main-binary-filepath=bin/x.pkg");
+}
+
+#[test]
+fn only_executable_files_that_end_in_sh_are_run() {
+    let server = Server::new();
+    let script = recording(&server);
+    for (name, mode) in [
+        ("a.sh.sample", 0o755),
+        ("b.sh", 0o644),
+        ("c.sh", 0o744),
+        ("d.sh", 0o754),
+        ("e", 0o755),
+        ("f.py", 0o755),
+        ("sh", 0o755),
+    ] {
+        hook(&server, name, mode, &script);
+    }
+    let hooks = directory(&server);
+    fs::create_dir(hooks.join("g.sh")).unwrap();
+    symlink("/nonexistent/h.sh", hooks.join("h.sh")).unwrap();
+    symlink("i.sh", hooks.join("i.sh")).unwrap();
+    let elsewhere = hook(&server, "real", 0o755, &script);
+    symlink(&elsewhere, hooks.join("j.sh")).unwrap();
+    // The last in their order: when it has run, the others would have, or are running.
+    hook(&server, "z.sh", 0o755, &format!("sleep 0.3\n{script}"));
+    server.keep(&hello(1));
+    arguments(&server, "j.sh");
+    arguments(&server, "z.sh");
+    let mut all: Vec<String> = fs::read_dir(server.configdir())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("ran-"))
+        .collect();
+    all.sort();
+    assert_eq!(all, ["ran-j.sh", "ran-z.sh"]);
+}
+
+#[test]
+fn a_build_without_a_main_binary_runs_no_hook() {
+    let server = Server::new();
+    hook(&server, "record.sh", 0o755, &recording(&server));
+    server.keep(&build("none", 1).file("x", "x"));
+    server.keep(&build("two", 2).file("bin/x", "x").file("bin/y", "y"));
+    assert_eq!(
+        server.upload(&build("none", 1).file("bin/x", "x")).status,
+        409
+    );
+    // Had one run, it would have run before this one.
+    server.keep(&hello(3));
+    assert!(arguments(&server, "record.sh").contains(&"--job=hello".to_owned()));
+}
+
+#[test]
+fn a_hook_that_fails_changes_nothing_for_the_client_or_for_other_hooks() {
+    let server = Server::new();
+    hook(&server, "a.sh", 0o755, "echo broken >&2; exit 3");
+    hook(&server, "b.sh", 0o755, "kill -9 $$");
+    let path = hook(&server, "c.sh", 0o755, "");
+    fs::write(&path, "#!/nonexistent/interpreter\n").unwrap();
+    hook(&server, "d.sh", 0o755, &recording(&server));
+    server.keep(&hello(1));
+    arguments(&server, "d.sh");
+    assert_eq!(server.get(&hello(1).url()).status, 200);
+}
+
+#[test]
+fn an_upload_is_answered_without_waiting_for_its_hooks() {
+    let server = Server::new();
+    let gate = server.configdir().join("gate");
+    succeeds(server.configdir(), "mkfifo", &[&gate]);
+    hook(
+        &server,
+        "slow.sh",
+        0o755,
+        &format!("read line < '{}'\n{}", gate.display(), recording(&server)),
+    );
+    server.keep(&hello(1));
+    assert!(!ran(&server, "slow.sh"));
+    fs::write(&gate, "go\n").unwrap();
+    arguments(&server, "slow.sh");
+}
+
+#[test]
+fn a_hook_that_never_ends_is_killed_with_all_it_started() {
+    let server = Server::with(|config| config.limits.hook_time_max = Duration::from_millis(300));
+    let pipe = server.configdir().join("pipe");
+    succeeds(server.configdir(), "mkfifo", &[&pipe]);
+    // The hook and what it starts hold the pipe open as long as they live.
+    hook(
+        &server,
+        "endless.sh",
+        0o755,
+        &format!(
+            "exec 3> '{}'\necho begun >&3\nsleep 1000 &\nsleep 1000",
+            pipe.display()
+        ),
+    );
+    server.keep(&hello(1));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        fs::File::open(pipe)
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
+        sender.send(text).unwrap();
+    });
+    let text = receiver.recv_timeout(Duration::from_secs(20));
+    assert_eq!(
+        text.as_deref(),
+        Ok("begun\n"),
+        "all processes of the hook have ended"
+    );
+}
+
+#[test]
+fn hooks_run_a_few_at_a_time_and_all_are_run() {
+    let server = Server::with(|config| config.limits.hooks_concurrent_max = 2);
+    let script = recording(&server);
+    for number in 0..8 {
+        hook(&server, &format!("{number}.sh"), 0o755, &script);
+    }
+    server.keep(&hello(1));
+    for number in 0..8 {
+        arguments(&server, &format!("{number}.sh"));
+    }
+}
+
+#[test]
+fn no_directory_of_hooks_is_no_hooks() {
+    let server = Server::new();
+    fs::remove_dir_all(server.configdir()).unwrap();
+    server.keep(&hello(1));
+}
