@@ -12,6 +12,7 @@ use solo5_elf::Unikernel;
 use tracing::{debug, warn};
 
 use crate::error::with_causes;
+use crate::markdown::{self, Html};
 
 /// What a main binary says of itself, if it is a unikernel.
 pub const SOLO5: Kind = Kind {
@@ -19,11 +20,17 @@ pub const SOLO5: Kind = Kind {
     version: 1,
 };
 
+/// READMEs that are remembered as HTML: some MiB.
+const MARKDOWN_MAX: usize = 256;
+/// READMEs larger than this are made anew each time.
+const MARKDOWN_BYTES_MAX: usize = 32 * 1024;
+
 /// Remembers what was computed.
 #[derive(Debug)]
 pub struct Derived {
     max: usize,
     solo5: Mutex<HashMap<Sha256, Option<Solo5>>>,
+    markdown: Mutex<HashMap<Sha256, Html>>,
     /// Computed by a page, which only reads; to be kept when the page is shown.
     to_keep: Mutex<Vec<(Sha256, Option<Solo5>)>>,
 }
@@ -77,6 +84,7 @@ impl Derived {
         Derived {
             max,
             solo5: Mutex::default(),
+            markdown: Mutex::default(),
             to_keep: Mutex::default(),
         }
     }
@@ -110,6 +118,24 @@ impl Derived {
         };
         self.remember(sha256, solo5.clone());
         Ok(solo5)
+    }
+
+    /// Markdown from an upload as HTML. In memory only: making it takes less than a millisecond.
+    pub fn markdown(&self, text: &str) -> Html {
+        let sha256 = Sha256::of(text.as_bytes());
+        if let Some(html) = lock(&self.markdown).get(&sha256) {
+            return html.clone();
+        }
+        let html = markdown::to_html(text);
+        if text.len() > MARKDOWN_BYTES_MAX {
+            return html;
+        }
+        let mut known = lock(&self.markdown);
+        if known.len() >= MARKDOWN_MAX {
+            known.clear();
+        }
+        known.insert(sha256, html.clone());
+        html
     }
 
     /// Whether pages have computed something that is not kept yet.

@@ -1,11 +1,12 @@
 //! Markdown from an upload, as HTML that can do no harm.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// HTML that was made from Markdown and cleaned. Templates print it as it is, and nothing else:
 /// it cannot be made in another way.
 #[derive(Debug, Clone)]
-pub struct Html(String);
+pub struct Html(Arc<str>);
 
 /// The README's first heading becomes one of this level: the page has its own above it.
 const TOP_HEADING_LEVEL: u8 = 3;
@@ -54,7 +55,7 @@ pub fn to_html(markdown: &str) -> Html {
         .link_rel(Some("nofollow noopener noreferrer"))
         .clean(&html)
         .to_string();
-    Html(clean)
+    Html(clean.into())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::app::{App, Page};
 use crate::error::{Error, Result};
-use crate::markdown::{self, Html};
+use crate::markdown::Html;
 use crate::query::Query;
 use crate::respond::{self, Accepts, Layout};
 use crate::{show, urls};
@@ -100,7 +100,7 @@ impl JobPage {
             }));
             entries.sort_by_key(|entry| Reverse(entry.build.start));
         }
-        let html = |text: String| markdown::to_html(&text);
+        let html = |text: String| app.derived().markdown(&text);
         Ok(Some(JobPage {
             layout: app.layout().clone(),
             synopsis: tags::value(tx, job_id, Tag::Synopsis)?,
