@@ -37,3 +37,18 @@ mod hooks;
 
 #[cfg(test)]
 mod clients;
+
+#[cfg(test)]
+mod attacks;
+
+#[cfg(test)]
+mod reference_data;
+
+#[cfg(test)]
+mod layers;
+
+#[cfg(test)]
+mod cli;
+
+#[cfg(test)]
+mod crashes;

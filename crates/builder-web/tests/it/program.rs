@@ -1,8 +1,11 @@
 //! Programs that people have: curl, wget, and builder-web itself.
 
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 /// Runs a program that is to be there, in a directory.
 pub(crate) fn run<S: AsRef<OsStr>>(directory: &Path, program: &str, arguments: &[S]) -> Output {
@@ -28,4 +31,89 @@ pub(crate) fn succeeds<S: AsRef<OsStr>>(
     let output = run(directory, program, arguments);
     assert!(output.status.success(), "{program} failed: {output:?}");
     output.stdout
+}
+
+/// builder-web, serving.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    log: Arc<Mutex<String>>,
+}
+
+/// The program that is tested.
+pub(crate) const BUILDER_WEB: &str = env!("CARGO_BIN_EXE_builder-web");
+
+impl Process {
+    /// Starts it on a data directory, at a free port, and waits until it serves.
+    pub(crate) fn serve(datadir: &Path, arguments: &[&str]) -> Process {
+        let mut child = Command::new(BUILDER_WEB)
+            .args(["-p", "0", "-c", "/nonexistent", "-d"])
+            .arg(datadir)
+            .args(arguments)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let log = Arc::new(Mutex::new(String::new()));
+        let note = |line: &str, log: &Mutex<String>| {
+            let mut log = log.lock().unwrap();
+            log.push_str(line);
+            log.push('\n');
+        };
+        let address = loop {
+            let Some(Ok(line)) = lines.next() else {
+                panic!("builder-web does not serve: {}", log.lock().unwrap());
+            };
+            note(&line, &log);
+            if let Some((_, rest)) = line.split_once(" on http://") {
+                let end = rest.find(|char: char| !(char.is_ascii_digit() || ".:".contains(char)));
+                break rest[..end.unwrap_or(rest.len())].parse().unwrap();
+            }
+        };
+        let more = log.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                note(&line, &more);
+            }
+        });
+        Process {
+            child,
+            address,
+            log,
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Asks it to stop.
+    pub(crate) fn terminate(&self) {
+        rustix::process::kill_process(
+            rustix::process::Pid::from_child(&self.child),
+            rustix::process::Signal::TERM,
+        )
+        .unwrap();
+    }
+
+    /// Ends it as a power failure would, but for what the system has not written yet.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
+    }
 }

@@ -1,0 +1,462 @@
+//! Attacks, each by its name: what was uploaded or asked for does not get out of its place.
+
+use builder_exec::ExecutionResult;
+
+use crate::build::{Build, MIRAGE, build, switch, unikernel};
+use crate::server::{BUILDER, Server, basic, exchange};
+
+/// What would run if it came through anywhere.
+const SCRIPT: &str = "<script>alert(1)</script>";
+/// What would run if it came through inside of an attribute.
+const ATTRIBUTE: &str = "\" onmouseover=\"alert(2)\" x='";
+
+/// A build that attacks with every text that it brings. A job's name and a platform hold no slash.
+fn hostile(number: u128) -> Build {
+    let name = SCRIPT.replace('/', "\\") + ATTRIBUTE;
+    let markdown = format!(
+        "# {SCRIPT}\n\n[x](javascript:alert(3)) <img src=x onerror=alert(4)> ![x](https://evil.example/x.png)\n\n\
+         <iframe src=\"https://evil.example\"></iframe><form action=\"https://evil.example\"><input name=x></form>\n\n\
+         <a href=\"&#106;avascript:alert(5)\">x</a> <style>*{{background:url(https://evil.example)}}</style>\n\n\
+         ```{ATTRIBUTE}\n{SCRIPT}\n```\n"
+    );
+    let synopsis = SCRIPT.replace('"', "'");
+    let fields =
+        format!("{MIRAGE} description: \"\"\"{SCRIPT} [x](javascript:alert(6)) {ATTRIBUTE}\"\"\"");
+    build(&name, number)
+        .platform(&name)
+        .file(
+            &format!("bin/{SCRIPT}{ATTRIBUTE}"),
+            unikernel("hvt", &[("net", SCRIPT), ("block", ATTRIBUTE)]),
+        )
+        .file(&format!("{SCRIPT}{ATTRIBUTE}.html"), SCRIPT)
+        .file("README.md", markdown)
+        .file("opam-switch", switch("x", &fields, &synopsis))
+        .file("build-environment", SCRIPT)
+        .file("system-packages", SCRIPT)
+        .ended(ExecutionResult::Message(
+            format!("{SCRIPT}{ATTRIBUTE}").into_bytes(),
+        ))
+}
+
+fn percent(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// Every page that shows something of [`hostile`].
+fn pages(job: &str, uuids: &[String]) -> Vec<String> {
+    let job = percent(job);
+    let mut all = vec![
+        "/".to_owned(),
+        "/all-builds".to_owned(),
+        "/failed-builds".to_owned(),
+        format!("/failed-builds?platform={job}"),
+        format!("/failed-builds?platform={}", percent(ATTRIBUTE)),
+        format!("/job/{job}"),
+        format!("/job/{job}/failed"),
+        format!("/job/{job}?platform={job}"),
+        format!(
+            "/job/{job}?platform={}",
+            percent(&(SCRIPT.to_owned() + ATTRIBUTE))
+        ),
+        format!("/job/none{job}"),
+        format!("/nowhere/{job}"),
+        format!("/hash?sha256={job}"),
+    ];
+    all.extend(uuids.iter().map(|uuid| format!("/job/{job}/build/{uuid}")));
+    all
+}
+
+#[test]
+fn html_in_uploaded_texts_never_comes_through() {
+    let failed = Build {
+        files: Vec::new(),
+        ..hostile(3)
+    };
+    let again = Build {
+        start: failed.finish,
+        ..hostile(2)
+    };
+    let builds = [hostile(1), again, failed];
+    let server = Server::of(&builds);
+    let job = String::from_utf8(builds[0].job.clone()).unwrap();
+    let uuids: Vec<String> = builds.iter().map(|build| build.uuid.to_string()).collect();
+    let mut shown = 0;
+    for target in pages(&job, &uuids) {
+        let answer = server.get_with(
+            &target,
+            &[("host", "b"), ("referer", "http://b/\"><script>")],
+        );
+        assert_eq!(
+            answer.header("content-type"),
+            Some("text/html; charset=utf-8"),
+            "{target}"
+        );
+        let html = answer.text();
+        let lower = html.to_lowercase();
+        for bad in [
+            "<script",
+            "<img",
+            "<iframe",
+            "<style",
+            "<input name",
+            "evil.example\"",
+            "src=",
+            "href=\"javascript",
+            "href=\"https://evil",
+        ] {
+            assert!(!lower.contains(bad), "{bad} on {target}: {html}");
+        }
+        // Whatever is inside of a tag is ours: no attribute of theirs.
+        for tag in html
+            .split('<')
+            .skip(1)
+            .filter_map(|rest| rest.split('>').next())
+        {
+            let outside: String = tag.split('"').step_by(2).collect();
+            for bad in ["onmouseover", "onerror", "alert"] {
+                assert!(!outside.contains(bad), "<{tag}> on {target}");
+            }
+        }
+        shown += usize::from(html.contains("alert(1)"));
+    }
+    assert!(
+        shown >= 8,
+        "the texts are shown, as texts: on {shown} pages"
+    );
+}
+
+#[test]
+fn html_in_uploaded_texts_is_data_in_json() {
+    let server = Server::of(&[hostile(1)]);
+    let answer = server.get_with("/all-builds", &[("accept", "application/json")]);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let name = answer.json()["jobs"][0]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(name.as_bytes(), hostile(1).job);
+}
+
+#[test]
+fn no_page_may_run_scripts_or_load_from_elsewhere() {
+    let server = Server::of(&[hostile(1)]);
+    let job = String::from_utf8(hostile(1).job).unwrap();
+    let mut all = pages(&job, &[hostile(1).uuid.to_string()]);
+    all.extend([
+        "/robots.txt".to_owned(),
+        "/job/none/build/latest".to_owned(),
+    ]);
+    for target in all {
+        let answer = server.get(&target);
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("base-uri 'none'"),
+            "{target}"
+        );
+        for loose in ["unsafe", "script-src", "*", "http", "data:"] {
+            assert!(!policy.contains(loose), "{policy}");
+        }
+        assert_eq!(
+            answer.header("x-content-type-options"),
+            Some("nosniff"),
+            "{target}"
+        );
+        assert_eq!(
+            answer.header("referrer-policy"),
+            Some("same-origin"),
+            "{target}"
+        );
+    }
+}
+
+#[test]
+fn an_uploaded_page_is_shown_in_a_sandbox() {
+    let build = build("hello", 1)
+        .file("bin/x", "x")
+        .file("page.html", SCRIPT)
+        .file("x.svg", "<svg onload='alert(1)'/>")
+        .file("x.js", "alert(1)")
+        .file("x.xml", "<x/>")
+        .file("noextension", SCRIPT);
+    let server = Server::of(std::slice::from_ref(&build));
+    for below in [
+        "f/page.html",
+        "f/x.svg",
+        "f/x.js",
+        "f/x.xml",
+        "f/noextension",
+        "f/bin/x",
+        "script",
+        "console",
+        "exec",
+        "all.tar.gz",
+    ] {
+        for range in ["", "bytes=0-0"] {
+            let target = format!("{}/{below}", build.url());
+            let headers: &[(&str, &str)] = if range.is_empty() {
+                &[]
+            } else {
+                &[("range", range)]
+            };
+            let answer = server.get_with(&target, headers);
+            assert_eq!(
+                answer.header("content-security-policy"),
+                Some("sandbox; default-src 'none'"),
+                "{target}"
+            );
+            assert_eq!(
+                answer.header("x-content-type-options"),
+                Some("nosniff"),
+                "{target}"
+            );
+        }
+    }
+    for below in ["f/page.html", "f/x.svg", "f/x.js"] {
+        let answer = server.get(&format!("{}/{below}", build.url()));
+        assert!(
+            answer
+                .header("content-disposition")
+                .unwrap()
+                .starts_with("attachment"),
+            "{below}"
+        );
+    }
+}
+
+#[test]
+fn a_name_cannot_put_a_header_into_an_answer() {
+    let odd = "x\u{2028}é\"; filename=evil; y=\\";
+    let build = build(odd, 1)
+        .file(&format!("bin/{odd}"), "x")
+        .file(&format!("{odd}.txt"), "x");
+    let server = Server::of(std::slice::from_ref(&build));
+    let address = server.listen();
+    let (job, uuid) = (percent(odd), build.uuid);
+    for target in [
+        format!("/job/{job}/build/latest"),
+        format!("/job/{job}/build/latest/f/%0d%0aset-cookie:%20x"),
+        format!("/job/{job}/build/{uuid}/main-binary"),
+        format!("/job/{job}/build/{uuid}/f/bin/{job}"),
+        format!("/job/{job}/build/{uuid}/f/{job}.txt"),
+        format!("/job/{job}/build/{uuid}/exec"),
+        "/job/x%0d%0aset-cookie:%20x/build/latest".to_owned(),
+        "/job/x?platform=%0d%0aset-cookie:%20x".to_owned(),
+        "/hash?sha256=%0d%0aset-cookie:%20x".to_owned(),
+        "/%0d%0aset-cookie:%20x".to_owned(),
+    ] {
+        let answer = exchange(address, "GET", &target, &[], b"");
+        assert!(answer.status < 500, "{target}");
+        for (name, value) in &answer.headers {
+            assert_ne!(name, "set-cookie", "{target}");
+            assert!(
+                value
+                    .as_bytes()
+                    .iter()
+                    .all(|byte| (0x20..0x7f).contains(byte)),
+                "{name} of {target}"
+            );
+        }
+        if let Some(disposition) = answer.header("content-disposition") {
+            assert_eq!(disposition.matches('"').count(), 2, "{disposition}");
+            assert!(disposition.contains("filename*=UTF-8''"), "{disposition}");
+            let outside: String = disposition.split('"').step_by(2).collect();
+            assert!(!outside.contains("evil;"), "{disposition}");
+        }
+        if let Some(location) = answer.header("location") {
+            assert!(location.starts_with("/job/"), "{location}");
+        }
+    }
+}
+
+#[test]
+fn a_redirect_never_leads_to_another_host() {
+    let server = Server::of(&[build("\\evil.example", 1).file("bin/x", "x")]);
+    for target in [
+        "/job/%5Cevil.example/build/latest",
+        "/job/%5Cevil.example/build/latest///evil.example/",
+        "/job/%5Cevil.example/build/latest/%2F%2Fevil.example",
+        "/job/%5Cevil.example/build/latest/@evil.example",
+    ] {
+        let (status, location) = server.location(target);
+        assert_eq!(status, 307, "{target}");
+        assert!(
+            location.starts_with("/job/%5Cevil.example/build/f63a5b8a-"),
+            "{location}"
+        );
+    }
+    assert_eq!(server.get("//evil.example/").status, 404);
+    assert_eq!(server.get("//evil.example/..").status, 404);
+}
+
+#[test]
+fn a_path_cannot_leave_its_build() {
+    let build = build("hello", 1).file("bin/x", "x").file("a/b", "b");
+    let server = Server::of(std::slice::from_ref(&build));
+    std::fs::write(server.datadir().join("secret"), "secret").unwrap();
+    let address = server.listen();
+    let up = [
+        "..",
+        "%2e%2e",
+        ".%2e",
+        "%2E.",
+        "%252e%252e",
+        "..%00",
+        "..%5c",
+        "%c0%ae%c0%ae",
+    ];
+    let slash = ["/", "%2f", "%2F", "%252f", "%5c", "//"];
+    for dots in up {
+        for between in slash {
+            let climb = format!("{dots}{between}").repeat(4);
+            for target in [
+                format!("{}/f/{climb}secret", build.url()),
+                format!("{}/f/a/{climb}builder.sqlite3", build.url()),
+                format!("{}/f/{climb}etc/passwd", build.url()),
+                format!("/job/{climb}secret"),
+                format!("/job/hello/build/{climb}secret"),
+                format!("/job/hello/{climb}secret"),
+                format!("/{climb}secret"),
+            ] {
+                let answer = exchange(address, "GET", &target, &[], b"");
+                assert!(
+                    [400, 404].contains(&answer.status),
+                    "{target}: {}",
+                    answer.status
+                );
+                assert!(
+                    !answer.text().contains("root:") && answer.text() != "secret",
+                    "{target}"
+                );
+            }
+        }
+    }
+    for below in [
+        "f//a/b",
+        "f/a//b",
+        "f/./a/b",
+        "f/a/./b",
+        "f/a/../a/b",
+        "f/a%2fb/",
+        "f//etc/passwd",
+        "f/%2fetc%2fpasswd",
+    ] {
+        let answer = exchange(
+            address,
+            "GET",
+            &format!("{}/{below}", build.url()),
+            &[],
+            b"",
+        );
+        assert_eq!(answer.status, 404, "{below}");
+    }
+}
+
+#[test]
+fn a_binary_uploaded_by_hand_cannot_leave_its_place() {
+    let server = Server::new();
+    let before = server.files();
+    let around = std::fs::read_dir(server.datadir().parent().unwrap())
+        .unwrap()
+        .count();
+    for (target, status) in [
+        ("/job/%2e%2e/platform/p/upload", 400),
+        ("/job/..%2fx/platform/p/upload", 400),
+        ("/job/%2e%2e%2fx/platform/p/upload", 400),
+        ("/job/%2Fetc/platform/p/upload", 400),
+        ("/job/x/platform/..%2f..%2fx/upload", 400),
+        ("/job/x/platform/%2e%2e/upload", 400),
+        ("/job/_artifacts/platform/p/upload", 400),
+        ("/job/builder.sqlite3/platform/p/upload", 400),
+        ("/job/x/platform/p/upload?binary_name=..%2f..%2f..%2fx", 400),
+        ("/job/x/platform/p/upload?binary_name=%2e%2e", 400),
+        ("/job/a/../b/platform/p/upload", 404),
+    ] {
+        let headers = [("authorization", &*basic(BUILDER))];
+        let answer = server.send("POST", target, &headers, "evil");
+        assert_eq!(answer.status, status, "{target}: {}", answer.text());
+        assert_eq!(server.files(), before, "{target}");
+    }
+    assert_eq!(
+        std::fs::read_dir(server.datadir().parent().unwrap())
+            .unwrap()
+            .count(),
+        around
+    );
+    // Encoded twice is a name with percent signs, and stays in its place.
+    let headers = [("authorization", &*basic(BUILDER))];
+    assert_eq!(
+        server
+            .send("POST", "/job/%252e%252e/platform/p/upload", &headers, "x")
+            .status,
+        201
+    );
+    assert!(server.datadir().join("%2e%2e").is_dir());
+}
+
+#[test]
+fn sql_in_a_name_is_a_name() {
+    let name = "x'; DROP TABLE build; --";
+    let hostile = build(name, 1)
+        .platform(name)
+        .file(&format!("bin/{name}"), "x");
+    let server = Server::of(&[build("hello", 2).file("bin/x", "y"), hostile.clone()]);
+    let job = percent(name);
+    assert_eq!(
+        server.get(&format!("/job/{job}?platform={job}")).status,
+        200
+    );
+    assert_eq!(
+        server
+            .get(&format!("/job/{job}/build/{}/f/bin/{job}", hostile.uuid))
+            .text(),
+        "x"
+    );
+    assert_eq!(
+        server
+            .get("/job/hello?platform=%27%20OR%201=1")
+            .text()
+            .matches("/build/")
+            .count(),
+        0
+    );
+    assert_eq!(
+        server.json("/all-builds")["jobs"].as_array().unwrap().len(),
+        2
+    );
+}
+
+#[test]
+fn bytes_that_are_no_text_in_a_url_are_an_error_of_the_client() {
+    let server = Server::of(&[build("hello", 1).file("bin/x", "x")]);
+    for target in [
+        "/job/%ff",
+        "/job/%ff/build/latest",
+        "/job/hello/build/%ff",
+        "/job/hello/build/latest/%ff",
+        "/%ff",
+        "/job/%zz",
+        "/job/%",
+        "/job/hello?platform=%ff",
+    ] {
+        let status = server.get(target).status;
+        assert!([200, 307, 400, 404].contains(&status), "{target}: {status}");
+    }
+}
+
+#[test]
+fn a_request_smuggled_with_two_lengths_is_refused() {
+    let server = Server::new();
+    let address = server.listen();
+    let authorization = basic(BUILDER);
+    let exec = build("hello", 1).exec();
+    let length = exec.len().to_string();
+    let headers = [
+        ("authorization", authorization.as_str()),
+        ("content-length", "5"),
+        ("content-length", length.as_str()),
+    ];
+    assert_eq!(
+        exchange(address, "POST", "/upload", &headers, &exec).status,
+        400
+    );
+}

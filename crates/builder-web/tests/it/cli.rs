@@ -1,0 +1,379 @@
+//! The program as an administrator calls it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use crate::build::{build, noise};
+use crate::program::{BUILDER_WEB, Process, succeeds};
+use crate::server::{Answer, basic, connect, exchange, head, wait_until};
+
+/// Runs the program, by any of its names, to its end.
+fn call(program: &str, arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A program that refuses may not read its input.
+    let _sent = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+/// Calls it, and expects exit status 2 and a sentence with these parts.
+fn refuses(arguments: &[&str], input: &str, parts: &[&str]) {
+    let output = call(BUILDER_WEB, arguments, input);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+    for part in parts {
+        assert!(said.contains(part), "{part:?} in {said}");
+    }
+}
+
+fn migrate(datadir: &str) -> String {
+    let output = call(BUILDER_WEB, &["db", "migrate", "-d", datadir], "");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn add_user(datadir: &str, name: &str, password: &str) {
+    let arguments = [
+        "db",
+        "user-add",
+        "-d",
+        datadir,
+        "--unrestricted",
+        "--scrypt-n",
+        "16",
+        name,
+    ];
+    let output = call(BUILDER_WEB, &arguments, &format!("{password}\n"));
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// A directory for data, with its path as text.
+fn directory() -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data").to_str().unwrap().to_owned();
+    (directory, data)
+}
+
+fn upload(process: &Process, user: (&str, &str), exec: &[u8]) -> Answer {
+    let (length, authorization) = (exec.len().to_string(), basic(user));
+    let headers = [
+        ("content-length", length.as_str()),
+        ("authorization", authorization.as_str()),
+    ];
+    exchange(process.address, "POST", "/upload", &headers, exec)
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_served_is_refused_with_what_to_do() {
+    let (holder, data) = directory();
+    let serve = ["serve", "-p", "0", "-d", &data];
+    let command = format!("builder-web db migrate -d {data}");
+    refuses(&serve, "", &["does not exist", &command]);
+    refuses(&serve[1..], "", &["does not exist", &command]);
+    std::fs::create_dir(&data).unwrap();
+    let stray = Path::new(&data).join("stray");
+    std::fs::write(&stray, "x").unwrap();
+    refuses(&serve, "", &["is not empty", &command]);
+    assert_eq!(
+        std::fs::read_dir(&data).unwrap().count(),
+        1,
+        "nothing was written"
+    );
+    std::fs::remove_file(&stray).unwrap();
+    let database = Path::new(&data).join("builder.sqlite3");
+    std::fs::write(
+        &database,
+        "this is some other file, and no database\n".repeat(50),
+    )
+    .unwrap();
+    refuses(&serve, "", &["is not an SQLite database", "--datadir"]);
+    std::fs::remove_file(&database).unwrap();
+    migrate(&data);
+    let sql = |sql: &str| succeeds(holder.path(), "sqlite3", &[database.to_str().unwrap(), sql]);
+    for (pragma, parts) in [
+        (
+            "application_id = 7",
+            vec!["belongs to another program", "7", "--datadir"],
+        ),
+        (
+            "user_version = 17",
+            vec!["version 17", "18", "builder-migrations up --datadir"],
+        ),
+        (
+            "user_version = 19",
+            vec!["version 19", "newer", "builder-migrations down --to 18"],
+        ),
+        (
+            "user_version = 0",
+            vec!["version 0", "builder-migrations up"],
+        ),
+    ] {
+        sql("PRAGMA application_id = 1234839235; PRAGMA user_version = 18;");
+        sql(&format!("PRAGMA {pragma};"));
+        let before = sql(".dump");
+        refuses(&serve, "", &parts);
+        refuses(&["db", "migrate", "-d", &data], "", &parts);
+        refuses(&["db", "user-add", "-d", &data, "x"], "pw\n", &parts);
+        assert!(sql(".dump") == before, "{pragma}");
+    }
+    sql("PRAGMA application_id = 1234839235; PRAGMA user_version = 18;");
+    Process::serve(Path::new(&data), &[]);
+}
+
+#[test]
+fn an_empty_directory_becomes_a_data_directory_when_it_is_served() {
+    let (_holder, data) = directory();
+    std::fs::create_dir(&data).unwrap();
+    let process = Process::serve(Path::new(&data), &[]);
+    assert_eq!(exchange(process.address, "GET", "/", &[], b"").status, 200);
+    for name in ["builder.sqlite3", "_artifacts", "_staging", "_cache"] {
+        assert!(Path::new(&data).join(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn migrate_creates_a_database_once_and_says_so() {
+    let (_holder, data) = directory();
+    assert!(migrate(&data).contains("created a database in"));
+    let before = std::fs::read(Path::new(&data).join("builder.sqlite3")).unwrap();
+    assert!(migrate(&data).contains("is up to date"));
+    assert!(std::fs::read(Path::new(&data).join("builder.sqlite3")).unwrap() == before);
+}
+
+#[test]
+fn a_user_is_added_and_may_upload_at_once_also_by_the_name_builder_db() {
+    let (holder, data) = directory();
+    let builder_db = holder.path().join("builder-db");
+    std::os::unix::fs::symlink(BUILDER_WEB, &builder_db).unwrap();
+    let builder_db = builder_db.to_str().unwrap();
+    assert!(
+        call(builder_db, &["migrate", "-d", &data], "")
+            .status
+            .success()
+    );
+    let process = Process::serve(Path::new(&data), &[]);
+    let added = call(
+        builder_db,
+        &["user-add", "-d", &data, "--unrestricted", "alice"],
+        "p:w with blank \r\nmore\n",
+    );
+    assert!(added.status.success(), "{added:?}");
+    assert_eq!(
+        String::from_utf8_lossy(&added.stdout),
+        "added user alice, who may upload to every job\n"
+    );
+    assert_eq!(
+        upload(
+            &process,
+            ("alice", "p:w with blank "),
+            &build("hello", 1).exec()
+        )
+        .status,
+        201
+    );
+    assert_eq!(
+        upload(
+            &process,
+            ("alice", "p:w with blank"),
+            &build("hello", 2).exec()
+        )
+        .status,
+        401
+    );
+    let restricted = call(builder_db, &["user-add", "-d", &data, "bob"], "pw");
+    assert!(String::from_utf8_lossy(&restricted.stdout).contains("the jobs on its access list"));
+    assert_eq!(
+        upload(&process, ("bob", "pw"), &build("hello", 3).exec()).status,
+        403
+    );
+    let db = ["db", "user-add", "-d", &data];
+    let with = |name| [&db[..], &[name]].concat();
+    refuses(&with("alice"), "pw\n", &["there is a user alice already"]);
+    refuses(&with("a:b"), "pw\n", &["cannot be used to log in"]);
+    refuses(&with(""), "pw\n", &["cannot be used to log in"]);
+    refuses(&with("carol"), "", &["the password is empty"]);
+    refuses(&with("carol"), "\n", &["the password is empty"]);
+    refuses(&with("carol"), &"x".repeat(1025), &["more than 1024 bytes"]);
+    refuses(
+        &[&db[..], &["--scrypt-n", "1000", "carol"]].concat(),
+        "pw\n",
+        &["no power of two"],
+    );
+    assert_eq!(
+        upload(&process, ("carol", "pw"), &build("hello", 4).exec()).status,
+        401
+    );
+}
+
+#[test]
+fn options_of_the_ocaml_server_are_accepted_with_a_word_on_what_became_of_them() {
+    let (_holder, data) = directory();
+    migrate(&data);
+    let legacy = [
+        "--cachedir",
+        "/old",
+        "--influx",
+        "10.0.0.1:8094",
+        "--run-batch-viz",
+        "--expired-jobs",
+        "0",
+        "-h",
+        "127.0.0.2",
+    ];
+    let process = Process::serve(Path::new(&data), &legacy);
+    assert_eq!(
+        process.address.ip().to_string(),
+        "127.0.0.2",
+        "-h is --host"
+    );
+    let log = process.log();
+    for warned in [
+        "--cachedir /old is ignored",
+        "--influx 10.0.0.1:8094 is ignored",
+        "--run-batch-viz is ignored",
+    ] {
+        assert!(log.contains(warned), "{warned} in {log}");
+    }
+    assert_eq!(exchange(process.address, "GET", "/", &[], b"").status, 200);
+}
+
+#[test]
+fn what_makes_no_sense_on_the_command_line_is_status_2() {
+    let (_holder, data) = directory();
+    migrate(&data);
+    for arguments in [
+        vec!["--no-such-option"],
+        vec!["serve", "-p", "70000"],
+        vec!["-h", "not an address"],
+        vec!["db", "no-such-command"],
+        vec!["serve", "-d", &data, "--log-level", "no=such=level"],
+    ] {
+        refuses(&arguments, "", &[]);
+    }
+    let help = call(BUILDER_WEB, &["--help"], "");
+    let text = String::from_utf8_lossy(&help.stdout).into_owned();
+    assert!(
+        help.status.success() && text.contains("--expired-jobs") && !text.contains("--influx"),
+        "{text}"
+    );
+    let version = call(BUILDER_WEB, &["--version"], "");
+    assert!(version.status.success() && version.stdout.starts_with(b"builder-web "));
+}
+
+#[test]
+fn a_port_that_is_taken_is_told() {
+    let (_holder, data) = directory();
+    migrate(&data);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    refuses(
+        &["-d", &data, "-p", &port],
+        "",
+        &["cannot listen on 127.0.0.1", &port],
+    );
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_finishes_what_has_begun() {
+    let (_holder, data) = directory();
+    migrate(&data);
+    add_user(&data, "builder", "pw");
+    let mut process = Process::serve(Path::new(&data), &[]);
+    let exec = build("hello", 1).file("bin/x", noise(300_000)).exec();
+    let (length, authorization) = (exec.len().to_string(), basic(("builder", "pw")));
+    let headers = [
+        ("content-length", length.as_str()),
+        ("authorization", authorization.as_str()),
+    ];
+    let mut slow = connect(process.address);
+    slow.write_all(head("POST", "/upload", &headers).as_bytes())
+        .unwrap();
+    slow.write_all(&exec[..100_000]).unwrap();
+    // It is under way when something of it is staged.
+    let staging = Path::new(&data).join("_staging");
+    wait_until("the upload begins", || {
+        std::fs::read_dir(&staging).unwrap().count() > 0
+    });
+    process.terminate();
+    wait_until("nobody else is let in", || {
+        TcpStream::connect(process.address).is_err()
+    });
+    slow.write_all(&exec[100_000..]).unwrap();
+    let mut answer = Vec::new();
+    slow.read_to_end(&mut answer).unwrap();
+    assert_eq!(Answer::parse(&answer, false).status, 201);
+    assert!(process.wait().success());
+    assert!(process.log().contains("stopped"));
+    let again = Process::serve(Path::new(&data), &[]);
+    let target = format!("{}/f/bin/x", build("hello", 1).url());
+    assert!(exchange(again.address, "GET", &target, &[], b"").body == noise(300_000));
+}
+
+#[test]
+fn an_idle_server_stops_at_once() {
+    let (_holder, data) = directory();
+    migrate(&data);
+    let mut process = Process::serve(Path::new(&data), &[]);
+    // A connection that is kept open and asks for nothing does not hold it up.
+    let mut idle = connect(process.address);
+    idle.write_all(head("GET", "/", &[]).as_bytes()).unwrap();
+    let mut some = [0; 12];
+    idle.read_exact(&mut some).unwrap();
+    assert_eq!(&some, b"HTTP/1.1 200");
+    let begin = std::time::Instant::now();
+    process.terminate();
+    assert!(process.wait().success());
+    assert!(begin.elapsed() < std::time::Duration::from_secs(10));
+}
+
+#[test]
+fn the_log_can_be_json_and_holds_no_password() {
+    let (_holder, data) = directory();
+    migrate(&data);
+    add_user(&data, "builder", "secretpassword");
+    let process = Process::serve(Path::new(&data), &["--log-json", "--log-level", "trace"]);
+    assert_eq!(
+        upload(
+            &process,
+            ("builder", "secretpassword"),
+            &build("hello", 1).exec()
+        )
+        .status,
+        201
+    );
+    assert_eq!(
+        upload(
+            &process,
+            ("builder", "wrongpassword"),
+            &build("hello", 2).exec()
+        )
+        .status,
+        401
+    );
+    wait_until("both are logged", || {
+        process.log().contains("refused a log-in")
+    });
+    let log = process.log();
+    for line in log.lines() {
+        assert!(
+            serde_json::from_str::<serde_json::Value>(line).is_ok(),
+            "{line}"
+        );
+    }
+    for secret in [
+        "secretpassword",
+        "wrongpassword",
+        &basic(("builder", "secretpassword"))[6..],
+    ] {
+        assert!(!log.contains(secret), "{secret}");
+    }
+    assert!(log.contains("stored build"));
+}
