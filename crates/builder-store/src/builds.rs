@@ -432,10 +432,10 @@ pub(crate) fn add(
     let home = format!("{job}/{uuid}");
     let build_id = tx
         .query_opt(
-            "INSERT INTO build (uuid, start_d, start_ps, finish_d, finish_ps, result_code,
-               result_msg, console, script, platform, main_binary, input_id, user, job)
+            r#"INSERT INTO build (uuid, start_d, start_ps, finish_d, finish_ps, result_code,
+               result_msg, console, script, platform, main_binary, input_id, "user", job)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, NULL, $11, $12, $13)
-             ON CONFLICT (uuid) DO NOTHING RETURNING id",
+             ON CONFLICT (uuid) DO NOTHING RETURNING id"#,
             &[
                 uuid.to_string().as_str().into(),
                 days(&build.start),
