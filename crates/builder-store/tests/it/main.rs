@@ -1,0 +1,20 @@
+//! What is kept, seen through the store's own functions and by another SQLite connection.
+
+// `cfg(test)` says nothing new of an integration test, but it tells clippy that helpers are tests.
+#[cfg(test)]
+mod data;
+
+#[cfg(test)]
+mod schema;
+
+#[cfg(test)]
+mod versions;
+
+#[cfg(test)]
+mod latest;
+
+#[cfg(test)]
+mod staging;
+
+#[cfg(test)]
+mod sql;
