@@ -241,18 +241,17 @@ fn create_database(directory: &Path, database: &Path) -> Result<()> {
 }
 
 fn check_version(directory: &Path, database: &Path) -> std::result::Result<Connection, OpenError> {
-    let connection =
-        sqlite::open(database, Use::Write).map_err(|source| other(directory, source))?;
-    let pragma = |name| {
-        sqlite::pragma_int(&connection, "main", name).map_err(|error| match &error {
-            Error::Database(cause)
-                if cause.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) =>
-            {
-                OpenError::NotADatabase(database.to_owned())
-            }
-            _ => other(directory, error),
-        })
+    // The file is read by whichever call comes first.
+    let refused = |error| match &error {
+        Error::Database(cause)
+            if cause.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) =>
+        {
+            OpenError::NotADatabase(database.to_owned())
+        }
+        _ => other(directory, error),
     };
+    let connection = sqlite::open(database, Use::Write).map_err(refused)?;
+    let pragma = |name| sqlite::pragma_int(&connection, "main", name).map_err(refused);
     let application_id = pragma("application_id")?;
     if application_id != APPLICATION_ID {
         return Err(OpenError::Foreign {

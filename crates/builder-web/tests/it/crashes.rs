@@ -131,7 +131,7 @@ fn a_killed_server_has_kept_what_it_answered_and_leaves_nothing_half_done() {
             }
             // Somewhere in the first uploads, at another place each time.
             std::thread::sleep(Duration::from_micros(
-                u64::try_from(kill * 7919 % 60_000).unwrap(),
+                u64::try_from(kill * 31_337 % 250_000).unwrap(),
             ));
             process.kill();
         });

@@ -433,6 +433,10 @@ pub(crate) fn exchange(
         .unwrap();
     stream.write_all(body).unwrap();
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
+    if let Err(error) = stream.read_to_end(&mut answer) {
+        // What is no HTTP is answered and not read to its end: the connection is reset after that.
+        let reset = error.kind() == std::io::ErrorKind::ConnectionReset;
+        assert!(reset && !answer.is_empty(), "{target}: {error}");
+    }
     Answer::parse(&answer, method == "HEAD")
 }
