@@ -10,16 +10,17 @@ use crate::build::build;
 use crate::program::succeeds;
 use crate::server::{CHEAP, Server, files};
 
-/// What is beside the workspace where the reference was recorded, if it is there.
+/// What was recorded of the OCaml server; in a folder beside this one or further up, if anywhere.
 fn recorded(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../../shared/corpus/reference/databases")
-        .join(name);
-    if path.exists() {
-        return Some(path);
+    let path = Path::new("shared/corpus/reference/databases").join(name);
+    let found = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .map(|folder| folder.join(&path))
+        .find(|path| path.exists());
+    if found.is_none() {
+        println!("not run: there is no {}", path.display());
     }
-    println!("not run: {} is not here", path.display());
-    None
+    found
 }
 
 /// `PRAGMA user_version` and `application_id`, from the database's first page.
