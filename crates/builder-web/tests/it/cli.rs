@@ -311,7 +311,7 @@ fn a_server_that_is_told_to_stop_finishes_what_has_begun() {
     slow.read_to_end(&mut answer).unwrap();
     assert_eq!(Answer::parse(&answer, false).status, 201);
     assert!(process.wait().success());
-    assert!(process.log().contains("stopped"));
+    wait_until("it says so", || process.log().contains("stopped"));
     let again = Process::serve(Path::new(&data), &[]);
     let target = format!("{}/f/bin/x", build("hello", 1).url());
     assert!(exchange(again.address, "GET", &target, &[], b"").body == noise(300_000));

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::build::{Build, build, noise};
 use crate::program::Process;
-use crate::server::{BUILDER, CHEAP, basic, files, head};
+use crate::server::{BUILDER, CHEAP, basic, files, head, wait_until};
 
 /// How often the server is killed.
 const KILLS: u128 = 36;
@@ -129,10 +129,20 @@ fn a_killed_server_has_kept_what_it_answered_and_leaves_nothing_half_done() {
                     }
                 });
             }
-            // Somewhere in the first uploads, at another place each time.
-            std::thread::sleep(Duration::from_micros(
-                u64::try_from(kill * 31_337 % 250_000).unwrap(),
-            ));
+            // After some uploads, somewhere in the next ones, at another place each time.
+            let answered = || {
+                tried
+                    .lock()
+                    .unwrap()
+                    .values()
+                    .filter(|(_, answered)| *answered)
+                    .count()
+            };
+            let before = answered();
+            let uploads = usize::try_from(kill % 4).unwrap();
+            wait_until("builds are taken in", || answered() >= before + uploads);
+            let micros = u64::try_from(kill * 7919 % 20_000).unwrap();
+            std::thread::sleep(Duration::from_micros(micros));
             process.kill();
         });
         check(data, &tried.lock().unwrap());
