@@ -36,6 +36,9 @@ struct Inner {
 
 /// What a page shows: as HTML by its template, or as JSON.
 pub trait Page: Template {
+    /// What takes longer than reading the database, and needs nothing of it any more.
+    fn prepare(&mut self, _app: &App) {}
+
     /// The JSON form; none: the page has only an HTML form.
     fn json(&self) -> Option<serde_json::Value>;
 }
@@ -138,10 +141,11 @@ impl App {
     ) -> Result<Response> {
         let response = self
             .blocking(move |app| {
-                let page = app
+                let mut page = app
                     .store()
                     .read(|tx| load(app, tx))?
                     .ok_or_else(|| Error::NotFound(missing.to_owned()))?;
+                page.prepare(app);
                 let (content_type, body) = match page.json().filter(|_| accepts.json) {
                     Some(json) => (respond::JSON, json.to_string()),
                     None => (respond::HTML, page.render().map_err(Error::internal)?),

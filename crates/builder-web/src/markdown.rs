@@ -1,11 +1,15 @@
 //! Markdown from an upload, as HTML that can do no harm.
 
 use std::fmt;
+use std::sync::Arc;
+
+use comrak::arena_tree::NodeEdge;
+use comrak::nodes::NodeValue;
 
 /// HTML that was made from Markdown and cleaned. Templates print it as it is, and nothing else:
 /// it cannot be made in another way.
 #[derive(Debug, Clone)]
-pub struct Html(String);
+pub struct Html(Arc<str>);
 
 /// The README's first heading becomes one of this level: the page has its own above it.
 const TOP_HEADING_LEVEL: u8 = 3;
@@ -18,8 +22,12 @@ impl fmt::Display for Html {
 
 impl askama::filters::HtmlSafe for Html {}
 
-/// CommonMark with tables, task lists and the like; scripts, styles, frames, forms, and pictures
-/// from other hosts are left out.
+/// Blocks and spans inside of each other, at most: READMEs have ten or so. The time to clean HTML
+/// grows with the square of the depth, and someone may send a README that is nothing but depth.
+const NESTING_MAX: usize = 100;
+
+/// CommonMark with tables, task lists and the like. HTML in it is left out, and so are pictures:
+/// they would be loaded from other hosts. What is nested too deeply is shown as the text it is.
 pub fn to_html(markdown: &str) -> Html {
     let mut options = comrak::Options::default();
     options.extension.table = true;
@@ -27,13 +35,21 @@ pub fn to_html(markdown: &str) -> Html {
     options.extension.tasklist = true;
     options.extension.autolink = true;
     options.extension.footnotes = true;
-    // Cleaned below, by a parser that reads HTML as browsers do.
-    options.render.r#unsafe = true;
     let arena = comrak::Arena::new();
     let root = comrak::parse_document(&arena, markdown, &options);
-    for node in root.descendants() {
-        if let comrak::nodes::NodeValue::Heading(heading) = &mut node.data.borrow_mut().value {
-            heading.level = (heading.level + TOP_HEADING_LEVEL - 1).min(6);
+    let mut depth = 0_usize;
+    for edge in root.traverse() {
+        match edge {
+            NodeEdge::Start(node) => {
+                depth += 1;
+                if let NodeValue::Heading(heading) = &mut node.data.borrow_mut().value {
+                    heading.level = (heading.level + TOP_HEADING_LEVEL - 1).min(6);
+                }
+            }
+            NodeEdge::End(_) => depth -= 1,
+        }
+        if depth > NESTING_MAX {
+            return as_text(markdown);
         }
     }
     let mut html = String::new();
@@ -41,6 +57,7 @@ pub fn to_html(markdown: &str) -> Html {
         // OK because writing to a string does not fail.
         html.clear();
     }
+    // Nothing harmful should be in it; this one does not know how it was made, and makes sure.
     let clean = ammonia::Builder::default()
         .add_tags(["input", "section"])
         .add_tag_attributes("input", ["checked"])
@@ -55,7 +72,11 @@ pub fn to_html(markdown: &str) -> Html {
         .link_rel(Some("nofollow noopener noreferrer"))
         .clean(&html)
         .to_string();
-    Html(clean)
+    Html(clean.into())
+}
+
+fn as_text(text: &str) -> Html {
+    Html(format!("<pre>{}</pre>", ammonia::clean_text(text)).into())
 }
 
 #[cfg(test)]
@@ -64,8 +85,17 @@ mod tests {
 
     #[test]
     fn tables_code_and_task_lists_are_kept_and_headings_go_below_the_pages_own() {
-        let html = to_html("# A\n\n| x | y |\n|---|:-:|\n| 1 | 2 |\n\n```sh\nls\n```\n\n- [x] done\n\n##### E").to_string();
-        for part in ["<h3>A</h3>", "<td align=\"center\">2</td>", "<code class=\"language-sh\">ls", "checked", "<h6>E</h6>"] {
+        let html = to_html(
+            "# A\n\n| x | y |\n|---|:-:|\n| 1 | 2 |\n\n```sh\nls\n```\n\n- [x] done\n\n##### E",
+        )
+        .to_string();
+        for part in [
+            "<h3>A</h3>",
+            "<td align=\"center\">2</td>",
+            "<code class=\"language-sh\">ls",
+            "checked",
+            "<h6>E</h6>",
+        ] {
             assert!(html.contains(part), "{part} in {html}");
         }
     }
@@ -87,9 +117,41 @@ mod tests {
             "<h1 onclick=alert(1)>x</h1>",
         ] {
             let html = to_html(attack).to_string().to_lowercase();
-            for bad in ["alert", "elsewhere.example/pixel", "javascript", "<script", "<iframe", "<form", "<style", "style=", "<svg", "onclick", "data:", "type=\"text\"", "<img"] {
-                assert!(!html.contains(bad) , "{bad} in {html}");
+            for bad in [
+                "alert",
+                "elsewhere.example/pixel",
+                "javascript",
+                "<script",
+                "<iframe",
+                "<form",
+                "<style",
+                "style=",
+                "<svg",
+                "onclick",
+                "data:",
+                "type=\"text\"",
+                "<img",
+            ] {
+                assert!(!html.contains(bad), "{bad} in {html}");
             }
         }
+    }
+
+    #[test]
+    fn a_readme_that_is_nothing_but_depth_is_shown_as_text() {
+        for deep in [
+            "> ", "- ", "1. ", "*", "_", "**a ", "[", "![", "<div>", "<b>", "`", "~~", "> - ",
+        ] {
+            let markdown = deep.repeat(1024 * 1024 / deep.len());
+            let html = to_html(&markdown).to_string();
+            assert!(html.len() < 8 * markdown.len(), "{deep}");
+        }
+        let html = to_html(&"> ".repeat(1000)).to_string();
+        assert!(html.starts_with("<pre>&gt;"), "{}", &html[..20]);
+        assert!(
+            to_html(&"> ".repeat(20))
+                .to_string()
+                .contains("<blockquote>")
+        );
     }
 }

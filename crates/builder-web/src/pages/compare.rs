@@ -31,15 +31,7 @@ pub async fn get(
     let (left, right) = uuids.ok_or_else(|| Error::NotFound(MISSING.to_owned()))?;
     app.page(
         Accepts::of(&headers),
-        move |app, tx| {
-            let Some(left) = Side::load(tx, left)? else {
-                return Ok(None);
-            };
-            let Some(right) = Side::load(tx, right)? else {
-                return Ok(None);
-            };
-            Ok(Some(ComparePage::load(app, left, right)))
-        },
+        move |app, tx| ComparePage::load(app, tx, left, right),
         MISSING,
     )
     .await
@@ -51,88 +43,73 @@ struct ComparePage {
     layout: Layout,
     left: Build,
     right: Build,
-    opam: std::result::Result<Comparison, String>,
-    environment: std::result::Result<Changes, String>,
-    packages: std::result::Result<Changes, String>,
+    /// What each has to compare.
+    artifacts: (Vec<Artifact>, Vec<Artifact>),
+    opam: Compared<Comparison>,
+    environment: Compared<Changes>,
+    packages: Compared<Changes>,
 }
 
-/// A build and what it has to compare.
-struct Side {
-    build: Build,
-    artifacts: Vec<Artifact>,
-}
+/// What differs, or a sentence that says why that cannot be told.
+type Compared<T> = std::result::Result<T, String>;
 
-impl Side {
-    fn load(tx: &mut Tx<'_>, uuid: Uuid) -> builder_store::Result<Option<Side>> {
-        let Some(build) = builds::by_uuid(tx, uuid)? else {
-            return Ok(None);
-        };
-        let artifacts = builds::artifacts(tx, build.id)?;
-        Ok(Some(Side { build, artifacts }))
+/// The bytes of an input of a build.
+fn input(
+    store: &Store,
+    artifacts: &[Artifact],
+    path: &str,
+    bytes_max: u64,
+    side: &str,
+) -> Compared<Vec<u8>> {
+    let artifact = artifacts
+        .iter()
+        .find(|artifact| artifact.path == path)
+        .ok_or_else(|| format!("the {side} build has no {path}"))?;
+    if artifact.size > bytes_max {
+        return Err(format!(
+            "{path} of the {side} build has {} bytes, more than the {bytes_max} that are compared",
+            artifact.size
+        ));
     }
-
-    /// The bytes of an input of the build; an error says in a sentence why there are none.
-    fn input(
-        &self,
-        store: &Store,
-        path: &str,
-        bytes_max: u64,
-        side: &str,
-    ) -> std::result::Result<Vec<u8>, String> {
-        let artifact = self
-            .artifacts
-            .iter()
-            .find(|artifact| artifact.path == path)
-            .ok_or_else(|| format!("the {side} build has no {path}"))?;
-        if artifact.size > bytes_max {
-            return Err(format!(
-                "{path} of the {side} build has {} bytes, more than the {bytes_max} that are compared",
-                artifact.size
-            ));
-        }
-        let unreadable = |error: &dyn std::error::Error| {
-            tracing::error!("{}", with_causes(error));
-            format!("{path} of the {side} build cannot be read")
-        };
-        let (file, _) = store
-            .artifacts()
-            .open(artifact.sha256)
-            .map_err(|error| unreadable(&error))?;
-        let mut bytes = Vec::new();
-        file.take(bytes_max)
-            .read_to_end(&mut bytes)
-            .map_err(|error| unreadable(&error))?;
-        Ok(bytes)
-    }
+    let unreadable = |error: &dyn std::error::Error| {
+        tracing::error!("{}", with_causes(error));
+        format!("{path} of the {side} build cannot be read")
+    };
+    let (file, _) = store
+        .artifacts()
+        .open(artifact.sha256)
+        .map_err(|error| unreadable(&error))?;
+    let mut bytes = Vec::new();
+    file.take(bytes_max)
+        .read_to_end(&mut bytes)
+        .map_err(|error| unreadable(&error))?;
+    Ok(bytes)
 }
 
 impl ComparePage {
-    fn load(app: &App, left: Side, right: Side) -> ComparePage {
-        let bytes_max = app.limits().opam_switch_bytes_max;
-        let inputs = |path| {
-            let left = left.input(app.store(), path, bytes_max, "left")?;
-            let right = right.input(app.store(), path, bytes_max, "right")?;
-            Ok::<_, String>((left, right))
+    fn load(
+        app: &App,
+        tx: &mut Tx<'_>,
+        left: Uuid,
+        right: Uuid,
+    ) -> builder_store::Result<Option<ComparePage>> {
+        let (left, right) = (builds::by_uuid(tx, left)?, builds::by_uuid(tx, right)?);
+        let Some((left, right)) = left.zip(right) else {
+            return Ok(None);
         };
-        let switch = |bytes: &[u8], side| {
-            SwitchExport::parse(bytes)
-                .map_err(|error| format!("opam-switch of the {side} build cannot be read: {error}"))
-        };
-        let opam = inputs("opam-switch").and_then(|(left, right)| {
-            Ok(switch(&left, "left")?.compare(&switch(&right, "right")?))
-        });
-        let environment =
-            inputs("build-environment").map(|(left, right)| inputs::environment(&left, &right));
-        let packages =
-            inputs("system-packages").map(|(left, right)| inputs::system_packages(&left, &right));
-        ComparePage {
+        let not_yet = || "not compared yet".to_owned();
+        Ok(Some(ComparePage {
             layout: app.layout().clone(),
-            left: left.build,
-            right: right.build,
-            opam,
-            environment,
-            packages,
-        }
+            artifacts: (
+                builds::artifacts(tx, left.id)?,
+                builds::artifacts(tx, right.id)?,
+            ),
+            left,
+            right,
+            opam: Err(not_yet()),
+            environment: Err(not_yet()),
+            packages: Err(not_yet()),
+        }))
     }
 
     /// What is the same and what is not, in a sentence.
@@ -262,6 +239,27 @@ impl ComparePage {
 }
 
 impl Page for ComparePage {
+    fn prepare(&mut self, app: &App) {
+        let bytes_max = app.limits().opam_switch_bytes_max;
+        let (left, right) = &self.artifacts;
+        let inputs = |path| {
+            let left = input(app.store(), left, path, bytes_max, "left")?;
+            let right = input(app.store(), right, path, bytes_max, "right")?;
+            Ok::<_, String>((left, right))
+        };
+        let switch = |bytes: &[u8], side| {
+            SwitchExport::parse(bytes)
+                .map_err(|error| format!("opam-switch of the {side} build cannot be read: {error}"))
+        };
+        self.opam = inputs("opam-switch").and_then(|(left, right)| {
+            Ok(switch(&left, "left")?.compare(&switch(&right, "right")?))
+        });
+        self.environment =
+            inputs("build-environment").map(|(left, right)| inputs::environment(&left, &right));
+        self.packages =
+            inputs("system-packages").map(|(left, right)| inputs::system_packages(&left, &right));
+    }
+
     fn json(&self) -> Option<Value> {
         Some(json!({
             "left": build_json(&self.left),
@@ -287,7 +285,7 @@ fn build_json(build: &Build) -> Value {
 
 /// `left_packages` is what only the left build has, as clients show it. (The OCaml server has the
 /// two sides the other way round.)
-fn changes_json(changes: &std::result::Result<Changes, String>) -> Value {
+fn changes_json(changes: &Compared<Changes>) -> Value {
     let (changes, error) = match changes {
         Ok(changes) => (changes.clone(), None),
         Err(error) => (Changes::default(), Some(error)),
@@ -315,7 +313,7 @@ fn changes_json(changes: &std::result::Result<Changes, String>) -> Value {
     json
 }
 
-fn opam_json(opam: &std::result::Result<Comparison, String>) -> Value {
+fn opam_json(opam: &Compared<Comparison>) -> Value {
     let opam = match opam {
         Ok(opam) => opam,
         Err(error) => {

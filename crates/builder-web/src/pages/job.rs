@@ -61,12 +61,19 @@ struct JobPage {
     layout: Layout,
     job: String,
     synopsis: Option<String>,
-    description: Option<Html>,
-    readme: Option<Html>,
+    description: Text,
+    readme: Text,
     platforms: Vec<String>,
     platform: Option<String>,
     failed: bool,
     entries: Vec<Entry>,
+}
+
+/// Markdown: as it is kept, then as HTML.
+#[derive(Default)]
+struct Text {
+    markdown: Option<String>,
+    html: Option<Html>,
 }
 
 struct Entry {
@@ -100,12 +107,15 @@ impl JobPage {
             }));
             entries.sort_by_key(|entry| Reverse(entry.build.start));
         }
-        let html = |text: String| app.derived().markdown(&text);
+        let text = |markdown| Text {
+            markdown,
+            html: None,
+        };
         Ok(Some(JobPage {
             layout: app.layout().clone(),
             synopsis: tags::value(tx, job_id, Tag::Synopsis)?,
-            description: tags::value(tx, job_id, Tag::Description)?.map(html),
-            readme: tags::value(tx, job_id, Tag::Readme)?.map(html),
+            description: text(tags::value(tx, job_id, Tag::Description)?),
+            readme: text(tags::value(tx, job_id, Tag::Readme)?),
             platforms: jobs::platforms(tx, job_id)?,
             job,
             platform,
@@ -120,6 +130,13 @@ impl JobPage {
 }
 
 impl Page for JobPage {
+    fn prepare(&mut self, app: &App) {
+        for text in [&mut self.description, &mut self.readme] {
+            let markdown = text.markdown.take();
+            text.html = markdown.map(|markdown| app.derived().markdown(&markdown));
+        }
+    }
+
     fn json(&self) -> Option<Value> {
         let builds: Vec<Value> = self
             .entries
