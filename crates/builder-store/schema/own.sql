@@ -1,13 +1,14 @@
 -- builder-web.sqlite3: what builder-web keeps beside the v18 database, attached as schema "own".
 -- Everything here can be derived again from builder.sqlite3 and the artifacts: the OCaml server may
--- have written to builder.sqlite3 since we last ran, and this file may be deleted at any time.
+-- have written to builder.sqlite3 since we last ran, and this file may be deleted while no server runs.
 
 -- One row: how this file is to be read, and how far it has followed builder.sqlite3.
 CREATE TABLE own.progress (
-  schema_version INTEGER NOT NULL, -- 1
-  indexed_build INTEGER NOT NULL   -- builds with an id up to this one are in the tables below
+  schema_version INTEGER NOT NULL, -- 2
+  indexed_build INTEGER NOT NULL,  -- builds with an id up to this one are in the tables below
+  indexed_uuid TEXT NOT NULL       -- its uuid: another one there tells of a restored backup
 );
-INSERT INTO own.progress (schema_version, indexed_build) VALUES (1, 0);
+INSERT INTO own.progress (schema_version, indexed_build, indexed_uuid) VALUES (2, 0, '');
 
 -- The newest build with a main binary of each job on each platform.
 CREATE TABLE own.latest (

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use crate::store::adopt;
 use crate::{Error, Result, Sha256};
 
 /// The artifacts of a data directory.
@@ -41,6 +42,7 @@ impl Artifacts {
         if !directory.is_dir() {
             fs::create_dir_all(directory)
                 .map_err(|source| Error::file("create", directory, source))?;
+            adopt(directory, &self.directory)?;
             sync_directory(&self.directory)?;
         }
         fs::rename(staged, &path).map_err(|source| Error::file("create", &path, source))

@@ -119,7 +119,13 @@ impl Build {
         })
     }
 
-    /// How long it took, in seconds.
+    /// Sorts builds by when they started, and those that started together by when they came in:
+    /// the greatest is the newest. Every list and every "latest" goes by it.
+    pub fn age(&self) -> (Timestamp, i64) {
+        (self.start, self.id)
+    }
+
+    /// How long it took.
     pub fn duration(&self) -> std::time::Duration {
         self.start.duration_to(&self.finish)
     }
@@ -204,7 +210,7 @@ pub fn latest_successful(
         select_build!(
             "FROM build b JOIN job j ON j.id = b.job JOIN build_artifact m ON m.id = b.main_binary
              WHERE b.job = $1 AND (b.platform = $2 OR $2 IS NULL)
-             ORDER BY b.start_d DESC, b.start_ps DESC LIMIT 1"
+             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT 1"
         ),
         &[job_id.into(), platform.into()],
         Build::from_row,
@@ -218,7 +224,7 @@ pub fn newest_with_artifact(tx: &mut Tx<'_>, sha256: Sha256) -> Result<Option<Bu
             "FROM build_artifact a JOIN build b ON b.id = a.build JOIN job j ON j.id = b.job
              LEFT JOIN build_artifact m ON m.id = b.main_binary
              WHERE a.sha256 = $1
-             ORDER BY b.start_d DESC, b.start_ps DESC LIMIT 1"
+             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT 1"
         ),
         &[(&sha256).into()],
         Build::from_row,
@@ -242,7 +248,7 @@ pub fn outputs(tx: &mut Tx<'_>, job_id: i64, platform: Option<&str>) -> Result<V
         "SELECT m.sha256
          FROM build b JOIN build_artifact m ON m.id = b.main_binary
          WHERE b.job = $1 AND (b.platform = $2 OR $2 IS NULL)
-         ORDER BY b.start_d DESC, b.start_ps DESC",
+         ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC",
         &[job_id.into(), platform.into()],
         |row| {
             let sha256 = row.sha256(0)?;
@@ -261,7 +267,7 @@ pub fn outputs(tx: &mut Tx<'_>, job_id: i64, platform: Option<&str>) -> Result<V
              FROM build_artifact a JOIN build b ON b.id = a.build JOIN job j ON j.id = b.job
              LEFT JOIN build_artifact m ON m.id = b.main_binary
              WHERE a.sha256 = $1
-             ORDER BY b.start_d DESC, b.start_ps DESC LIMIT 1",
+             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT 1",
             &[(&sha256).into()],
             |row| {
                 Ok(Output {
@@ -285,7 +291,7 @@ pub fn failed_of_job(tx: &mut Tx<'_>, job_id: i64, platform: Option<&str>) -> Re
             "FROM build b JOIN job j ON j.id = b.job
              LEFT JOIN build_artifact m ON m.id = b.main_binary
              WHERE b.job = $1 AND b.main_binary IS NULL AND (b.platform = $2 OR $2 IS NULL)
-             ORDER BY b.start_d DESC, b.start_ps DESC"
+             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC"
         ),
         &[job_id.into(), platform.into()],
         Build::from_row,
@@ -325,7 +331,7 @@ pub fn same_input_same_output(tx: &mut Tx<'_>, build: &Build) -> Result<Vec<Buil
         select_build!(
             "FROM build b JOIN job j ON j.id = b.job JOIN build_artifact m ON m.id = b.main_binary
              WHERE b.input_id = $1 AND m.sha256 = $2 AND b.id <> $3
-             ORDER BY b.start_d DESC, b.start_ps DESC"
+             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC"
         ),
         &[input_id.into(), (&main.sha256).into(), build.id.into()],
         Build::from_row,
@@ -341,7 +347,7 @@ pub fn same_input_different_output(tx: &mut Tx<'_>, build: &Build) -> Result<Vec
         select_build!(
             "FROM build b JOIN job j ON j.id = b.job JOIN build_artifact m ON m.id = b.main_binary
              WHERE b.input_id = $1 AND m.sha256 <> $2
-             ORDER BY b.start_d DESC, b.start_ps DESC"
+             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC"
         ),
         &[input_id.into(), (&main.sha256).into()],
         Build::from_row,
@@ -365,7 +371,7 @@ pub fn different_input_same_output(tx: &mut Tx<'_>, build: &Build) -> Result<Vec
         select_build!(
             "FROM build_artifact m JOIN build b ON b.main_binary = m.id JOIN job j ON j.id = b.job
              WHERE m.sha256 = $1 AND b.input_id <> $2
-             ORDER BY b.start_d DESC, b.start_ps DESC"
+             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC"
         ),
         &[(&main.sha256).into(), input_id.into()],
         Build::from_row,
@@ -385,7 +391,7 @@ pub fn previous_different_output(tx: &mut Tx<'_>, build: &Build) -> Result<Optio
             "FROM build b JOIN job j ON j.id = b.job JOIN build_artifact m ON m.id = b.main_binary
              WHERE b.job = $1 AND b.platform = $2 AND m.sha256 <> $3
                AND (b.start_d < $4 OR b.start_d = $4 AND b.start_ps < $5)
-             ORDER BY b.start_d DESC, b.start_ps DESC LIMIT 1"
+             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT 1"
         ),
         &neighbour(build, main),
         Build::from_row,
@@ -402,7 +408,7 @@ pub fn next_different_output(tx: &mut Tx<'_>, build: &Build) -> Result<Option<Bu
             "FROM build b JOIN job j ON j.id = b.job JOIN build_artifact m ON m.id = b.main_binary
              WHERE b.job = $1 AND b.platform = $2 AND m.sha256 <> $3
                AND (b.start_d > $4 OR b.start_d = $4 AND b.start_ps > $5)
-             ORDER BY b.start_d ASC, b.start_ps ASC LIMIT 1"
+             ORDER BY b.start_d ASC, b.start_ps ASC, b.id ASC LIMIT 1"
         ),
         &neighbour(build, main),
         Build::from_row,
@@ -500,12 +506,22 @@ fn add_artifact(
 /// `result_code` of a build that ended with a message instead of a number.
 const CODE_MESSAGE: i64 = 65_536;
 
+/// Whether a result reads back as it was kept. Numbers that no process ends with may not.
+pub fn can_keep(result: &ExecutionResult) -> bool {
+    let (code, message) = pack_result(result);
+    match result {
+        // Its text is kept as text.
+        ExecutionResult::Message(_) => true,
+        _ => unpack_result(code, message) == *result,
+    }
+}
+
 /// The OCaml server packs numbers as N, N<<8 and N<<16.
 fn pack_result(result: &ExecutionResult) -> (i64, Option<String>) {
     match result {
         ExecutionResult::Exited(code) => (*code, None),
-        ExecutionResult::Signalled(signal) => (signal.wrapping_shl(8), None),
-        ExecutionResult::Stopped(signal) => (signal.wrapping_shl(16), None),
+        ExecutionResult::Signalled(signal) => (signal.wrapping_mul(1 << 8), None),
+        ExecutionResult::Stopped(signal) => (signal.wrapping_mul(1 << 16), None),
         ExecutionResult::Message(message) => (
             CODE_MESSAGE,
             Some(String::from_utf8_lossy(message).into_owned()),
@@ -546,8 +562,23 @@ mod tests {
             ExecutionResult::Message(b"the worker went away".to_vec()),
             ExecutionResult::Message(Vec::new()),
         ] {
+            assert!(can_keep(&result), "{result}");
             let (code, message) = pack_result(&result);
             assert_eq!(unpack_result(code, message), result);
+        }
+    }
+
+    #[test]
+    fn a_number_that_would_read_back_as_another_result_is_known() {
+        for result in [
+            ExecutionResult::Exited(256),
+            ExecutionResult::Exited(-256),
+            ExecutionResult::Exited(i64::MIN),
+            ExecutionResult::Signalled(256),
+            ExecutionResult::Signalled(1 << 56),
+            ExecutionResult::Stopped(1 << 48),
+        ] {
+            assert!(!can_keep(&result), "{result}");
         }
     }
 }

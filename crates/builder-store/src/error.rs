@@ -61,6 +61,18 @@ impl Error {
         }
     }
 
+    /// Whether the database file itself is damaged, or is no database.
+    pub(crate) fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        let Error::Database(error) = self else {
+            return false;
+        };
+        matches!(
+            error.sqlite_error_code(),
+            Some(DatabaseCorrupt | NotADatabase)
+        )
+    }
+
     /// Whether space on the disk is what was missing.
     pub fn is_no_space(&self) -> bool {
         match self {
@@ -79,6 +91,33 @@ pub enum OpenError {
     /// There is no such directory.
     #[error("the data directory {0} does not exist; create it with: builder-web db migrate -d {0}")]
     NoDirectory(PathBuf),
+    /// It is something else.
+    #[error("the data directory {0} is no directory; check --datadir")]
+    NotADirectory(PathBuf),
+    /// The server cannot write there.
+    #[error(
+        "{path} cannot be written by the user who runs builder-web; \
+         give it to that user, with everything in it: chown -R USER {directory}"
+    )]
+    NotWritable {
+        /// What cannot be written.
+        path: PathBuf,
+        /// The data directory.
+        directory: PathBuf,
+    },
+    /// The database has nothing in it, or not all that it should.
+    #[error(
+        "{database} lacks the table {table}; restore the file from a backup, \
+         or, if it never held anything, remove it and run: builder-web db migrate -d {directory}"
+    )]
+    Incomplete {
+        /// The file.
+        database: PathBuf,
+        /// The data directory.
+        directory: PathBuf,
+        /// What is missing.
+        table: &'static str,
+    },
     /// The directory holds other things and no database.
     #[error(
         "there is no database {database}, and {directory} is not empty; \

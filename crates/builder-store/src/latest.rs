@@ -3,7 +3,8 @@
 //! The v18 tables have no index for it, and keep their definition, so it is kept in a table of our
 //! own. Others write to the database too (the OCaml server, its tools), so a reader trusts the
 //! table only as far as it goes: builds with an id above `indexed_build` are read directly, and a
-//! row whose build is gone is looked up again.
+//! row whose build is gone is looked up again. When the last build that was indexed is gone or is
+//! another one, as after a backup was restored, everything is indexed anew.
 
 use std::collections::HashMap;
 
@@ -28,7 +29,6 @@ pub(crate) enum CaughtUp {
 pub fn by_job(tx: &mut Tx<'_>) -> Result<HashMap<i64, Vec<Build>>> {
     let indexed = indexed_build(tx)?;
     let mut newest: HashMap<i64, Vec<Build>> = HashMap::new();
-    let mut found = Vec::new();
     tx.for_each(
         select_build!(
             "FROM own.latest l CROSS JOIN build b ON b.id = l.build JOIN job j ON j.id = b.job
@@ -43,13 +43,7 @@ pub fn by_job(tx: &mut Tx<'_>) -> Result<HashMap<i64, Vec<Build>>> {
         },
     )?;
     // Its build was removed by someone else since.
-    found.extend(tx.query(
-        "SELECT l.job, l.platform FROM own.latest l
-         WHERE NOT EXISTS (SELECT 1 FROM build b WHERE b.id = l.build AND b.job = l.job)",
-        &[],
-        |row| Ok((row.int(0)?, row.text(1)?)),
-    )?);
-    for (job, platform) in found {
+    for (job, platform) in gone(tx)? {
         if let Some(build) = builds::latest_successful(tx, job, Some(&platform))? {
             take_newer(&mut newest, build);
         }
@@ -73,7 +67,7 @@ fn take_newer(newest: &mut HashMap<i64, Vec<Build>>, build: Build) {
     let of_job = newest.entry(build.job_id).or_default();
     match of_job.binary_search_by(|known| known.platform.cmp(&build.platform)) {
         Ok(at) => {
-            if of_job[at].start < build.start {
+            if of_job[at].age() < build.age() {
                 of_job[at] = build;
             }
         }
@@ -81,18 +75,34 @@ fn take_newer(newest: &mut HashMap<i64, Vec<Build>>, build: Build) {
     }
 }
 
+/// The rows whose build is not there: their job and platform.
+fn gone(tx: &mut Tx<'_>) -> Result<Vec<(i64, String)>> {
+    tx.query(
+        "SELECT l.job, l.platform FROM own.latest l
+         WHERE NOT EXISTS (SELECT 1 FROM build b WHERE b.id = l.build AND b.job = l.job)",
+        &[],
+        |row| Ok((row.int(0)?, row.text(1)?)),
+    )
+}
+
+/// Up to which build the tables go; 0 when they cannot be trusted.
 fn indexed_build(tx: &mut Tx<'_>) -> Result<i64> {
-    Ok(tx
-        .query_opt("SELECT indexed_build FROM own.progress", &[], |row| {
-            row.int(0)
-        })?
-        .unwrap_or(0))
+    let indexed = tx.query_opt(
+        "SELECT p.indexed_build FROM own.progress p
+         JOIN build b ON b.id = p.indexed_build AND b.uuid = p.indexed_uuid",
+        &[],
+        |row| row.int(0),
+    )?;
+    Ok(indexed.unwrap_or(0))
 }
 
 /// Follows the database with our own tables, up to [`BUILDS_A_TURN`] builds.
 pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<CaughtUp> {
     let indexed = indexed_build(tx)?;
-    let mut upto = indexed;
+    if indexed == 0 {
+        tx.execute("DELETE FROM own.latest", &[])?;
+    }
+    let mut last = None;
     let mut count = 0;
     let mut newest: HashMap<i64, Vec<Build>> = HashMap::new();
     tx.for_each(
@@ -104,7 +114,7 @@ pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<CaughtUp> {
         &[indexed.into(), BUILDS_A_TURN.into()],
         |row| {
             let build = Build::from_row(row)?;
-            upto = build.id;
+            last = Some((build.id, build.uuid));
             count += 1;
             if build.main_binary.is_some() {
                 take_newer(&mut newest, build);
@@ -115,16 +125,13 @@ pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<CaughtUp> {
     for build in newest.values().flatten() {
         add(tx, build)?;
     }
-    if upto != indexed {
-        tx.execute("UPDATE own.progress SET indexed_build = $1", &[upto.into()])?;
+    if let Some((id, uuid)) = last {
+        tx.execute(
+            "UPDATE own.progress SET indexed_build = $1, indexed_uuid = $2",
+            &[id.into(), uuid.to_string().as_str().into()],
+        )?;
     }
-    let gone = tx.query(
-        "SELECT l.job, l.platform FROM own.latest l
-         WHERE NOT EXISTS (SELECT 1 FROM build b WHERE b.id = l.build AND b.job = l.job)",
-        &[],
-        |row| Ok((row.int(0)?, row.text(1)?)),
-    )?;
-    for (job, platform) in gone {
+    for (job, platform) in gone(tx)? {
         tx.execute(
             "DELETE FROM own.latest WHERE job = $1 AND platform = $2",
             &[job.into(), platform.as_str().into()],
@@ -153,8 +160,8 @@ fn add(tx: &mut Tx<'_>, build: &Build) -> Result<()> {
          VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (job, platform) DO UPDATE
          SET build = excluded.build, start_d = excluded.start_d, start_ps = excluded.start_ps
-         WHERE latest.start_d < excluded.start_d
-           OR latest.start_d = excluded.start_d AND latest.start_ps < excluded.start_ps",
+         WHERE (latest.start_d, latest.start_ps, latest.build)
+           < (excluded.start_d, excluded.start_ps, excluded.build)",
         &params,
     )?;
     Ok(())

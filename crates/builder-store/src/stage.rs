@@ -13,10 +13,13 @@ use uuid::Uuid;
 
 use crate::artifacts::{remove_file, sync_directory};
 use crate::sha256::HashingWriter;
+use crate::store::adopt;
 use crate::{ArtifactPath, Error, JobName, Result, Sha256, Store, Tx, builds, latest};
 
 /// Held with an exclusive lock while its directory is in use, by whichever process.
 const LOCK: &str = "lock";
+/// After so many bytes it is looked again whether the disk is getting full.
+const SPACE_CHECK_BYTES: u64 = 32 * 1024 * 1024;
 /// What is about to be moved, a line each: `artifact SHA256` or `build JOB/UUID`.
 const INTENT: &str = "intent";
 
@@ -46,6 +49,8 @@ pub struct Staging<'s> {
     directory: PathBuf,
     artifacts: BTreeMap<Sha256, u64>,
     next: u32,
+    disk_reserve_bytes: u64,
+    unchecked_bytes: u64,
     _lock: File,
 }
 
@@ -59,9 +64,12 @@ pub struct StagedArtifact {
 }
 
 impl Store {
-    /// Starts to take in a build.
-    pub fn stage(&self) -> Result<Staging<'_>> {
+    /// Starts to take in a build. Gives [`Error::NoSpace`] as soon as less than
+    /// `disk_reserve_bytes` are left on the disk.
+    pub fn stage(&self, disk_reserve_bytes: u64) -> Result<Staging<'_>> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
+        // Whoever sweeps does not see the directory before it is locked.
+        let _making = self.sweep_lock(File::lock_shared)?;
         let directory = loop {
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
             let directory = self
@@ -73,6 +81,7 @@ impl Store {
                 Err(source) => return Err(Error::file("create", &directory, source)),
             }
         };
+        adopt(&directory, self.directory())?;
         let lock = directory.join(LOCK);
         let lock = File::create(&lock)
             .and_then(|file| file.lock().map(|()| file))
@@ -82,8 +91,18 @@ impl Store {
             directory,
             artifacts: BTreeMap::new(),
             next: 0,
+            disk_reserve_bytes,
+            unchecked_bytes: SPACE_CHECK_BYTES,
             _lock: lock,
         })
+    }
+
+    /// Of all of `_staging`: shared while a directory is made in it, exclusive while it is swept.
+    fn sweep_lock(&self, lock: fn(&File) -> io::Result<()>) -> Result<File> {
+        let path = self.staging();
+        File::open(&path)
+            .and_then(|directory| lock(&directory).map(|()| directory))
+            .map_err(|source| Error::file("lock", &path, source))
     }
 
     fn staging(&self) -> PathBuf {
@@ -94,6 +113,7 @@ impl Store {
     /// to its place without a row that names it.
     pub(crate) fn sweep_staging(&self) -> Result<()> {
         let staging = self.staging();
+        let _sweeping = self.sweep_lock(File::lock)?;
         let entries =
             fs::read_dir(&staging).map_err(|source| Error::file("read", &staging, source))?;
         for entry in entries {
@@ -104,11 +124,20 @@ impl Store {
                 remove_file(&directory)?;
                 continue;
             }
-            // Ours has a lock, the OCaml server's has none; what is not held is abandoned.
-            let lock = File::open(directory.join(LOCK)).map(|lock| lock.try_lock().map(|()| lock));
-            if let Ok(Err(TryLockError::WouldBlock)) = lock {
+            let path = directory.join(LOCK);
+            let lock = match File::open(&path) {
+                Ok(lock) => Some(lock),
+                // Left by the OCaml server, which knows no locks and is not running.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(source) => return Err(Error::file("open", &path, source)),
+            };
+            match lock.as_ref().map(File::try_lock) {
                 // Another process is at work there.
-                continue;
+                Some(Err(TryLockError::WouldBlock)) => continue,
+                Some(Err(TryLockError::Error(source))) => {
+                    return Err(Error::file("lock", &path, source));
+                }
+                Some(Ok(())) | None => {}
             }
             undo_intent(self, &directory)?;
             remove_directory(&directory)?;
@@ -129,8 +158,18 @@ impl<'s> Staging<'s> {
         let path = self.directory.join(format!("artifact-{}", self.next));
         self.next += 1;
         let file = File::create(&path).map_err(|source| Error::file("create", &path, source))?;
+        adopt(&path, self.store.directory())?;
         let mut out = HashingWriter::new(file);
-        match copy(data, &mut out) {
+        let mut checked = CheckedReader {
+            data,
+            staging: self,
+            no_space: None,
+        };
+        let copied = copy(&mut checked, &mut out);
+        if let Some(error) = checked.no_space {
+            return Err(error);
+        }
+        match copied {
             Ok(()) => {}
             Err(CopyError::Read(error)) => return Ok(Err(error)),
             Err(CopyError::Write(source)) => return Err(Error::file("write", &path, source)),
@@ -157,6 +196,7 @@ impl<'s> Staging<'s> {
     pub fn text(&self, file: TextFile) -> Result<TextFileWriter> {
         let path = self.directory.join(file.file_name());
         let out = File::create(&path).map_err(|source| Error::file("create", &path, source))?;
+        adopt(&path, self.store.directory())?;
         Ok(TextFileWriter {
             out: BufWriter::with_capacity(64 * 1024, out),
             path,
@@ -196,13 +236,18 @@ impl<'s> Staging<'s> {
             self.move_files(&home)?;
             let kept = builds::add(tx, uuid, job, build, artifacts)?;
             also(tx, kept)?;
-            latest::catch_up(tx)?;
             Ok(kept)
         });
         match kept {
             Ok(kept) => {
-                // Rows name the files now: nothing is to be undone.
-                remove_file(&self.directory.join(INTENT))?;
+                // Rows name the files now: there is nothing to undo, and undoing would find that.
+                if let Err(error) = remove_file(&self.directory.join(INTENT)) {
+                    warn!("{error}");
+                }
+                // On its own: what can be derived again is no reason to refuse a build.
+                if let Err(error) = self.store.write(latest::catch_up) {
+                    warn!("the latest builds are not kept up to date: {error}");
+                }
                 Ok(kept)
             }
             Err(error) => {
@@ -250,6 +295,9 @@ impl<'s> Staging<'s> {
         }
         let home = self.store.directory().join(home);
         fs::create_dir_all(&home).map_err(|source| Error::file("create", &home, source))?;
+        for directory in [home.parent(), Some(&home)].into_iter().flatten() {
+            adopt(directory, self.store.directory())?;
+        }
         for text in [TextFile::Console, TextFile::Script] {
             let to = home.join(text.file_name());
             fs::rename(self.directory.join(text.file_name()), &to)
@@ -301,6 +349,36 @@ impl Write for TextFileWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+}
+
+/// Reads on only while there is space for it.
+struct CheckedReader<'a, 's> {
+    data: &'a mut dyn Read,
+    staging: &'a mut Staging<'s>,
+    no_space: Option<Error>,
+}
+
+impl Read for CheckedReader<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let staging = &mut *self.staging;
+        if staging.unchecked_bytes >= SPACE_CHECK_BYTES {
+            staging.unchecked_bytes = 0;
+            let full = match staging.store.free_bytes() {
+                Ok(free) if free < staging.disk_reserve_bytes => Some(Error::NoSpace {
+                    path: staging.directory.clone(),
+                }),
+                Ok(_) => None,
+                Err(error) => Some(error),
+            };
+            if let Some(error) = full {
+                self.no_space = Some(error);
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
+        let count = self.data.read(buffer)?;
+        staging.unchecked_bytes += count as u64;
+        Ok(count)
     }
 }
 

@@ -15,10 +15,21 @@ pub(crate) const APPLICATION_ID: i64 = 1_234_839_235;
 /// `PRAGMA user_version` of the schema in `schema/v18.sql`.
 pub(crate) const SCHEMA_VERSION: i64 = 18;
 /// Version of the tables in `schema/own.sql`; a file of another version is made anew.
-const OWN_VERSION: i64 = 1;
+const OWN_VERSION: i64 = 2;
 /// Connections that read at the same time; further readers wait. Two a core of a small server,
 /// and some for pages that wait for the disk.
 const READERS_MAX: usize = 6;
+
+/// Tables of the v18 schema.
+const TABLES: [&str; 7] = [
+    "job",
+    "build",
+    "build_artifact",
+    "user",
+    "access_list",
+    "tag",
+    "job_tag",
+];
 
 const DATABASE: &str = "builder.sqlite3";
 const OWN_DATABASE: &str = "builder-web.sqlite3";
@@ -63,13 +74,16 @@ impl Store {
         Ok(Created::New)
     }
 
-    /// Opens a data directory: one with a database of our version, or an empty one, where the
-    /// database is created. Sweeps what an interrupted upload left behind.
+    /// Opens a data directory for a server: one with a database of our version, or an empty one,
+    /// where the database is created. Sweeps what interrupted uploads left behind.
     pub fn open(directory: &Path) -> std::result::Result<Store, OpenError> {
-        let database = directory.join(DATABASE);
-        if !directory.is_dir() {
+        if !directory.exists() {
             return Err(OpenError::NoDirectory(directory.to_owned()));
         }
+        if !directory.is_dir() {
+            return Err(OpenError::NotADirectory(directory.to_owned()));
+        }
+        let database = directory.join(DATABASE);
         if !database.exists() {
             let mut entries = fs::read_dir(directory)
                 .map_err(|source| other(directory, Error::file("read", directory, source)))?;
@@ -82,6 +96,29 @@ impl Store {
             }
             create_database(directory, &database).map_err(|source| other(directory, source))?;
         }
+        let store = Store::open_beside(directory)?;
+        store.check_writable()?;
+        let swept = store.sweep_staging();
+        swept.map_err(|source| other(directory, source))?;
+        Ok(store)
+    }
+
+    /// Opens a data directory for a command, beside a server that may be running: there is to be
+    /// a database, and what others have under way is left alone.
+    pub fn open_beside(directory: &Path) -> std::result::Result<Store, OpenError> {
+        let database = directory.join(DATABASE);
+        if !directory.exists() {
+            return Err(OpenError::NoDirectory(directory.to_owned()));
+        }
+        if !directory.is_dir() {
+            return Err(OpenError::NotADirectory(directory.to_owned()));
+        }
+        if !database.exists() {
+            return Err(OpenError::NoDatabase {
+                database,
+                directory: directory.to_owned(),
+            });
+        }
         let writer = check_version(directory, &database)?;
         Store::open_checked(directory, writer).map_err(|source| other(directory, source))
     }
@@ -90,13 +127,17 @@ impl Store {
         // Hooks make directories inside of _cache, without its parent.
         for child in ["_artifacts", "_staging", "_cache"] {
             let child = directory.join(child);
-            fs::create_dir_all(&child).map_err(|source| Error::file("create", &child, source))?;
+            if !child.is_dir() {
+                fs::create_dir_all(&child)
+                    .map_err(|source| Error::file("create", &child, source))?;
+                adopt(&child, directory)?;
+            }
         }
         sqlite::use_wal(&writer, "main")?;
         let own = directory.join(OWN_DATABASE);
         prepare_own(&writer, &own)?;
         let watcher = sqlite::open(&directory.join(DATABASE), Use::Read)?;
-        let store = Store {
+        Ok(Store {
             directory: directory.to_owned(),
             artifacts: Artifacts::new(directory.join("_artifacts")),
             writer: Mutex::new(writer),
@@ -106,9 +147,29 @@ impl Store {
             }),
             reader_back: Condvar::new(),
             watcher: Mutex::new(watcher),
+        })
+    }
+
+    /// Finds out at start what the first upload would.
+    fn check_writable(&self) -> std::result::Result<(), OpenError> {
+        use rustix::fs::{Access, access};
+        let not_writable = |path: &Path| OpenError::NotWritable {
+            path: path.to_owned(),
+            directory: self.directory.clone(),
         };
-        store.sweep_staging()?;
-        Ok(store)
+        let mut paths = vec![self.directory.clone()];
+        for child in ["_artifacts", "_staging", "_cache", DATABASE, OWN_DATABASE] {
+            paths.push(self.directory.join(child));
+        }
+        for path in paths {
+            let mode = if path.is_dir() {
+                Access::WRITE_OK | Access::EXEC_OK
+            } else {
+                Access::WRITE_OK
+            };
+            access(&path, mode).map_err(|_| not_writable(&path))?;
+        }
+        Ok(())
     }
 
     /// The data directory.
@@ -133,14 +194,16 @@ impl Store {
 
     /// Runs `read` on one moment of the database. Waits while all readers are busy.
     pub fn read<T>(&self, read: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
-        let mut reader = self.reader()?;
-        let result = {
-            let tx = reader.transaction_with_behavior(TransactionBehavior::Deferred);
-            tx.map_err(Error::from)
-                .and_then(|tx| read(&mut Tx::Sqlite(tx)))
+        let mut reader = Reader {
+            store: self,
+            connection: Some(self.reader()?),
         };
-        self.give_back(reader);
-        result
+        let Some(connection) = &mut reader.connection else {
+            // OK because it is taken only when the reader is dropped.
+            unreachable!("a reader has a connection");
+        };
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+        read(&mut Tx::Sqlite(tx))
     }
 
     /// Runs `write` as the only writer and commits what it did; an error undoes all of it.
@@ -208,6 +271,32 @@ impl Store {
     }
 }
 
+/// A connection that is given back however its use ends.
+struct Reader<'s> {
+    store: &'s Store,
+    connection: Option<Connection>,
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.store.give_back(connection);
+        }
+    }
+}
+
+/// Gives what we create the owner of what it is beside: a command that root runs leaves nothing
+/// that the server cannot write.
+pub(crate) fn adopt(path: &Path, like: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let owner = fs::metadata(like).map_err(|source| Error::file("look at", like, source))?;
+    std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid()))
+        .map_err(|source| Error::file("change the owner of", path, source))
+}
+
 /// A panic elsewhere leaves a connection usable: SQLite rolled its transaction back.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -236,6 +325,7 @@ fn create_database(directory: &Path, database: &Path) -> Result<()> {
     connection
         .close()
         .map_err(|(_, error)| Error::from(error))?;
+    adopt(&unfinished, directory)?;
     fs::rename(&unfinished, database).map_err(|source| Error::file("create", database, source))?;
     crate::artifacts::sync_directory(directory)
 }
@@ -253,6 +343,25 @@ fn check_version(directory: &Path, database: &Path) -> std::result::Result<Conne
     let connection = sqlite::open(database, Use::Write).map_err(refused)?;
     let pragma = |name| sqlite::pragma_int(&connection, "main", name).map_err(refused);
     let application_id = pragma("application_id")?;
+    let missing = || -> std::result::Result<Option<&'static str>, OpenError> {
+        for table in TABLES {
+            let there = connection.table_exists(Some("main"), table);
+            if !there.map_err(|error| refused(error.into()))? {
+                return Ok(Some(table));
+            }
+        }
+        Ok(None)
+    };
+    let incomplete = |table| OpenError::Incomplete {
+        database: database.to_owned(),
+        directory: directory.to_owned(),
+        table,
+    };
+    if application_id == 0
+        && let Some(table) = missing()?
+    {
+        return Err(incomplete(table));
+    }
     if application_id != APPLICATION_ID {
         return Err(OpenError::Foreign {
             database: database.to_owned(),
@@ -277,50 +386,60 @@ fn check_version(directory: &Path, database: &Path) -> std::result::Result<Conne
             expected: SCHEMA_VERSION,
         });
     }
+    if let Some(table) = missing()? {
+        return Err(incomplete(table));
+    }
     Ok(connection)
 }
 
-/// Attaches our own file; one of another version, or a damaged one, is made anew, since all in it
-/// can be derived again.
+/// Attaches our own file. One that is damaged or of another version is made anew: all in it can be
+/// derived again.
 fn prepare_own(writer: &Connection, own: &Path) -> Result<()> {
-    if own_version(writer, own) != Some(OWN_VERSION) {
-        // Detached by own_version; what is there is of no use.
+    if own.exists() {
+        match attach_known(writer, own) {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) if error.is_damage() => {}
+            // Locked, or out of reach: it may be good.
+            Err(error) => return Err(error),
+        }
+        tracing::warn!("{} is made anew", own.display());
+        // Attached or not: what cannot be detached was not attached.
+        let _: rusqlite::Result<usize> = writer.execute("DETACH DATABASE own", []);
         for suffix in ["", "-wal", "-shm", "-journal"] {
             let mut file = own.as_os_str().to_owned();
             file.push(suffix);
-            match fs::remove_file(&file) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::file("remove", own, source));
-                }
-                _ => {}
-            }
+            crate::artifacts::remove_file(Path::new(&file))?;
         }
-        // An empty file is an empty database; attaching creates none.
-        File::create(own).map_err(|source| Error::file("create", own, source))?;
-        sqlite::attach_own(writer, own)?;
-        sqlite::use_wal(writer, "own")?;
-        writer.execute_batch(concat!(
-            "BEGIN;",
-            include_str!("../schema/own.sql"),
-            "COMMIT;"
-        ))?;
     }
+    // An empty file is an empty database; attaching creates none.
+    File::create(own).map_err(|source| Error::file("create", own, source))?;
+    if let Some(directory) = own.parent() {
+        adopt(own, directory)?;
+    }
+    sqlite::attach_own(writer, own)?;
+    sqlite::use_wal(writer, "own")?;
+    writer.execute_batch(concat!(
+        "BEGIN;",
+        include_str!("../schema/own.sql"),
+        "COMMIT;"
+    ))?;
     Ok(())
 }
 
-/// The version of our own file, which stays attached if it is the one we know.
-fn own_version(writer: &Connection, own: &Path) -> Option<i64> {
-    if !own.exists() {
-        return None;
+/// Attaches our own file; whether it is whole and of the version we know.
+fn attach_known(writer: &Connection, own: &Path) -> Result<bool> {
+    sqlite::attach_own(writer, own)?;
+    if !writer.table_exists(Some("own"), "progress")? {
+        return Ok(false);
     }
-    sqlite::attach_own(writer, own).ok()?;
-    let version = writer
-        .query_row("SELECT schema_version FROM own.progress", [], |row| {
+    let version: Option<i64> =
+        writer.query_row("SELECT MAX(schema_version) FROM own.progress", [], |row| {
             row.get(0)
-        })
-        .ok();
+        })?;
     if version != Some(OWN_VERSION) {
-        writer.execute("DETACH DATABASE own", []).ok()?;
+        return Ok(false);
     }
-    version
+    let check: String = writer.query_row("PRAGMA own.quick_check(1)", [], |row| row.get(0))?;
+    Ok(check == "ok")
 }

@@ -52,8 +52,14 @@ impl Data {
 
     /// Closes the store and opens it again.
     pub(crate) fn reopen(self) -> Data {
+        self.between(|| {})
+    }
+
+    /// Closes the store, lets something happen, and opens it again.
+    pub(crate) fn between(self, happen: impl FnOnce()) -> Data {
         let Data { store, directory } = self;
         drop(store);
+        happen();
         let store = Store::open(directory.path()).unwrap();
         Data { store, directory }
     }
@@ -67,7 +73,7 @@ impl Data {
         number: u128,
         New(job, platform, start, files): &New<'_>,
     ) -> Result<()> {
-        let mut staging = self.store.stage()?;
+        let mut staging = self.store.stage(0)?;
         texts(&staging);
         let mut artifacts = Vec::new();
         for (path, content) in *files {

@@ -18,3 +18,6 @@ mod staging;
 
 #[cfg(test)]
 mod sql;
+
+#[cfg(test)]
+mod faults;

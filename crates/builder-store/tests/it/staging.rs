@@ -17,7 +17,7 @@ fn staged(data: &Data) -> usize {
 fn an_upload_that_is_given_up_leaves_nothing() {
     let data = Data::new();
     let before = data.files();
-    let mut staging = data.store.stage().unwrap();
+    let mut staging = data.store.stage(0).unwrap();
     texts(&staging);
     staging.artifact(&mut &b"content"[..]).unwrap().unwrap();
     assert_eq!(staged(&data), 1);
@@ -145,7 +145,7 @@ fn an_intent_that_names_places_outside_takes_nothing_away() {
 #[test]
 fn an_upload_that_is_under_way_in_another_process_is_not_swept() {
     let data = Data::new();
-    let mut staging = data.store.stage().unwrap();
+    let mut staging = data.store.stage(0).unwrap();
     texts(&staging);
     staging.artifact(&mut &b"content"[..]).unwrap().unwrap();
     // Such as builder-db, or a second server.

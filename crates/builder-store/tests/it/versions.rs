@@ -57,7 +57,7 @@ fn an_empty_database_file_is_not_taken_for_ours() {
     std::fs::write(directory.path().join("builder.sqlite3"), "").unwrap();
     let error = Store::open(directory.path()).unwrap_err();
     assert!(
-        matches!(error, OpenError::Foreign { found: 0, .. }),
+        matches!(error, OpenError::Incomplete { table: "job", .. }),
         "{error}"
     );
 }

@@ -1,0 +1,175 @@
+//! What goes wrong around a store: restored backups, damaged files, full disks, commands beside a
+//! running server.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use builder_store::{Error, OpenError, Store, builds, latest};
+use uuid::Uuid;
+
+use crate::data::{Data, New, texts};
+
+fn bin(job: &str, start: i64) -> New<'_> {
+    New(job, "debian-12", start, &[("bin/x", "binary")])
+}
+
+/// The jobs that have a latest build.
+fn listed(data: &Data) -> Vec<String> {
+    let latest = data.store.read(latest::by_job).unwrap();
+    let mut jobs: Vec<String> = latest
+        .into_values()
+        .flatten()
+        .map(|build| build.job)
+        .collect();
+    jobs.sort();
+    jobs
+}
+
+#[test]
+fn after_a_backup_was_restored_new_builds_are_listed() {
+    let data = Data::new();
+    data.keep(1, &bin("first", 10));
+    let backup = data.path().join("backup");
+    data.sql()
+        .execute("VACUUM INTO ?1", [backup.to_str().unwrap()])
+        .unwrap();
+    for number in 2..6 {
+        data.keep(number, &bin("lost", 20));
+    }
+    assert_eq!(listed(&data), ["first", "lost"]);
+    let directory = data.path().to_owned();
+    let data = data.between(|| {
+        for suffix in ["-wal", "-shm"] {
+            let _: std::io::Result<()> =
+                fs::remove_file(directory.join(format!("builder.sqlite3{suffix}")));
+        }
+        fs::rename(&backup, directory.join("builder.sqlite3")).unwrap();
+    });
+    assert_eq!(listed(&data), ["first"]);
+    data.keep(10, &bin("new", 30));
+    assert_eq!(listed(&data), ["first", "new"]);
+    for number in 11..20 {
+        data.keep(number, &bin("newer", 40));
+    }
+    assert_eq!(listed(&data), ["first", "new", "newer"]);
+}
+
+#[test]
+fn a_damaged_file_of_derived_facts_is_made_anew() {
+    for damage in ["head", "middle", "empty"] {
+        let data = Data::new();
+        for number in 1..40 {
+            data.keep(number, &bin("job", i64::try_from(number).unwrap()));
+        }
+        let own = data.path().join("builder-web.sqlite3");
+        let data = data.between(|| {
+            let mut bytes = fs::read(&own).unwrap();
+            match damage {
+                "head" => bytes[..100].fill(7),
+                "middle" => bytes[4096..].fill(7),
+                _ => bytes.clear(),
+            }
+            fs::write(&own, bytes).unwrap();
+        });
+        assert_eq!(listed(&data), ["job"], "{damage}");
+        data.keep(100, &bin("other", 100));
+        assert_eq!(listed(&data), ["job", "other"], "{damage}");
+    }
+}
+
+#[test]
+fn a_command_beside_a_server_leaves_uploads_under_way_alone() {
+    let data = Data::new();
+    let staging = data.store.stage(0).unwrap();
+    texts(&staging);
+    // As an OCaml server would leave, or be filling.
+    let other = data.path().join("_staging/1111");
+    fs::create_dir(&other).unwrap();
+    let beside = Store::open_beside(data.path()).unwrap();
+    assert!(beside.read(builder_store::jobs::all).unwrap().is_empty());
+    assert!(other.is_dir());
+    assert_eq!(
+        fs::read_dir(data.path().join("_staging")).unwrap().count(),
+        2
+    );
+    drop(staging);
+}
+
+#[test]
+fn a_command_is_told_that_there_is_no_database_and_creates_none() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(matches!(
+        Store::open_beside(directory.path()),
+        Err(OpenError::NoDatabase { .. })
+    ));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(matches!(
+        Store::open(&file),
+        Err(OpenError::NotADirectory(_))
+    ));
+}
+
+#[test]
+fn a_database_without_its_tables_is_refused() {
+    let data = Data::new();
+    data.sql().execute_batch("DROP TABLE access_list").unwrap();
+    let refused = Store::open(data.path()).unwrap_err();
+    assert!(
+        refused.to_string().contains("lacks the table access_list"),
+        "{refused}"
+    );
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("builder.sqlite3"), "").unwrap();
+    let refused = Store::open(directory.path()).unwrap_err();
+    assert!(matches!(refused, OpenError::Incomplete { .. }), "{refused}");
+}
+
+#[test]
+fn a_reader_that_panics_leaves_its_place_to_the_next() {
+    let data = Data::new();
+    for _ in 0..20 {
+        let read = AssertUnwindSafe(|| data.store.read::<()>(|_| panic!("on purpose")));
+        assert!(catch_unwind(read).is_err());
+    }
+    assert!(
+        !data
+            .store
+            .read(|tx| builds::exists(tx, Uuid::nil()))
+            .unwrap()
+    );
+}
+
+#[test]
+fn an_upload_stops_when_the_reserve_of_the_disk_is_touched() {
+    let data = Data::new();
+    let mut staging = data.store.stage(u64::MAX).unwrap();
+    let refused = staging.artifact(&mut &b"bytes"[..]).unwrap_err();
+    assert!(matches!(refused, Error::NoSpace { .. }), "{refused}");
+    drop(staging);
+    assert_eq!(data.files(), Vec::<String>::new());
+}
+
+#[test]
+fn builds_that_started_together_are_told_apart_by_when_they_came_in() {
+    let data = Data::new();
+    for (number, platform) in [(1, "debian-12"), (2, "freebsd-14.2"), (3, "debian-12")] {
+        data.keep(number, &New("job", platform, 10, &[("bin/x", "binary")]));
+    }
+    let newest = Uuid::from_u128(3);
+    let found = data
+        .store
+        .read(|tx| {
+            let job = builder_store::jobs::id_by_name(tx, "job")?.unwrap();
+            let latest = builds::latest_successful(tx, job, None)?.unwrap();
+            let sha256 = latest.main_binary.as_ref().unwrap().sha256;
+            let by_hash = builds::newest_with_artifact(tx, sha256)?.unwrap();
+            let output = builds::outputs(tx, job, None)?.remove(0).build;
+            let by_job = latest::by_job(tx)?.remove(&job).unwrap();
+            let front = by_job.into_iter().max_by_key(builds::Build::age).unwrap();
+            Ok([latest.uuid, by_hash.uuid, output.uuid, front.uuid])
+        })
+        .unwrap();
+    assert_eq!(found, [newest; 4]);
+}
