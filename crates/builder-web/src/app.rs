@@ -1,8 +1,10 @@
 //! What every request has at hand. The only place that moves work to another thread.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use askama::Template;
+use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use builder_exec::Timestamp;
@@ -16,6 +18,7 @@ use crate::derived::Derived;
 use crate::error::{Error, Result};
 use crate::page_cache::PageCache;
 use crate::respond::{self, Accepts, Layout};
+use crate::stream;
 use crate::upload::hooks::Hooks;
 
 /// What every request has at hand; cheap to clone.
@@ -31,6 +34,7 @@ struct Inner {
     pages: PageCache,
     passwords: Passwords,
     uploads: Semaphore,
+    streams: Arc<Semaphore>,
     hooks: Hooks,
 }
 
@@ -51,6 +55,7 @@ impl App {
             pages: PageCache::new(&config.limits),
             passwords: Passwords::new(&config.limits),
             uploads: Semaphore::new(config.limits.uploads_concurrent_max),
+            streams: Arc::new(Semaphore::new(config.limits.streams_concurrent_max)),
             hooks: Hooks::new(&config),
             layout: Layout {
                 style: crate::pages::style::url(),
@@ -104,6 +109,21 @@ impl App {
     /// Places for uploads that are written.
     pub fn uploads(&self) -> &Semaphore {
         &self.0.uploads
+    }
+
+    /// A body that `produce` writes while it is sent, on a thread of its own; `size` if it is known.
+    /// Waits for a place.
+    pub async fn stream(
+        &self,
+        size: Option<u64>,
+        produce: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
+    ) -> Result<Body> {
+        let places = self.0.streams.clone();
+        let place = places.acquire_owned().await.map_err(Error::internal)?;
+        Ok(stream::body(size, move |out| {
+            let _place = place;
+            produce(out)
+        }))
     }
 
     /// What is run after an upload.

@@ -36,6 +36,9 @@ pub struct Limits {
     pub refused_drain_time_max: Duration,
     /// An upload that sends nothing for this long is given up.
     pub upload_idle_time_max: Duration,
+    /// Bytes of the paths of all artifacts of an upload: they are held in memory. Real builds have
+    /// some KiB.
+    pub artifact_paths_bytes_max: u64,
     /// Bytes of a README that are kept for the job's page.
     pub readme_bytes_max: u64,
     /// Bytes of an opam switch that are read for the job's section and synopsis. Real ones have
@@ -57,6 +60,11 @@ pub struct Limits {
     pub credential_bytes_max: usize,
     /// Open connections; more wait to be accepted.
     pub connections_max: usize,
+    /// A client that reads nothing of its answer for this long is cut off.
+    pub answer_stall_time_max: Duration,
+    /// Answers that are made while they are sent (`exec`, `all.tar.gz`, packed texts); more wait.
+    /// Each holds a thread while its client reads.
+    pub streams_concurrent_max: usize,
     /// A client has this long to send a request's head.
     pub head_time_max: Duration,
     /// Bytes of a request's head.
@@ -82,6 +90,7 @@ impl Default for Limits {
             refused_drain_bytes_max: GIB,
             refused_drain_time_max: Duration::from_secs(60),
             upload_idle_time_max: Duration::from_secs(120),
+            artifact_paths_bytes_max: 8 * MIB,
             readme_bytes_max: MIB,
             opam_switch_bytes_max: 8 * MIB,
             hooks_concurrent_max: 4,
@@ -92,6 +101,8 @@ impl Default for Limits {
             password_hashes_concurrent_max: 1,
             credential_bytes_max: 1024,
             connections_max: 1024,
+            answer_stall_time_max: Duration::from_secs(60),
+            streams_concurrent_max: 64,
             head_time_max: Duration::from_secs(30),
             head_bytes_max: 64 * 1024,
             failed_builds_max: 500,

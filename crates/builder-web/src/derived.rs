@@ -106,7 +106,7 @@ impl Derived {
             None => match store.artifacts().open(sha256) {
                 Ok((mut file, _)) => {
                     let solo5 = read_solo5(&mut file, sha256);
-                    lock(&self.to_keep).push((sha256, solo5.clone()));
+                    self.keep_later(sha256, solo5.clone());
                     solo5
                 }
                 Err(error) => {
@@ -138,6 +138,12 @@ impl Derived {
         html
     }
 
+    /// Remembers what was read from an artifact until [`Derived::keep`].
+    pub fn keep_later(&self, sha256: Sha256, solo5: Option<Solo5>) {
+        self.remember(sha256, solo5.clone());
+        lock(&self.to_keep).push((sha256, solo5));
+    }
+
     /// Whether pages have computed something that is not kept yet.
     pub fn has_more_to_keep(&self) -> bool {
         !lock(&self.to_keep).is_empty()
@@ -156,8 +162,7 @@ impl Derived {
         }
     }
 
-    /// Keeps what was read from an artifact of an upload.
-    pub fn keep_solo5(
+    fn keep_solo5(
         &self,
         tx: &mut Tx<'_>,
         sha256: Sha256,
@@ -168,7 +173,6 @@ impl Derived {
             // It is read again when asked for.
             Err(error) => warn!("cannot keep the manifest of {sha256}: {error}"),
         }
-        self.remember(sha256, solo5.clone());
         Ok(())
     }
 

