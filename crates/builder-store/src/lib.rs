@@ -12,6 +12,8 @@
 //! | `_staging/` | uploads under way |
 //! | `_cache/` | what upload hooks derive (visualisations) |
 //! | `builder-web.sqlite3` | ours alone: what can be derived again, see `schema/own.sql` |
+//! | `builder.sqlite3-migration` | what a migration under way does with files, see `migrations/moves.rs` |
+//! | `_quarantine/` | files that were not what their row says, put aside by a migration |
 
 mod artifacts;
 mod db;
@@ -26,6 +28,7 @@ pub mod builds;
 pub mod derived;
 pub mod jobs;
 pub mod latest;
+pub mod migrations;
 pub mod tags;
 pub mod users;
 

@@ -31,8 +31,8 @@ const TABLES: [&str; 7] = [
     "job_tag",
 ];
 
-const DATABASE: &str = "builder.sqlite3";
-const OWN_DATABASE: &str = "builder-web.sqlite3";
+pub(crate) const DATABASE: &str = "builder.sqlite3";
+pub(crate) const OWN_DATABASE: &str = "builder-web.sqlite3";
 
 /// An open data directory. Share it behind an `Arc`.
 #[derive(Debug)]

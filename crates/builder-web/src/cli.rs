@@ -2,6 +2,7 @@
 
 mod db;
 mod demo;
+mod migrations;
 mod serve;
 
 use std::ffi::OsString;
@@ -45,6 +46,8 @@ enum Command {
     Serve(ServeArgs),
     /// Look after the database (also: builder-db)
     Db(DbArgs),
+    /// Bring a data directory from one schema version to another (also: builder-migrations)
+    Migrations(migrations::MigrationsArgs),
     /// Fill a directory with invented builds and serve it
     Demo(DemoArgs),
 }
@@ -201,14 +204,17 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         .first()
         .map(PathBuf::from)
         .and_then(|path| path.file_name().map(|name| name.to_owned()));
-    let outcome = if name.is_some_and(|name| name == "builder-db") {
+    let outcome = if name.as_ref().is_some_and(|name| name == "builder-db") {
         db::run(BuilderDb::parse_from(arguments).db.command)
+    } else if name.is_some_and(|name| name == "builder-migrations") {
+        migrations::run(migrations::BuilderMigrations::parse_from(arguments).migrations)
     } else {
         let cli = Cli::parse_from(arguments);
         match cli.command {
             None => serve::run(cli.serve),
             Some(Command::Serve(serve)) => serve::run(serve),
             Some(Command::Db(db)) => db::run(db.command),
+            Some(Command::Migrations(migrations)) => migrations::run(migrations),
             Some(Command::Demo(demo)) => demo::run(demo),
         }
     };

@@ -1,4 +1,4 @@
-//! The program: one binary, which is also `builder-db` when called by that name.
+//! The program: one binary, which is also `builder-db` and `builder-migrations` when called by those names.
 
 use std::process::ExitCode;
 

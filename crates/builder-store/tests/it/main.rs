@@ -21,3 +21,6 @@ mod sql;
 
 #[cfg(test)]
 mod faults;
+
+#[cfg(test)]
+mod migrations;
