@@ -46,11 +46,12 @@ pub fn builds(now: Timestamp) -> impl Iterator<Item = DemoBuild> {
         .map(move |(plan, number)| DemoBuild { plan, number, now })
 }
 
-/// One more build, that finished at `now`: the newest of its job, with other output than all before.
-pub fn one_more(now: Timestamp) -> DemoBuild {
+/// One more build, that finished at `now`: the newest of its job, with other output than all of [`builds`]. The turns
+/// from 0 on are builds of the same sources, each with a uuid of its own: those after the first reproduce it.
+pub fn one_more(now: Timestamp, turn: u16) -> DemoBuild {
     let mut plans = story::plans();
     plans.push(ONE_MORE);
-    let number = number_at(&plans, plans.len() - 1);
+    let number = number_at(&plans, plans.len() - 1).saturating_add(turn);
     DemoBuild {
         plan: ONE_MORE,
         number,

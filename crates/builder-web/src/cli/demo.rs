@@ -22,11 +22,10 @@ use crate::upload::receive;
 const PASSWORD: &str = "demo";
 /// Whose credentials the `curl` line has.
 const USER: &str = "builder";
-/// The build that the `curl` line uploads.
-const ONE_MORE: &str = "one-more.exec";
+/// The build that the `curl` line uploads, below the data directory, where no job can be.
+const ONE_MORE: &str = "_cache/one-more.exec";
 
 pub(super) fn run(arguments: DemoArgs) -> anyhow::Result<()> {
-    start_log(&arguments.log)?;
     let datadir = arguments.datadir;
     let config = Config {
         configdir: datadir.clone(),
@@ -36,7 +35,9 @@ pub(super) fn run(arguments: DemoArgs) -> anyhow::Result<()> {
         limits: Limits::default(),
     };
     Store::create(&datadir)?;
+    // Before the log: sixty lines of builds that were taken in tell a visitor nothing.
     fill(&config)?;
+    start_log(&arguments.log)?;
     let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), arguments.port);
     run_server(config, address, |address| {
         let file = datadir.join(ONE_MORE);
@@ -69,9 +70,13 @@ fn fill(config: &Config) -> anyhow::Result<()> {
         taken += 1;
     }
     user(&app, USER)?;
-    let one_more = config.datadir.join(ONE_MORE);
-    if taken > 0 || !one_more.exists() {
-        write_one_more(&demo_builds::one_more(now), &one_more)?;
+    for turn in 0.. {
+        let build = demo_builds::one_more(now, turn);
+        let uuid = build.uuid();
+        if !app.store().read(|tx| builds::exists(tx, uuid))? {
+            write_one_more(&build, &config.datadir.join(ONE_MORE))?;
+            break;
+        }
     }
     if taken > 0 {
         say(&format!(

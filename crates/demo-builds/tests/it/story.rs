@@ -29,7 +29,7 @@ fn another_time_keeps_the_uuids_and_no_two_builds_share_one() {
     );
     let distinct: BTreeSet<_> = uuids.iter().collect();
     assert_eq!(distinct.len(), uuids.len());
-    assert!(!uuids.contains(&demo_builds::one_more(now()).uuid()));
+    assert!(!uuids.contains(&demo_builds::one_more(now(), 0).uuid()));
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn consoles_have_dozens_of_lines_in_time_order_some_of_them_in_colour() {
 
 #[test]
 fn one_more_build_is_the_newest_and_its_output_is_new() {
-    let more = decode(&demo_builds::one_more(now()));
+    let more = decode(&demo_builds::one_more(now(), 0));
     let newest = all().last().unwrap();
     assert_eq!(more.job, newest.job);
     assert!(more.start > newest.start && more.finish <= now());
