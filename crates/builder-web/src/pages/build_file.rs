@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::error::{Error, Result};
 use crate::page_cache::packer;
 use crate::respond::{self, Accepts, Encoding, Range};
-use crate::{console, file_body, headers, names, stream, urls};
+use crate::{console, file_body, headers, names, urls};
 
 const OCTETS: &str = "application/octet-stream";
 /// Texts shorter than this are sent as they are.
@@ -69,7 +69,7 @@ pub async fn artifact(
         .await??;
     let tag = STANDARD.encode(artifact.sha256.as_bytes());
     let content_type = content_type(&artifact.path);
-    let mut response = send(&headers, file, size, &tag, content_type)?;
+    let mut response = send(&app, &headers, file, size, &tag, content_type).await?;
     let shown = content_type == respond::TEXT
         || matches!(content_type, "image/png" | "image/jpeg" | "image/gif");
     let headers = response.headers_mut();
@@ -118,7 +118,7 @@ async fn text(
             Ok::<_, Error>((file, size, tag))
         })
         .await??;
-    let mut response = send(&headers, file, size, &tag, respond::TEXT)?;
+    let mut response = send(&app, &headers, file, size, &tag, respond::TEXT).await?;
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -141,7 +141,9 @@ pub async fn exec(
         .await??;
     let size = exec.encoded_bytes();
     let store = app.store().clone();
-    let body = stream::body(Some(size), move |out| exec.write_to(&store, out));
+    let body = app
+        .stream(Some(size), move |out| exec.write_to(&store, out))
+        .await?;
     Ok(download(body, Some(size), OCTETS, &name))
 }
 
@@ -165,9 +167,11 @@ pub async fn archive(
     artifacts.sort_by(|one, other| one.path.cmp(&other.path));
     let name = format!("{}-{uuid}.tar.gz", build.job);
     let store = app.store().clone();
-    let body = stream::body(None, move |out| {
-        write_archive(&store, &build, &artifacts, out)
-    });
+    let body = app
+        .stream(None, move |out| {
+            write_archive(&store, &build, &artifacts, out)
+        })
+        .await?;
     Ok(download(body, None, "application/tar+gzip", &name))
 }
 
@@ -339,7 +343,8 @@ fn digest(file: &mut File) -> io::Result<Sha256> {
 }
 
 /// Answers with a file: whole, a part of it, packed if it is a text, or that it has not changed.
-fn send(
+async fn send(
+    app: &App,
     request: &HeaderMap,
     file: File,
     size: u64,
@@ -371,7 +376,7 @@ fn send(
                 let encoding = Accepts::of(request).encoding;
                 match encoding.name() {
                     Some(name) if packable && size >= PACKED_BYTES_MIN => {
-                        let mut response = Response::new(packed(file, encoding));
+                        let mut response = Response::new(packed(app, file, encoding).await?);
                         let headers = response.headers_mut();
                         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
                         // Other bytes, another tag.
@@ -408,12 +413,13 @@ fn file_response(body: Body, size: u64) -> Response {
     response
 }
 
-fn packed(mut file: File, encoding: Encoding) -> Body {
-    stream::body(None, move |out| {
+async fn packed(app: &App, mut file: File, encoding: Encoding) -> Result<Body> {
+    app.stream(None, move |out| {
         let mut packer = packer(out, encoding)?;
         io::copy(&mut file, &mut packer)?;
         packer.finish()?.flush()
     })
+    .await
 }
 
 fn download(body: Body, size: Option<u64>, content_type: &'static str, name: &str) -> Response {

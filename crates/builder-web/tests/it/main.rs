@@ -52,3 +52,6 @@ mod cli;
 
 #[cfg(test)]
 mod crashes;
+
+#[cfg(test)]
+mod demo;
