@@ -153,7 +153,13 @@ fn only_the_stores_database_files_name_the_driver() {
     only(
         "builder-store/src",
         &["rusqlite"],
-        &["src/db.rs", "db/sqlite.rs", "src/error.rs", "src/store.rs"],
+        &[
+            "src/db.rs",
+            "db/sqlite.rs",
+            "db/sole.rs",
+            "src/error.rs",
+            "src/store.rs",
+        ],
     );
 }
 
@@ -286,7 +292,12 @@ fn only_commands_print() {
     only(
         "builder-web/src",
         &["println!", "eprintln!", "print!("],
-        &["src/cli.rs"],
+        &[],
+    );
+    only(
+        "builder-web/src",
+        &["io::stdout()", "io::stderr()"],
+        &["src/cli.rs", "src/cli/migrations.rs"],
     );
     for name in [
         "builder-store",
