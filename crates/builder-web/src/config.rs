@@ -77,7 +77,8 @@ pub struct Limits {
     pub page_cache_time_max: Duration,
     /// Facts about artifacts (a unikernel's manifest) that are remembered.
     pub derived_cache_max: usize,
-    /// Connections that are still busy this long after the signal to stop are cut.
+    /// Connections that are still busy this long after the signal to stop are cut, and hooks that
+    /// still run are not waited for.
     pub shutdown_time_max: Duration,
 }
 

@@ -1,7 +1,7 @@
 //! `builder-web serve`: the server.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use builder_store::Store;
@@ -72,13 +72,17 @@ pub(super) fn run_server(
         });
         info!("serving {datadir} on http://{address}");
         ready(address);
+        let mut stopping = Instant::now();
         let stop = async {
             if let Err(error) = serve::stop_signal().await {
                 error!("signals cannot be waited for: {error}");
                 std::future::pending::<()>().await;
             }
+            stopping = Instant::now();
         };
-        serve::run(listener, routes::router(app), &limits, stop).await;
+        serve::run(listener, routes::router(app.clone()), &limits, stop).await;
+        let left = limits.shutdown_time_max.saturating_sub(stopping.elapsed());
+        app.hooks().finish(left).await;
         info!("stopped");
         Ok(())
     })

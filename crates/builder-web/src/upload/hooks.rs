@@ -2,10 +2,13 @@
 //!
 //! As on the OCaml server: every `*.sh` of `CONFIGDIR/upload-hooks/` that is a regular file (links
 //! are followed) and executable by all, with the build described in its arguments. They are
-//! started after the answer is decided and change nothing about it.
+//! started after the answer is decided and change nothing about it. A server that is told to stop
+//! waits for them.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -14,9 +17,10 @@ use std::time::Duration;
 
 use builder_exec::Timestamp;
 use builder_store::Sha256;
+use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
-use tokio::sync::Semaphore;
+use tokio::process::{Child, Command};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 use uuid::Uuid;
@@ -24,8 +28,10 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::config::Config;
 
-/// How long after a hook's end its output is waited for.
+/// How long after a hook's end its output is waited for, and how long for the end of a line.
 const OUTPUT_TIME_MAX: Duration = Duration::from_secs(5);
+/// Bytes of a hook's output that are read at a time.
+const OUTPUT_BUFFER_BYTES: usize = 8 * 1024;
 
 /// What a hook is told of a build.
 #[derive(Debug, Clone)]
@@ -51,6 +57,7 @@ pub struct Hooks {
     places: Arc<Semaphore>,
     time_max: Duration,
     output_bytes_max: u64,
+    under_way: UnderWay,
 }
 
 impl Hooks {
@@ -61,6 +68,7 @@ impl Hooks {
             places: Arc::new(Semaphore::new(config.limits.hooks_concurrent_max)),
             time_max: config.limits.hook_time_max,
             output_bytes_max: config.limits.hook_output_bytes_max,
+            under_way: UnderWay::default(),
         }
     }
 
@@ -68,22 +76,114 @@ impl Hooks {
     pub fn run(&self, app: &App, call: Option<HookCall>) {
         let Some(call) = call else { return };
         let arguments = call.arguments(app);
-        for hook in hooks(&self.directory) {
-            let run = Run {
-                hook,
-                arguments: arguments.clone(),
-                uuid: call.uuid,
-                time_max: self.time_max,
-                output_bytes_max: self.output_bytes_max,
-            };
-            let places = self.places.clone();
-            tokio::spawn(async move {
-                // Closed only when the server is gone.
-                if let Ok(_place) = places.acquire().await {
-                    run.run().await;
-                }
-            });
+        let directory = self.directory.clone();
+        let (places, under_way) = (self.places.clone(), self.under_way.clone());
+        let (time_max, output_bytes_max) = (self.time_max, self.output_bytes_max);
+        // Under way from here on: a stop that comes while they are looked up waits for them.
+        let all = under_way.add(format!("the hooks of build {}", call.uuid));
+        tokio::spawn(async move {
+            let found = tokio::task::spawn_blocking(move || hooks(&directory)).await;
+            for hook in found.unwrap_or_default() {
+                let name = format!("hook {} for build {}", hook.display(), call.uuid);
+                let place = under_way.add(name);
+                let run = Run {
+                    hook,
+                    arguments: arguments.clone(),
+                    uuid: call.uuid,
+                    time_max,
+                    output_bytes_max,
+                };
+                let places = places.clone();
+                tokio::spawn(async move {
+                    // Closed only when the server is gone.
+                    if let Ok(_place) = places.acquire().await
+                        && place.begin()
+                    {
+                        run.run().await;
+                    }
+                });
+            }
+            drop(all);
+        });
+    }
+
+    /// Waits until all hooks have ended, those too that wait for their turn. Those that run when
+    /// the time is over are left to it, but nobody reads what they print any more; those that have
+    /// not begun are named in the log.
+    pub async fn finish(&self, time_max: Duration) {
+        let mut state = self.under_way.0.subscribe();
+        let all_ended = state.wait_for(|state| state.hooks.is_empty());
+        if timeout(time_max, all_ended).await.is_ok() {
+            return;
         }
+        let mut left = BTreeMap::new();
+        self.under_way.0.send_modify(|state| {
+            state.stopped = true;
+            left.clone_from(&state.hooks);
+        });
+        for (name, begun) in left.into_values() {
+            if begun {
+                warn!("{name} is left running");
+            } else {
+                error!("{name} was not started: the server had to stop before");
+            }
+        }
+    }
+}
+
+/// The hooks that run or wait for their turn.
+#[derive(Debug, Clone, Default)]
+struct UnderWay(watch::Sender<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    /// The name of each, and whether it has begun.
+    hooks: BTreeMap<u64, (String, bool)>,
+    /// No other may begin.
+    stopped: bool,
+}
+
+/// The place of one hook among those under way, until it is dropped.
+struct Place {
+    under_way: UnderWay,
+    number: u64,
+}
+
+impl UnderWay {
+    fn add(&self, name: String) -> Place {
+        let mut number = 0;
+        self.0.send_modify(|state| {
+            number = state.next;
+            state.next += 1;
+            state.hooks.insert(number, (name, false));
+        });
+        Place {
+            under_way: self.clone(),
+            number,
+        }
+    }
+}
+
+impl Place {
+    /// Whether it may begin, which is noted.
+    fn begin(&self) -> bool {
+        let mut may = false;
+        self.under_way.0.send_modify(|state| {
+            may = !state.stopped;
+            if let Some((_, begun)) = state.hooks.get_mut(&self.number) {
+                *begun = may;
+            }
+        });
+        may
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.under_way.0.send_modify(|state| {
+            state.hooks.remove(&self.number);
+        });
     }
 }
 
@@ -150,15 +250,15 @@ struct Run {
 impl Run {
     async fn run(self) {
         let (hook, uuid) = (self.hook.display(), self.uuid);
-        let child = Command::new(&self.hook)
-            .args(&self.arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // One of its own, so that what the hook started can be ended with it.
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn();
+        let child = match self.start(Command::new(&self.hook)) {
+            // A script that does not say what runs it is the shell's.
+            Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.arg(&self.hook);
+                self.start(shell)
+            }
+            child => child,
+        };
         let mut child = match child {
             Ok(child) => child,
             Err(error) => {
@@ -167,22 +267,17 @@ impl Run {
             }
         };
         let group = child.id();
-        // Read on even when the hook has ended: what it left running may still print.
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let stdout = tokio::spawn(read_output(stdout, self.output_bytes_max));
-        let stderr = tokio::spawn(read_output(stderr, self.output_bytes_max));
+        let stdout = tokio::spawn(self.output("stdout").log(child.stdout.take()));
+        let stderr = tokio::spawn(self.output("stderr").log(child.stderr.take()));
         let ended = timeout(self.time_max, child.wait()).await;
         if ended.is_err() {
             end_group(group);
         }
-        for (stream, output) in [("stdout", stdout), ("stderr", stderr)] {
-            let text = match timeout(OUTPUT_TIME_MAX, output).await {
-                Ok(Ok(text)) => text,
-                _ => "(something it started goes on printing)".to_owned(),
-            };
-            for line in text.lines() {
-                info!(build.uuid = %uuid, stream, "hook {hook}: {line}");
-            }
+        // Its last words come before its end. What it left running may go on printing: that is
+        // read for as long as it does.
+        let output = async { (stdout.await, stderr.await) };
+        if timeout(OUTPUT_TIME_MAX, output).await.is_err() {
+            info!(build.uuid = %uuid, "something that hook {hook} started goes on");
         }
         match ended {
             Ok(Ok(status)) if status.success() => {
@@ -197,6 +292,91 @@ impl Run {
             ),
         }
     }
+
+    fn start(&self, mut program: Command) -> io::Result<Child> {
+        program
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // One of its own, so that what the hook started can be ended with it.
+            .process_group(0)
+            .spawn()
+    }
+
+    fn output(&self, stream: &'static str) -> Output {
+        Output {
+            hook: self.hook.clone(),
+            uuid: self.uuid,
+            stream,
+            bytes_left: self.output_bytes_max,
+        }
+    }
+}
+
+/// One of a hook's two streams, on its way to the log.
+struct Output {
+    hook: PathBuf,
+    uuid: Uuid,
+    stream: &'static str,
+    bytes_left: u64,
+}
+
+impl Output {
+    /// Logs each line when it comes, up to a limit; the rest is read and dropped, so that the hook
+    /// can go on.
+    async fn log(mut self, from: Option<impl AsyncRead + Unpin>) {
+        let Some(mut from) = from else { return };
+        let mut line = Vec::new();
+        let mut buffer = vec![0; OUTPUT_BUFFER_BYTES];
+        loop {
+            let read = match timeout(OUTPUT_TIME_MAX, from.read(&mut buffer)).await {
+                Ok(Ok(0)) => break,
+                Ok(Ok(read)) => read,
+                Ok(Err(error)) => {
+                    self.line(&mut line);
+                    self.say(format_args!("(its output cannot be read: {error})"));
+                    return;
+                }
+                // Perhaps there is no end of this line for long.
+                Err(_) => {
+                    self.line(&mut line);
+                    continue;
+                }
+            };
+            let taken = usize::try_from(self.bytes_left).map_or(read, |left| left.min(read));
+            self.bytes_left -= taken as u64;
+            for part in buffer[..taken].split_inclusive(|byte| *byte == b'\n') {
+                line.extend(part);
+                if part.ends_with(b"\n") {
+                    line.pop();
+                    self.say(format_args!("{}", String::from_utf8_lossy(&line)));
+                    line.clear();
+                }
+            }
+            if taken < read {
+                self.line(&mut line);
+                self.say(format_args!("(there was more)"));
+                // Its end and an error are the same here: nothing more is said.
+                let _end = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
+                return;
+            }
+        }
+        self.line(&mut line);
+    }
+
+    /// Logs the beginning of a line that has no end, if there is one.
+    fn line(&self, line: &mut Vec<u8>) {
+        if !line.is_empty() {
+            self.say(format_args!("{}", String::from_utf8_lossy(line)));
+            line.clear();
+        }
+    }
+
+    fn say(&self, text: std::fmt::Arguments<'_>) {
+        let (hook, stream) = (self.hook.display(), self.stream);
+        info!(build.uuid = %self.uuid, stream, "hook {hook}: {text}");
+    }
 }
 
 /// Ends a hook with everything it started.
@@ -210,23 +390,4 @@ fn end_group(group: Option<u32>) {
     {
         warn!("a hook cannot be killed: {error}");
     }
-}
-
-/// What a hook printed, up to a limit; the rest is read and dropped, so that the hook can go on.
-async fn read_output(output: Option<impl AsyncRead + Unpin>, bytes_max: u64) -> String {
-    let Some(mut output) = output else {
-        return String::new();
-    };
-    let mut bytes = Vec::new();
-    let read = (&mut output).take(bytes_max).read_to_end(&mut bytes).await;
-    let mut text = String::from_utf8_lossy(&bytes).into_owned();
-    if let Err(error) = read {
-        text.push_str(&format!("\n(its output cannot be read: {error})"));
-    } else if tokio::io::copy(&mut output, &mut tokio::io::sink())
-        .await
-        .is_ok_and(|more| more > 0)
-    {
-        text.push_str("\n(there was more)");
-    }
-    text
 }

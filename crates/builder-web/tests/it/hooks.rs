@@ -9,8 +9,8 @@ use std::time::Duration;
 use builder_store::Sha256;
 
 use crate::build::{Build, build};
-use crate::program::succeeds;
-use crate::server::{BUILDER, Server, basic, wait_until};
+use crate::program::{Process, succeeds};
+use crate::server::{BUILDER, Server, basic, exchange, wait_until};
 
 fn hello(number: u128) -> Build {
     build("hello", number).file("bin/hello.deb", "deb")
@@ -240,4 +240,119 @@ fn no_directory_of_hooks_is_no_hooks() {
     let server = Server::new();
     fs::remove_dir_all(server.configdir()).unwrap();
     server.keep(&hello(1));
+}
+
+/// builder-web on the directories of `server`, with a build sent to it.
+fn served(server: &Server) -> Process {
+    let process = Process::serve_with(server.datadir(), server.configdir(), &[]);
+    let exec = hello(1).exec();
+    let (length, authorization) = (exec.len().to_string(), basic(BUILDER));
+    let headers = [
+        ("content-length", length.as_str()),
+        ("authorization", authorization.as_str()),
+    ];
+    let answer = exchange(process.address, "POST", "/upload", &headers, &exec);
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    process
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_runs_its_hooks_to_their_end() {
+    let server = Server::new();
+    // More than run at a time: some wait.
+    let script = format!("echo begins; sleep 0.5\n{}", recording(&server));
+    for number in 0..6 {
+        hook(&server, &format!("{number}.sh"), 0o755, &script);
+    }
+    let mut process = served(&server);
+    process.terminate();
+    assert!(process.wait().success(), "{}", process.log());
+    for number in 0..6 {
+        assert!(ran(&server, &format!("{number}.sh")), "{}", process.log());
+    }
+}
+
+#[test]
+fn hooks_that_take_too_long_at_the_end_are_left_running_and_others_not_started() {
+    let server = Server::with(|config| config.limits.hooks_concurrent_max = 1);
+    let gate = server.configdir().join("gate");
+    succeeds(server.configdir(), "mkfifo", &[&gate]);
+    let script = format!("read line < '{}'\n{}", gate.display(), recording(&server));
+    let begun = format!("touch '{}/begun'\n{script}", server.configdir().display());
+    hook(&server, "a.sh", 0o755, &begun);
+    hook(&server, "b.sh", 0o755, &begun);
+    server.keep(&hello(1));
+    wait_until("a hook has begun", || {
+        server.configdir().join("begun").exists()
+    });
+    let app = server.app.clone();
+    let short = Duration::from_millis(50);
+    server.runtime().block_on(app.hooks().finish(short));
+    fs::write(&gate, "go\n").unwrap();
+    let both = || ["a.sh", "b.sh"].map(|name| ran(&server, name));
+    wait_until("the one that had begun has run", || both() != [false; 2]);
+    let long = Duration::from_secs(20);
+    server.runtime().block_on(app.hooks().finish(long));
+    assert_ne!(both(), [true; 2]);
+}
+
+#[test]
+fn a_hook_that_does_not_name_its_interpreter_is_run_by_the_shell() {
+    let server = Server::new();
+    let script = recording(&server);
+    let path = hook(&server, "plain.sh", 0o755, "");
+    let draft = server.configdir().join("draft");
+    fs::write(&draft, script).unwrap();
+    succeeds(server.configdir(), "cp", &[&draft, &path]);
+    server.keep(&hello(1));
+    let arguments = arguments(&server, "plain.sh");
+    assert_eq!(arguments.len(), 9);
+    assert_eq!(arguments[2], "--job=hello");
+}
+
+#[test]
+fn what_a_hook_prints_is_logged_when_it_comes_and_to_the_last_line() {
+    let server = Server::new();
+    let gates = ["one", "two"].map(|gate| server.configdir().join(gate));
+    succeeds(server.configdir(), "mkfifo", &gates);
+    let [one, two] = gates.each_ref().map(|gate| gate.display());
+    hook(
+        &server,
+        "talks.sh",
+        0o755,
+        &format!(
+            "echo first; read line < '{one}'; echo second >&2; printf 'no end'\n\
+             (read line < '{two}'; echo; echo from behind) &"
+        ),
+    );
+    let process = served(&server);
+    let logged = |text: &str| wait_until(text, || process.log().contains(text));
+    logged("talks.sh: first");
+    assert!(!process.log().contains("talks.sh: second"));
+    fs::write(&gates[0], "go\n").unwrap();
+    logged("talks.sh: second");
+    // Its end and the beginning of a line are told though something holds the stream open.
+    logged("talks.sh: no end");
+    logged("talks.sh has run");
+    fs::write(&gates[1], "go\n").unwrap();
+    logged("talks.sh: from behind");
+}
+
+#[test]
+fn a_hook_that_prints_without_end_is_cut_once_in_the_log() {
+    let server = Server::new();
+    hook(
+        &server,
+        "floods.sh",
+        0o755,
+        "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done",
+    );
+    let process = served(&server);
+    wait_until("the hook has run", || {
+        process.log().contains("floods.sh has run")
+    });
+    let log = process.log();
+    assert!(log.contains("floods.sh: line 100"));
+    assert!(!log.contains("line 19999"));
+    assert_eq!(log.matches("(there was more)").count(), 1);
 }

@@ -46,8 +46,15 @@ pub(crate) const BUILDER_WEB: &str = env!("CARGO_BIN_EXE_builder-web");
 impl Process {
     /// Starts it on a data directory, at a free port, and waits until it serves.
     pub(crate) fn serve(datadir: &Path, arguments: &[&str]) -> Process {
+        Process::serve_with(datadir, Path::new("/nonexistent"), arguments)
+    }
+
+    /// Starts it with a configuration directory too.
+    pub(crate) fn serve_with(datadir: &Path, configdir: &Path, arguments: &[&str]) -> Process {
         let mut child = Command::new(BUILDER_WEB)
-            .args(["-p", "0", "-c", "/nonexistent", "-d"])
+            .args(["-p", "0", "-c"])
+            .arg(configdir)
+            .arg("-d")
             .arg(datadir)
             .args(arguments)
             .env_clear()
