@@ -183,24 +183,37 @@ impl<'a, W: Write> Writer<'a, W> {
 
     /// Writes a line of console output. The newest comes first.
     pub fn console_line(&mut self, delta_ns: i64, text: &[u8]) -> io::Result<()> {
+        self.console_line_from(delta_ns, length(text), &mut &*text)
+    }
+
+    /// Writes a line of console output whose text is read from `text`.
+    pub fn console_line_from(
+        &mut self,
+        delta_ns: i64,
+        text_bytes: u64,
+        text: &mut dyn Read,
+    ) -> io::Result<()> {
         let Next::ConsoleLine { bytes_left } = self.next else {
             return Err(invalid(
                 "console lines come after the script and before the artifacts".to_owned(),
             ));
         };
-        let Some(bytes_left) = bytes_left.checked_sub(console_line_bytes(delta_ns, length(text)))
+        let Some(bytes_left) = bytes_left.checked_sub(console_line_bytes(delta_ns, text_bytes))
         else {
             return Err(invalid("the console is larger than its layout".to_owned()));
         };
-        let mut line = Vec::new();
+        let mut before = Vec::new();
         der::push_header(
-            &mut line,
+            &mut before,
             Tag::SEQUENCE,
-            console_line_content_bytes(delta_ns, length(text)),
+            console_line_content_bytes(delta_ns, text_bytes),
         );
-        der::push_value(&mut line, Tag::INTEGER, &der::integer_content(delta_ns));
-        der::push_value(&mut line, Tag::UTF8_STRING, text);
-        self.out.write_all(&line)?;
+        der::push_value(&mut before, Tag::INTEGER, &der::integer_content(delta_ns));
+        der::push_header(&mut before, Tag::UTF8_STRING, text_bytes);
+        self.out.write_all(&before)?;
+        copy_exactly(text, &mut self.out, text_bytes, || {
+            "a console line".to_owned()
+        })?;
         self.next = Next::ConsoleLine { bytes_left };
         Ok(())
     }

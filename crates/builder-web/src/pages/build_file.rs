@@ -231,11 +231,11 @@ impl Exec {
             return Ok(None);
         };
         let (script, script_bytes) = open_text(store, &build.script)?;
-        let (mut console, _) = open_text(store, &build.console)?;
+        let (console, _) = open_text(store, &build.console)?;
         // Lengths come before what they are the length of: read once to count, once to send.
         let mut console_layout = ConsoleLayout::default();
-        console::for_each_line(&mut console, |delta, text| {
-            console_layout.add(delta, text.len() as u64);
+        console::for_each_line_reversed(&console, |delta, bytes, _| {
+            console_layout.add(delta, bytes);
             Ok(())
         })
         .map_err(Error::internal)?;
@@ -284,8 +284,8 @@ impl Exec {
         let artifacts = self.artifacts();
         let mut writer = Writer::new(out, self.layout_of(&artifacts));
         writer.script(&mut &self.script)?;
-        console::for_each_line_reversed(&self.console, |delta, text| {
-            writer.console_line(delta, text)
+        console::for_each_line_reversed(&self.console, |delta, bytes, text| {
+            writer.console_line_from(delta, bytes, text)
         })?;
         if let Some(readme) = &self.readme {
             writer.artifact(&mut readme.as_bytes())?;

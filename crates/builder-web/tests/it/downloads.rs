@@ -471,3 +471,61 @@ fn a_client_that_leaves_in_the_middle_of_a_download_harms_nobody() {
     );
     assert!(answer.body == noise(4_000_000));
 }
+
+#[test]
+fn a_build_is_sent_back_whatever_its_console_holds() {
+    use builder_exec::{Limits, Part, Reader};
+    let long = |mib: usize, more: usize| "y".repeat(mib * 1024 * 1024 + more);
+    let line = |delta: i64, text: &str| (delta, text.to_owned());
+    for (console, expected) in [
+        (String::new(), vec![]),
+        ("1.5s:a".to_owned(), vec![line(1_500_000_000, "a")]),
+        (
+            "no head\n0.001s:a\nno head\n\n0.002s:b\n".to_owned(),
+            vec![
+                line(0, "no head"),
+                line(1_000_000, "a\nno head\n"),
+                line(2_000_000, "b"),
+            ],
+        ),
+        (
+            "0.12345678\u{e9}s:a\n1s:b\n".to_owned(),
+            vec![line(0, "0.12345678\u{e9}s:a"), line(1_000_000_000, "b")],
+        ),
+        (
+            format!("1s:a\n2s:{}\n3s:{}\n4s:b\n", long(2, 100), long(3, 0)),
+            vec![
+                line(1_000_000_000, "a"),
+                line(2_000_000_000, &long(2, 100)),
+                line(3_000_000_000, &long(3, 0)),
+                line(4_000_000_000, "b"),
+            ],
+        ),
+    ] {
+        let build = hello();
+        let server = Server::of(std::slice::from_ref(&build));
+        let kept = format!("hello/{}/console.txt", build.uuid);
+        std::fs::write(server.datadir().join(kept), console).unwrap();
+        let answer = server.get(&format!("{}/exec", build.url()));
+        assert_eq!(answer.status, 200);
+        let limits = Limits {
+            console_line_bytes_max: 4 * 1024 * 1024,
+            ..Limits::default()
+        };
+        let mut body = &answer.body[..];
+        let mut reader = Reader::new(&mut body, limits);
+        let mut lines = Vec::new();
+        loop {
+            match reader.next_part().unwrap() {
+                Part::ConsoleLine { delta_ns, mut text } => {
+                    let mut line = String::new();
+                    text.read_to_string(&mut line).unwrap();
+                    lines.insert(0, (delta_ns, line));
+                }
+                Part::End => break,
+                _ => {}
+            }
+        }
+        assert!(lines == expected);
+    }
+}
