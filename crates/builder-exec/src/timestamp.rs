@@ -118,28 +118,6 @@ impl Timestamp {
         format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}")
     }
 
-    /// `Tue, 12 May 2026 04:12:33 GMT`, as HTTP headers have it.
-    pub fn http_date(self) -> String {
-        const MONTHS: [&str; 12] = [
-            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-        ];
-        let (year, month, day, hour, minute, second) = self.civil();
-        let weekday = match self.days.rem_euclid(7) {
-            0 => "Thu", // as 1970-01-01 was
-            1 => "Fri",
-            2 => "Sat",
-            3 => "Sun",
-            4 => "Mon",
-            5 => "Tue",
-            _ => "Wed",
-        };
-        let month = MONTHS
-            .get(usize::from(month) - 1)
-            .copied()
-            .unwrap_or_default();
-        format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
-    }
-
     /// How long it is from here to `later`, to the nanosecond; zero if that is not later.
     pub fn duration_to(self, later: &Timestamp) -> Duration {
         let picoseconds = later.picoseconds_since_epoch() - self.picoseconds_since_epoch();

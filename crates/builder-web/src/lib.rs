@@ -22,6 +22,7 @@ pub mod headers;
 pub mod inputs;
 pub mod markdown;
 pub mod names;
+pub mod pack;
 pub mod page_cache;
 pub mod query;
 pub mod respond;

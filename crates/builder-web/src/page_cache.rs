@@ -2,7 +2,6 @@
 //! whichever process, or a short time has passed. Also gives pages their entity tag and packs them.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,14 +16,8 @@ use http_body_util::BodyExt;
 use crate::app::App;
 use crate::config::Limits;
 use crate::error::Error;
+use crate::pack::{PACKED_BYTES_MIN, pack};
 use crate::respond::{self, Accepts, Encoding};
-
-/// Texts shorter than this are sent as they are: packing saves nothing.
-const PACKED_BYTES_MIN: usize = 512;
-/// gzip's level: what most servers take.
-const GZIP_LEVEL: u32 = 6;
-/// zstd's level: its default.
-const ZSTD_LEVEL: i32 = 3;
 
 /// Pages as they were last shown.
 #[derive(Debug)]
@@ -173,7 +166,7 @@ async fn show(
         .await
         .map_err(Error::internal)?
         .to_bytes();
-    let encoding = if body.len() < PACKED_BYTES_MIN {
+    let encoding = if (body.len() as u64) < PACKED_BYTES_MIN {
         Encoding::Identity
     } else {
         encoding
@@ -195,66 +188,4 @@ async fn show(
         encoding,
         body,
     })
-}
-
-fn pack(body: Bytes, encoding: Encoding) -> std::io::Result<Bytes> {
-    match encoding {
-        Encoding::Identity => Ok(body),
-        Encoding::Gzip | Encoding::Zstd => {
-            let mut packer = packer(Vec::new(), encoding)?;
-            packer.write_all(&body)?;
-            Ok(packer.finish()?.into())
-        }
-    }
-}
-
-/// Packs what is written to it.
-pub enum Packer<W: Write> {
-    /// Passes it on.
-    Identity(W),
-    /// As gzip.
-    Gzip(flate2::write::GzEncoder<W>),
-    /// As zstd.
-    Zstd(zstd::stream::write::Encoder<'static, W>),
-}
-
-/// A packer that writes to `out`.
-pub fn packer<W: Write>(out: W, encoding: Encoding) -> std::io::Result<Packer<W>> {
-    Ok(match encoding {
-        Encoding::Identity => Packer::Identity(out),
-        Encoding::Gzip => Packer::Gzip(flate2::write::GzEncoder::new(
-            out,
-            flate2::Compression::new(GZIP_LEVEL),
-        )),
-        Encoding::Zstd => Packer::Zstd(zstd::stream::write::Encoder::new(out, ZSTD_LEVEL)?),
-    })
-}
-
-impl<W: Write> Packer<W> {
-    /// Writes what is left and gives the output back.
-    pub fn finish(self) -> std::io::Result<W> {
-        match self {
-            Packer::Identity(out) => Ok(out),
-            Packer::Gzip(packer) => packer.finish(),
-            Packer::Zstd(packer) => packer.finish(),
-        }
-    }
-}
-
-impl<W: Write> Write for Packer<W> {
-    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
-        match self {
-            Packer::Identity(out) => out.write(buffer),
-            Packer::Gzip(packer) => packer.write(buffer),
-            Packer::Zstd(packer) => packer.write(buffer),
-        }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        match self {
-            Packer::Identity(out) => out.flush(),
-            Packer::Gzip(packer) => packer.flush(),
-            Packer::Zstd(packer) => packer.flush(),
-        }
-    }
 }

@@ -18,13 +18,11 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::page_cache::packer;
+use crate::pack::{PACKED_BYTES_MIN, packer};
 use crate::respond::{self, Accepts, Encoding, Range};
 use crate::{console, file_body, headers, names, urls};
 
 const OCTETS: &str = "application/octet-stream";
-/// Texts shorter than this are sent as they are.
-const PACKED_BYTES_MIN: u64 = 1024;
 
 /// `GET …/main-binary`: to the artifact that it is.
 pub async fn main_binary(
