@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -45,6 +45,7 @@ pub async fn main_binary(
 pub async fn artifact(
     State(app): State<App>,
     Path((_, uuid, path)): Path<(String, String, String)>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response> {
     let uuid = parse(&uuid)?;
@@ -67,7 +68,7 @@ pub async fn artifact(
         .await??;
     let tag = STANDARD.encode(artifact.sha256.as_bytes());
     let content_type = content_type(&artifact.path);
-    let mut response = send(&app, &headers, file, size, &tag, content_type).await?;
+    let mut response = send(&app, &method, &headers, file, size, &tag, content_type).await?;
     let shown = content_type == respond::TEXT
         || matches!(content_type, "image/png" | "image/jpeg" | "image/gif");
     let headers = response.headers_mut();
@@ -87,23 +88,26 @@ pub async fn artifact(
 pub async fn script(
     State(app): State<App>,
     Path((_, uuid)): Path<(String, String)>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response> {
-    text(app, uuid, headers, |build| build.script).await
+    text(app, uuid, method, headers, |build| build.script).await
 }
 
 /// `GET …/console`
 pub async fn console(
     State(app): State<App>,
     Path((_, uuid)): Path<(String, String)>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response> {
-    text(app, uuid, headers, |build| build.console).await
+    text(app, uuid, method, headers, |build| build.console).await
 }
 
 async fn text(
     app: App,
     uuid: String,
+    method: Method,
     headers: HeaderMap,
     which: fn(Build) -> String,
 ) -> Result<Response> {
@@ -116,7 +120,7 @@ async fn text(
             Ok::<_, Error>((file, size, tag))
         })
         .await??;
-    let mut response = send(&app, &headers, file, size, &tag, respond::TEXT).await?;
+    let mut response = send(&app, &method, &headers, file, size, &tag, respond::TEXT).await?;
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -150,6 +154,7 @@ pub async fn exec(
 pub async fn archive(
     State(app): State<App>,
     Path((_, uuid)): Path<(String, String)>,
+    headers: HeaderMap,
 ) -> Result<Response> {
     let uuid = parse(&uuid)?;
     let (build, mut artifacts) = app
@@ -163,14 +168,34 @@ pub async fn archive(
         .await?
         .ok_or_else(no_build)?;
     artifacts.sort_by(|one, other| one.path.cmp(&other.path));
-    let name = format!("{}-{uuid}.tar.gz", build.job);
-    let store = app.store().clone();
-    let body = app
-        .stream(None, move |out| {
-            write_archive(&store, &build, &artifacts, out)
-        })
-        .await?;
-    Ok(download(body, None, "application/tar+gzip", &name))
+    let tag = archive_tag(&build, &artifacts);
+    let mut response = if respond::none_match(&headers, &tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let name = format!("{}-{uuid}.tar.gz", build.job);
+        let store = app.store().clone();
+        let body = app
+            .stream(None, move |out| {
+                write_archive(&store, &build, &artifacts, out)
+            })
+            .await?;
+        download(body, None, "application/tar+gzip", &name)
+    };
+    let headers = response.headers_mut();
+    // Weak: another gzip may pack it into other bytes.
+    headers.insert(header::ETAG, respond::value(format!("W/\"{tag}\"")));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(response)
+}
+
+/// Tells apart archives with other content, without making them.
+fn archive_tag(build: &Build, artifacts: &[Artifact]) -> String {
+    let mut text = format!("{}\n", build.finish.unix_seconds());
+    for artifact in artifacts {
+        // The digest has the same length each time, and no path holds a NUL.
+        text.push_str(&format!("{}{}\0", artifact.sha256, artifact.path));
+    }
+    Sha256::of(text.as_bytes()).to_hex()
 }
 
 fn write_archive(
@@ -343,6 +368,7 @@ fn digest(file: &mut File) -> io::Result<Sha256> {
 /// Answers with a file: whole, a part of it, packed if it is a text, or that it has not changed.
 async fn send(
     app: &App,
+    method: &Method,
     request: &HeaderMap,
     file: File,
     size: u64,
@@ -350,47 +376,48 @@ async fn send(
     content_type: &'static str,
 ) -> Result<Response> {
     let packable = is_text(content_type);
-    let quoted = respond::value(format!("\"{tag}\""));
-    let mut response = if respond::none_match(request, tag) {
-        let mut response = StatusCode::NOT_MODIFIED.into_response();
-        response.headers_mut().insert(header::ETAG, quoted);
-        response
+    let range = if method == Method::GET {
+        respond::range(request, size, tag)
     } else {
-        match respond::range(request, size, tag) {
-            Range::Refused(why) => return Err(Error::RangeNotSatisfiable { size, why }),
-            Range::Part { first, count } => {
+        // RFC 9110, 14.2: ranges are for GET alone.
+        Range::Whole
+    };
+    let encoding = match range {
+        Range::Whole if packable && size >= PACKED_BYTES_MIN => Accepts::of(request).encoding,
+        _ => Encoding::Identity,
+    };
+    let mut response = if respond::none_match(request, tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        match (range, encoding.name()) {
+            (Range::Refused(why), _) => return Err(Error::RangeNotSatisfiable { size, why }),
+            (Range::Part { first, count }, _) => {
                 let mut response = file_response(file_body::body(file, first, count), count);
                 *response.status_mut() = StatusCode::PARTIAL_CONTENT;
                 let last = first + count - 1;
-                let headers = response.headers_mut();
-                headers.insert(
+                response.headers_mut().insert(
                     header::CONTENT_RANGE,
                     respond::value(format!("bytes {first}-{last}/{size}")),
                 );
-                headers.insert(header::ETAG, quoted);
                 response
             }
-            Range::Whole => {
-                let encoding = Accepts::of(request).encoding;
-                match encoding.name() {
-                    Some(name) if packable && size >= PACKED_BYTES_MIN => {
-                        let mut response = Response::new(packed(app, file, encoding).await?);
-                        let headers = response.headers_mut();
-                        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
-                        // Other bytes, another tag.
-                        headers.insert(header::ETAG, respond::value(format!("\"{tag}-{name}\"")));
-                        response
-                    }
-                    _ => {
-                        let mut response = file_response(file_body::body(file, 0, size), size);
-                        response.headers_mut().insert(header::ETAG, quoted);
-                        response
-                    }
-                }
+            (Range::Whole, Some(name)) => {
+                let mut response = Response::new(packed(app, file, encoding).await?);
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+                response
             }
+            (Range::Whole, None) => file_response(file_body::body(file, 0, size), size),
         }
     };
     let headers = response.headers_mut();
+    // Other bytes, another tag.
+    let tag = match encoding.name() {
+        Some(name) => format!("\"{tag}-{name}\""),
+        None => format!("\"{tag}\""),
+    };
+    headers.insert(header::ETAG, respond::value(tag));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(
@@ -427,6 +454,8 @@ fn download(body: Body, size: Option<u64>, content_type: &'static str, name: &st
         headers.insert(header::CONTENT_LENGTH, size.into());
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // Made while it is sent: there is no part of it without what is before.
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
     headers.insert(
         header::CONTENT_DISPOSITION,
         respond::disposition(name, false),
@@ -437,6 +466,29 @@ fn download(body: Body, size: Option<u64>, content_type: &'static str, name: &st
     );
     response
 }
+
+/// Files without an extension that are texts wherever they are met.
+const TEXT_NAMES: [&str; 17] = [
+    "AUTHORS",
+    "CHANGELOG",
+    "CHANGES",
+    "COPYING",
+    "COPYRIGHT",
+    "INSTALL",
+    "LICENCE",
+    "LICENSE",
+    "META",
+    "Makefile",
+    "NEWS",
+    "README",
+    "TODO",
+    "dune",
+    "dune-package",
+    "dune-project",
+    "opam",
+];
+/// Extensions of texts that opam packages install and the table of types does not know.
+const TEXT_EXTENSIONS: [&str; 7] = ["install", "ml", "mld", "mli", "mll", "mly", "opam"];
 
 /// By name for what every build has, never a guess for what is below `bin/`, else by extension.
 fn content_type(path: &str) -> &'static str {
@@ -462,15 +514,20 @@ fn content_type(path: &str) -> &'static str {
         Some("application/rss+xml") => "application/rss+xml; charset=utf-8",
         Some("application/atom+xml") => "application/atom+xml; charset=utf-8",
         Some(known) => known,
+        None if TEXT_NAMES.contains(&name) || TEXT_EXTENSIONS.contains(&extension) => respond::TEXT,
         None => OCTETS,
     }
 }
 
+/// Whether it is worth packing; what holds packed data, such as .docx, is not.
 fn is_text(content_type: &str) -> bool {
-    content_type.starts_with("text/")
-        || content_type.starts_with("application/javascript")
-        || content_type.starts_with("application/json")
-        || content_type.contains("xml")
+    let (media, _) = content_type.split_once(';').unwrap_or((content_type, ""));
+    media.starts_with("text/")
+        || media.ends_with("+xml")
+        || matches!(
+            media,
+            "application/javascript" | "application/json" | "application/xml"
+        )
 }
 
 #[cfg(test)]
@@ -489,9 +546,38 @@ mod tests {
             ("doc/CHANGES.md", "text/x-markdown"),
             ("doc/x.js", "application/javascript; charset=utf-8"),
             ("x.png", "image/png"),
-            ("LICENSE", OCTETS),
+            ("LICENSE", respond::TEXT),
+            ("doc/x/README", respond::TEXT),
+            ("lib/x/META", respond::TEXT),
+            ("lib/x/dune-package", respond::TEXT),
+            ("lib/x/opam", respond::TEXT),
+            ("x.opam", respond::TEXT),
+            ("lib/x/x.ml", respond::TEXT),
+            ("lib/x/x.mli", respond::TEXT),
+            ("bin/LICENSE", OCTETS),
+            ("lib/x/x.cmi", OCTETS),
+            ("lib/x/unknown", OCTETS),
         ] {
             assert_eq!(content_type(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn texts_are_packed_and_what_is_packed_already_is_not() {
+        for (path, packed) in [
+            ("x.html", true),
+            ("x.svg", true),
+            ("x.xml", true),
+            ("x.json", true),
+            ("x.js", true),
+            ("x.mli", true),
+            ("x.docx", false),
+            ("x.xlsx", false),
+            ("x.odt", false),
+            ("x.png", false),
+            ("x.hvt", false),
+        ] {
+            assert_eq!(is_text(content_type(path)), packed, "{path}");
         }
     }
 }

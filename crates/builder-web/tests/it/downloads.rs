@@ -529,3 +529,65 @@ fn a_build_is_sent_back_whatever_its_console_holds() {
         assert!(lines == expected);
     }
 }
+
+#[test]
+fn a_head_request_is_answered_as_if_it_named_no_range() {
+    let server = Server::of(&[hello()]);
+    for range in ["bytes=0-9", "bytes=900000-", "bytes=0-1,5-6"] {
+        let headers = [("range", range)];
+        let answer = server.send("HEAD", &file("bin/hello.hvt"), &headers, "");
+        assert_eq!(answer.status, 200, "{range}");
+        assert_eq!(answer.header("content-length"), Some("300000"));
+        assert_eq!(answer.header("content-range"), None);
+        let console = format!("{}/console", hello().url());
+        assert_eq!(server.send("HEAD", &console, &headers, "").status, 200);
+    }
+}
+
+#[test]
+fn not_modified_names_the_tag_of_what_would_have_been_sent() {
+    let server = Server::of(&[hello()]);
+    let tag = tag("opam-switch");
+    for (headers, expected) in [
+        (vec![("accept-encoding", "gzip")], format!("\"{tag}-gzip\"")),
+        (vec![("accept-encoding", "zstd")], format!("\"{tag}-zstd\"")),
+        (vec![], format!("\"{tag}\"")),
+        (
+            vec![("accept-encoding", "gzip"), ("range", "bytes=0-9")],
+            format!("\"{tag}\""),
+        ),
+    ] {
+        let sent = with(&server, "opam-switch", &headers);
+        assert_eq!(sent.header("etag"), Some(expected.as_str()));
+        let known = [&headers[..], &[("if-none-match", expected.as_str())]].concat();
+        let answer = with(&server, "opam-switch", &known);
+        assert_eq!(answer.status, 304, "{headers:?}");
+        assert_eq!(answer.header("etag"), Some(expected.as_str()));
+        assert_eq!(answer.header("vary"), Some("accept-encoding"));
+    }
+}
+
+#[test]
+fn an_archive_that_a_client_has_is_not_made_again() {
+    let server = Server::of(&[hello(), hello_again()]);
+    let target = format!("{}/all.tar.gz", hello().url());
+    let answer = server.get(&target);
+    assert_eq!(answer.header("accept-ranges"), Some("none"));
+    let tag = answer.header("etag").unwrap();
+    let known = server.get_with(&target, &[("if-none-match", tag)]);
+    assert_eq!((known.status, known.body.len()), (304, 0));
+    assert_eq!(known.header("etag"), Some(tag));
+    // The same files in a build that ended at another time are another archive.
+    let other = format!("{}/all.tar.gz", hello_again().url());
+    let other = server.get_with(&other, &[("if-none-match", tag)]);
+    assert_eq!(other.status, 200);
+    assert_ne!(other.header("etag"), Some(tag));
+    let exec = server.get(&format!("{}/exec", hello().url()));
+    assert_eq!(exec.header("accept-ranges"), Some("none"));
+}
+
+fn hello_again() -> Build {
+    let mut again = hello().later(60);
+    again.uuid = build("hello", 2).uuid;
+    again
+}
