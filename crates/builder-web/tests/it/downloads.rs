@@ -591,3 +591,34 @@ fn hello_again() -> Build {
     again.uuid = build("hello", 2).uuid;
     again
 }
+
+#[test]
+fn the_style_sheet_is_kept_forever_only_by_the_name_of_its_content() {
+    let server = Server::new();
+    let page = server.page("/");
+    let begin = page.find("/style.css?v=").unwrap();
+    let url = page[begin..].split('"').next().unwrap();
+    let plain = server.get(url);
+    assert_eq!(
+        plain.header("cache-control"),
+        Some("public, max-age=31536000, immutable")
+    );
+    assert_eq!(
+        plain.header("content-type"),
+        Some("text/css; charset=utf-8")
+    );
+    for other in ["/style.css", "/style.css?v=", "/style.css?v=000000000000"] {
+        let answer = server.get(other);
+        assert_eq!(answer.header("cache-control"), Some("no-cache"), "{other}");
+        assert!(answer.body == plain.body);
+        let tag = answer.header("etag").unwrap();
+        let known = server.get_with(other, &[("if-none-match", tag)]);
+        assert_eq!((known.status, known.body.len()), (304, 0), "{other}");
+    }
+    for encoding in ["gzip", "zstd"] {
+        let answer = server.get_with(url, &[("accept-encoding", encoding)]);
+        assert_eq!(answer.header("content-encoding"), Some(encoding));
+        assert_eq!(answer.header("vary"), Some("accept-encoding"));
+        assert!(unpack(&answer) == plain.body);
+    }
+}
