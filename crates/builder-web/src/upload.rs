@@ -11,7 +11,7 @@ pub mod body_reader;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use builder_store::users::User;
@@ -22,6 +22,7 @@ use tracing::debug;
 
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::names::Path;
 use crate::query::Query;
 use crate::{auth, respond, urls};
 use body_reader::BodyReader;

@@ -1,7 +1,7 @@
 //! `/job/:job/build/:uuid`: one build, and how it compares with others.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use builder_store::Tx;
@@ -12,6 +12,7 @@ use crate::app::{App, Page};
 use crate::derived::Solo5;
 use crate::error::{Error, Result};
 use crate::names;
+use crate::names::Path;
 use crate::respond::{Accepts, Layout};
 use crate::{show, urls};
 

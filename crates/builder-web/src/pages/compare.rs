@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use builder_store::builds::{self, Artifact, Build};
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::app::{App, Page};
 use crate::error::{Error, Result, with_causes};
 use crate::inputs::{self, Changes};
-use crate::names;
+use crate::names::{self, Path};
 use crate::respond::{Accepts, Layout};
 use crate::urls;
 

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use askama::Template;
-use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::extract::{OriginalUri, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use builder_store::builds::{self, Build, Output};
@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::app::{App, Page};
 use crate::error::{Error, Result};
 use crate::markdown::Html;
+use crate::names::Path;
 use crate::query::Query;
 use crate::respond::{self, Accepts, Layout};
 use crate::{show, urls};

@@ -186,6 +186,11 @@ pub fn binary(
             size.unwrap_or_default()
         )));
     }
+    if staged.size == 0 {
+        return Err(Error::BadRequest(
+            "the upload is empty: send the binary as the request's body".to_owned(),
+        ));
+    }
     let now = app.now();
     let build = Build {
         job,

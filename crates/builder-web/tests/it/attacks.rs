@@ -443,6 +443,25 @@ fn bytes_that_are_no_text_in_a_url_are_an_error_of_the_client() {
 }
 
 #[test]
+fn a_name_in_a_url_that_is_not_utf_8_is_answered_in_a_sentence() {
+    let hello = build("hello", 1).file("bin/x", "x");
+    let server = Server::of(std::slice::from_ref(&hello));
+    for (target, name) in [
+        ("/job/%ff".to_owned(), "job"),
+        (format!("{}/f/%ff", hello.url()), "path"),
+        (format!("/compare/%ff/{}", hello.uuid), "left"),
+    ] {
+        let answer = server.get_with(&target, &[("accept", "application/json")]);
+        assert_eq!(answer.status, 404, "{target}");
+        let error = answer.json()["error"].as_str().unwrap().to_owned();
+        assert!(
+            error.contains(&format!("the {name} in this address")) && error.contains("UTF-8"),
+            "{target}: {error}"
+        );
+    }
+}
+
+#[test]
 fn a_request_smuggled_with_two_lengths_is_refused() {
     let server = Server::new();
     let address = server.listen();

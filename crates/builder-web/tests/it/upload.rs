@@ -817,13 +817,28 @@ fn a_binary_uploaded_by_hand_is_a_build_of_now() {
     );
     assert_eq!(server.get(&format!("{url}/console")).text(), "");
     assert!(server.page(&url).contains("exited 0"));
-    let second = manual(&server, "/job/plain/platform/p/upload/", b"");
+    let second = manual(&server, "/job/plain/platform/p/upload/", b"x");
     assert_eq!(second.status, 201);
     let url = second.header("location").unwrap();
     assert_eq!(
         server.location(&format!("{url}/main-binary")).1,
         format!("{url}/f/bin/plain.bin")
     );
+}
+
+#[test]
+fn a_binary_by_hand_without_a_byte_is_refused() {
+    let server = Server::new();
+    let before = server.files();
+    let answer = manual(&server, "/job/hello/platform/p/upload", b"");
+    assert_eq!(answer.status, 400);
+    assert!(
+        answer.text().contains("the upload is empty"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(server.get("/job/hello").status, 404);
+    assert_eq!(server.files(), before);
 }
 
 #[test]
