@@ -17,6 +17,14 @@ pub enum Error {
         /// The name of the build that was there first.
         uuid: Uuid,
     },
+    /// Something that is no directory has the name of the job in the data directory.
+    #[error(
+        "a job cannot be named {job} here: the data directory holds something else of that name"
+    )]
+    JobNameTaken {
+        /// The name.
+        job: String,
+    },
     /// The disk is full (or the quota is used up).
     #[error("no space left for {path}")]
     NoSpace {

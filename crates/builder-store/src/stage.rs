@@ -232,6 +232,12 @@ impl<'s> Staging<'s> {
             if builds::exists(tx, uuid)? {
                 return Err(Error::BuildExists { uuid });
             }
+            let job_home = self.store.directory().join(job.as_str());
+            if fs::symlink_metadata(&job_home).is_ok() && !job_home.is_dir() {
+                return Err(Error::JobNameTaken {
+                    job: job.as_str().to_owned(),
+                });
+            }
             moved = true;
             self.move_files(&home)?;
             let kept = builds::add(tx, uuid, job, build, artifacts)?;

@@ -91,7 +91,9 @@ impl From<builder_store::Error> for Error {
     fn from(error: builder_store::Error) -> Error {
         use builder_store::Error as Store;
         match &error {
-            Store::BuildExists { .. } => Error::Conflict(error.to_string()),
+            Store::BuildExists { .. } | Store::JobNameTaken { .. } => {
+                Error::Conflict(error.to_string())
+            }
             other if other.is_no_space() => {
                 error!("{}", with_causes(&error));
                 Error::NoSpace

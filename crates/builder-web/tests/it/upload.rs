@@ -827,6 +827,24 @@ fn a_binary_uploaded_by_hand_is_a_build_of_now() {
 }
 
 #[test]
+fn a_job_named_like_a_file_of_the_data_directory_is_refused_in_a_sentence() {
+    let server = Server::new();
+    std::fs::write(server.datadir().join("notes.txt"), "mine").unwrap();
+    std::os::unix::fs::symlink("/nonexistent", server.datadir().join("gone")).unwrap();
+    for job in ["notes.txt", "gone"] {
+        let before = std::fs::read_dir(server.datadir()).unwrap().count();
+        let answer = server.upload(&build(job, 1).file("bin/x", "x"));
+        assert_eq!(answer.status, 409, "{}", answer.text());
+        assert!(answer.text().contains(job), "{}", answer.text());
+        let after = std::fs::read_dir(server.datadir()).unwrap().count();
+        assert_eq!(after, before);
+    }
+    let notes = std::fs::read(server.datadir().join("notes.txt")).unwrap();
+    assert_eq!(notes, b"mine");
+    assert_eq!(server.json("/all-builds")["jobs"], serde_json::json!([]));
+}
+
+#[test]
 fn a_binary_by_hand_without_a_byte_is_refused() {
     let server = Server::new();
     let before = server.files();
