@@ -4,8 +4,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use builder_store::Tx;
 use builder_store::builds::{self, Artifact, Build};
+use builder_store::{Sha256, Tx};
 use serde_json::{Value, json};
 
 use crate::app::{App, Page};
@@ -115,12 +115,30 @@ impl BuildPage {
         })
     }
 
+    fn latest_with_same_output(&self) -> Option<&Build> {
+        self.latest
+            .as_ref()
+            .filter(|latest| output(latest).is_some() && output(latest) == output(&self.build))
+    }
+
+    fn latest_with_other_output(&self) -> Option<&Build> {
+        match self.latest_with_same_output() {
+            Some(_) => None,
+            None => self.latest.as_ref(),
+        }
+    }
+
     fn is_main(&self, artifact: &Artifact) -> bool {
         self.build
             .main_binary
             .as_ref()
             .is_some_and(|main| main.path == artifact.path)
     }
+}
+
+/// What a build gave: the digest of its main binary.
+fn output(build: &Build) -> Option<Sha256> {
+    build.main_binary.as_ref().map(|main| main.sha256)
 }
 
 impl Page for BuildPage {

@@ -921,3 +921,34 @@ fn crawlers_are_asked_to_leave_large_things_alone() {
     }
     assert!(text.contains("Disallow: /compare/\n"));
 }
+
+#[test]
+fn every_build_can_be_taken_to_another_server_and_the_page_says_what_that_leaves_out() {
+    let bare = build("bare", 1);
+    let full = build("full", 2).file("bin/x", "x");
+    let server = Server::of(&[bare.clone(), full.clone()]);
+    for build in [&bare, &full] {
+        let page = server.page(&build.url());
+        assert!(page.contains(&format!("href=\"{}/exec\"", build.url())));
+        assert!(page.contains("Build hashes are not kept"));
+        assert!(!page.contains("as it was uploaded"));
+    }
+}
+
+#[test]
+fn the_latest_build_is_among_other_outputs_only_if_its_output_is_another() {
+    let one = build("hello", 1).file("bin/x", "x");
+    let same = build("hello", 2).later(60).file("bin/x", "x");
+    let other = build("hello", 3).later(120).file("bin/x", "y");
+    let heading = "<h2>Other outputs on debian-12</h2>";
+    let server = Server::of(&[one.clone(), same.clone()]);
+    let page = server.page(&one.url());
+    assert!(!page.contains(heading));
+    assert!(page.contains("The latest build on debian-12 has the same output"));
+    assert!(!server.page(&same.url()).contains("The latest build"));
+    server.keep(&other);
+    let page = server.page(&one.url());
+    let (_, below) = page.split_once(heading).unwrap();
+    assert!(below.contains("The latest build:"));
+    assert!(!page.contains("has the same output"));
+}
