@@ -860,7 +860,7 @@ fn a_build_page_shows_its_files_digests_devices_and_neighbours() {
         assert!(page.contains(&format!("/f/{}\"", String::from_utf8_lossy(path))));
         assert!(page.contains(&format!("SHA256:{}", Sha256::of(content))));
     }
-    assert!(!page.contains("README"));
+    assert!(!page.contains("README.md"));
     for part in [
         "exited 0",
         "20 s",
