@@ -217,7 +217,7 @@ pub enum MigrationError {
     /// The database is from before the first release.
     #[error(
         "{database} has schema version {found}: versions before {VERSION_MIN} were never released, \
-         and there is no way from them; bring it to version {VERSION_MIN} with the OCaml server's builder-migrations"
+         and no way from them is known here; bring it to version {VERSION_MIN} with the OCaml server's builder-migrations"
     )]
     NeverReleased {
         /// The file.
