@@ -151,20 +151,15 @@ impl App {
         Ok(self.blocking(|app| app.store().read(read)).await??)
     }
 
-    /// Loads a page from one moment of the database and gives it the form the client asked for;
-    /// nothing to load is 404.
+    /// Loads a page from one moment of the database and gives it the form the client asked for.
     pub async fn page<P: Page>(
         &self,
         accepts: Accepts,
-        load: impl FnOnce(&App, &mut Tx<'_>) -> builder_store::Result<Option<P>> + Send + 'static,
-        missing: &'static str,
+        load: impl FnOnce(&App, &mut Tx<'_>) -> Result<P> + Send + 'static,
     ) -> Result<Response> {
         let response = self
             .blocking(move |app| {
-                let mut page = app
-                    .store()
-                    .read(|tx| load(app, tx))?
-                    .ok_or_else(|| Error::NotFound(missing.to_owned()))?;
+                let mut page = app.store().read(|tx| Ok(load(app, tx)))??;
                 page.prepare(app);
                 let (content_type, body) = match page.json().filter(|_| accepts.json) {
                     Some(json) => (respond::JSON, json.to_string()),

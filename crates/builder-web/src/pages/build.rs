@@ -16,24 +16,25 @@ use crate::names::Path;
 use crate::respond::{Accepts, Layout};
 use crate::{show, urls};
 
-const MISSING: &str = "there is no such build";
-
 /// `GET /job/:job/build/:uuid`. Another job's name in the URL is put right on the page.
 pub async fn get(
     State(app): State<App>,
     Path((_, uuid)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let uuid = names::uuid(&uuid).ok_or_else(|| Error::NotFound(MISSING.to_owned()))?;
+    let uuid = names::uuid(&uuid).ok_or_else(missing)?;
     app.page(
         Accepts::of(&headers),
-        move |app, tx| match builds::by_uuid(tx, uuid)? {
-            Some(build) => BuildPage::load(app, tx, build).map(Some),
-            None => Ok(None),
+        move |app, tx| {
+            let build = builds::by_uuid(tx, uuid)?.ok_or_else(missing)?;
+            Ok(BuildPage::load(app, tx, build)?)
         },
-        MISSING,
     )
     .await
+}
+
+fn missing() -> Error {
+    Error::NotFound("there is no such build".to_owned())
 }
 
 #[derive(Template)]

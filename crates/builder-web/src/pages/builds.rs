@@ -39,8 +39,7 @@ async fn get(app: App, headers: HeaderMap, than: Option<Timestamp>, all: bool) -
     let accepts = Accepts::of(&headers);
     app.page(
         accepts,
-        move |app, tx| BuildsPage::load(app, tx, than, all, accepts.json).map(Some),
-        "",
+        move |app, tx| Ok(BuildsPage::load(app, tx, than, all, accepts.json)?),
     )
     .await
 }

@@ -19,7 +19,9 @@ use crate::names::{self, Path};
 use crate::respond::{Accepts, Layout};
 use crate::urls;
 
-const MISSING: &str = "one of the two builds does not exist";
+fn missing() -> Error {
+    Error::NotFound("one of the two builds does not exist".to_owned())
+}
 
 /// `GET /compare/:left/:right`
 pub async fn get(
@@ -28,11 +30,10 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Result<Response> {
     let uuids = names::uuid(&left).zip(names::uuid(&right));
-    let (left, right) = uuids.ok_or_else(|| Error::NotFound(MISSING.to_owned()))?;
+    let (left, right) = uuids.ok_or_else(missing)?;
     app.page(
         Accepts::of(&headers),
         move |app, tx| ComparePage::load(app, tx, left, right),
-        MISSING,
     )
     .await
 }
@@ -92,13 +93,11 @@ impl ComparePage {
         tx: &mut Tx<'_>,
         left: Uuid,
         right: Uuid,
-    ) -> builder_store::Result<Option<ComparePage>> {
+    ) -> Result<ComparePage> {
         let (left, right) = (builds::by_uuid(tx, left)?, builds::by_uuid(tx, right)?);
-        let Some((left, right)) = left.zip(right) else {
-            return Ok(None);
-        };
+        let (left, right) = left.zip(right).ok_or_else(missing)?;
         let not_yet = || "not compared yet".to_owned();
-        Ok(Some(ComparePage {
+        Ok(ComparePage {
             layout: app.layout().clone(),
             artifacts: (
                 builds::artifacts(tx, left.id)?,
@@ -109,7 +108,7 @@ impl ComparePage {
             opam: Err(not_yet()),
             environment: Err(not_yet()),
             packages: Err(not_yet()),
-        }))
+        })
     }
 
     /// What is the same and what is not, in a sentence.

@@ -34,16 +34,15 @@ pub async fn get(
             let mut builds = builds::failed(tx, platform.as_deref(), start, count + 1)?;
             let more = builds.len() > count as usize;
             builds.truncate(count as usize);
-            Ok(Some(FailedBuildsPage {
+            Ok(FailedBuildsPage {
                 layout: app.layout().clone(),
                 start,
                 count,
                 platform,
                 builds,
                 more,
-            }))
+            })
         },
-        "",
     )
     .await
 }

@@ -51,7 +51,6 @@ async fn page(
     app.page(
         Accepts::of(&headers),
         move |app, tx| JobPage::load(app, tx, job, platform, failed),
-        "there is no such job",
     )
     .await
 }
@@ -90,10 +89,9 @@ impl JobPage {
         job: String,
         platform: Option<String>,
         failed: bool,
-    ) -> builder_store::Result<Option<JobPage>> {
-        let Some(job_id) = jobs::id_by_name(tx, &job)? else {
-            return Ok(None);
-        };
+    ) -> Result<JobPage> {
+        let job_id = jobs::id_by_name(tx, &job)?
+            .ok_or_else(|| Error::NotFound("there is no such job".to_owned()))?;
         let entry = |Output { build, artifact }| Entry {
             build,
             output: Some(artifact),
@@ -112,7 +110,7 @@ impl JobPage {
             markdown,
             html: None,
         };
-        Ok(Some(JobPage {
+        Ok(JobPage {
             layout: app.layout().clone(),
             synopsis: tags::value(tx, job_id, Tag::Synopsis)?,
             description: text(tags::value(tx, job_id, Tag::Description)?),
@@ -122,7 +120,7 @@ impl JobPage {
             platform,
             failed,
             entries,
-        }))
+        })
     }
 
     fn shows(&self, platform: &str) -> bool {
