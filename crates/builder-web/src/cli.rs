@@ -14,8 +14,6 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::auth::ScryptParams;
-
 /// Exit status when the data directory cannot be served, as of the OCaml server; also when the
 /// command line makes no sense.
 const EXIT_REFUSED: u8 = 2;
@@ -46,7 +44,7 @@ enum Command {
     /// Serve a data directory
     Serve(ServeArgs),
     /// Look after the database (also: builder-db)
-    Db(DbArgs),
+    Db(db::DbArgs),
     /// Bring a data directory from one schema version to another (also: builder-migrations)
     Migrations(migrations::MigrationsArgs),
     /// Fill a directory with invented builds and serve it
@@ -119,58 +117,6 @@ struct DatadirArg {
 }
 
 #[derive(Debug, Args)]
-struct DbArgs {
-    #[command(subcommand)]
-    command: DbCommand,
-}
-
-/// `builder-db`, under its own name.
-#[derive(Debug, Parser)]
-#[command(
-    name = "builder-db",
-    version,
-    about = "Look after the database of builder-web"
-)]
-struct BuilderDb {
-    #[command(flatten)]
-    db: DbArgs,
-}
-
-#[derive(Debug, Subcommand)]
-enum DbCommand {
-    /// Create the data directory and its database, if they are not there
-    Migrate {
-        #[command(flatten)]
-        datadir: DatadirArg,
-    },
-    /// Add a user who may upload; the password is read from standard input
-    UserAdd {
-        #[command(flatten)]
-        datadir: DatadirArg,
-        /// The user may upload to every job, and to new ones
-        #[arg(long)]
-        unrestricted: bool,
-        #[command(flatten)]
-        scrypt: ScryptArgs,
-        /// The name to log in with
-        name: String,
-    },
-}
-
-#[derive(Debug, Args)]
-struct ScryptArgs {
-    /// scrypt's N: the cost, a power of two
-    #[arg(long, default_value_t = ScryptParams::default().n, value_name = "N")]
-    scrypt_n: i64,
-    /// scrypt's r: the block size
-    #[arg(long, default_value_t = ScryptParams::default().r, value_name = "R")]
-    scrypt_r: i64,
-    /// scrypt's p: the parallelism
-    #[arg(long, default_value_t = ScryptParams::default().p, value_name = "P")]
-    scrypt_p: i64,
-}
-
-#[derive(Debug, Args)]
 struct DemoArgs {
     /// Port to listen on
     #[arg(short, long, default_value_t = 3000)]
@@ -206,7 +152,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         .map(PathBuf::from)
         .and_then(|path| path.file_name().map(|name| name.to_owned()));
     let outcome = if name.as_ref().is_some_and(|name| name == "builder-db") {
-        db::run(BuilderDb::parse_from(arguments).db.command)
+        db::run(db::BuilderDb::parse_from(arguments).db)
     } else if name.is_some_and(|name| name == "builder-migrations") {
         migrations::run(migrations::BuilderMigrations::parse_from(arguments).migrations)
     } else {
@@ -214,7 +160,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         match cli.command {
             None => serve::run(cli.serve),
             Some(Command::Serve(serve)) => serve::run(serve),
-            Some(Command::Db(db)) => db::run(db.command),
+            Some(Command::Db(db)) => db::run(db),
             Some(Command::Migrations(migrations)) => migrations::run(migrations),
             Some(Command::Demo(demo)) => demo::run(demo),
         }

@@ -23,13 +23,10 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Result<Response> {
     let uuid = names::uuid(&uuid).ok_or_else(missing)?;
-    app.page(
-        Accepts::of(&headers),
-        move |app, tx| {
-            let build = builds::by_uuid(tx, uuid)?.ok_or_else(missing)?;
-            Ok(BuildPage::load(app, tx, build)?)
-        },
-    )
+    app.page(Accepts::of(&headers), move |app, tx| {
+        let build = builds::by_uuid(tx, uuid)?.ok_or_else(missing)?;
+        Ok(BuildPage::load(app, tx, build)?)
+    })
     .await
 }
 

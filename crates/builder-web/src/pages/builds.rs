@@ -37,10 +37,9 @@ pub async fn all(State(app): State<App>, headers: HeaderMap) -> Result<Response>
 
 async fn get(app: App, headers: HeaderMap, than: Option<Timestamp>, all: bool) -> Result<Response> {
     let accepts = Accepts::of(&headers);
-    app.page(
-        accepts,
-        move |app, tx| Ok(BuildsPage::load(app, tx, than, all, accepts.json)?),
-    )
+    app.page(accepts, move |app, tx| {
+        Ok(BuildsPage::load(app, tx, than, all, accepts.json)?)
+    })
     .await
 }
 

@@ -31,10 +31,9 @@ pub async fn get(
 ) -> Result<Response> {
     let uuids = names::uuid(&left).zip(names::uuid(&right));
     let (left, right) = uuids.ok_or_else(missing)?;
-    app.page(
-        Accepts::of(&headers),
-        move |app, tx| ComparePage::load(app, tx, left, right),
-    )
+    app.page(Accepts::of(&headers), move |app, tx| {
+        ComparePage::load(app, tx, left, right)
+    })
     .await
 }
 
@@ -88,12 +87,7 @@ fn input(
 }
 
 impl ComparePage {
-    fn load(
-        app: &App,
-        tx: &mut Tx<'_>,
-        left: Uuid,
-        right: Uuid,
-    ) -> Result<ComparePage> {
+    fn load(app: &App, tx: &mut Tx<'_>, left: Uuid, right: Uuid) -> Result<ComparePage> {
         let (left, right) = (builds::by_uuid(tx, left)?, builds::by_uuid(tx, right)?);
         let (left, right) = left.zip(right).ok_or_else(missing)?;
         let not_yet = || "not compared yet".to_owned();

@@ -27,23 +27,20 @@ pub async fn get(
     let start = query.number("start").unwrap_or(0);
     let count = query.number("count").unwrap_or(COUNT).clamp(1, count_max);
     let platform = query.platform();
-    app.page(
-        Accepts::of(&headers),
-        move |app, tx| {
-            // One more than is shown tells whether there is a next page.
-            let mut builds = builds::failed(tx, platform.as_deref(), start, count + 1)?;
-            let more = builds.len() > count as usize;
-            builds.truncate(count as usize);
-            Ok(FailedBuildsPage {
-                layout: app.layout().clone(),
-                start,
-                count,
-                platform,
-                builds,
-                more,
-            })
-        },
-    )
+    app.page(Accepts::of(&headers), move |app, tx| {
+        // One more than is shown tells whether there is a next page.
+        let mut builds = builds::failed(tx, platform.as_deref(), start, count + 1)?;
+        let more = builds.len() > count as usize;
+        builds.truncate(count as usize);
+        Ok(FailedBuildsPage {
+            layout: app.layout().clone(),
+            start,
+            count,
+            platform,
+            builds,
+            more,
+        })
+    })
     .await
 }
 

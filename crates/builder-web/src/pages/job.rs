@@ -48,10 +48,9 @@ async fn page(
     failed: bool,
 ) -> Result<Response> {
     let platform = query.platform();
-    app.page(
-        Accepts::of(&headers),
-        move |app, tx| JobPage::load(app, tx, job, platform, failed),
-    )
+    app.page(Accepts::of(&headers), move |app, tx| {
+        JobPage::load(app, tx, job, platform, failed)
+    })
     .await
 }
 
