@@ -10,7 +10,7 @@
 //! | `_artifacts/ab/abcd…` | an artifact, named by the SHA-256 of its bytes |
 //! | `JOB/UUID/console.txt`, `JOB/UUID/script.txt` | a build's console and script |
 //! | `_staging/` | uploads under way |
-//! | `_cache/` | what upload hooks derive (visualisations) |
+//! | `_cache/` | pictures of artifacts, made by upload hooks and by us, see `cache.rs` |
 //! | `builder-web.sqlite3` | ours alone: what can be derived again, see `schema/own.sql` |
 //! | `builder.sqlite3-migration` | what a migration under way does with files, see `migrations/moves.rs` |
 //! | `_quarantine/` | files that were not what their row says, put aside by a migration |
@@ -25,6 +25,7 @@ mod store;
 
 pub mod access;
 pub mod builds;
+pub mod cache;
 pub mod derived;
 pub mod jobs;
 pub mod latest;

@@ -24,3 +24,6 @@ mod faults;
 
 #[cfg(test)]
 mod migrations;
+
+#[cfg(test)]
+mod cache;

@@ -1,0 +1,353 @@
+//! `_cache/`: pictures of what artifacts hold, each named by the SHA-256 of the artifact it shows.
+//! Knows names and files; knows nothing of how a picture is made.
+//!
+//! | path below `_cache/` | what |
+//! |---|---|
+//! | `treemap_N/HEX.html`, `dependencies_N/HEX.html` | made by upload hooks of an installation; N is the version of their program |
+//! | `builder-web/treemap-V/HEX-BYTES.html` | our treemap of a debug binary, V the version of the drawing, BYTES the size of the main binary it is measured against |
+//! | `builder-web/dependencies-V/HEX.html` | our graph of an opam switch |
+//! | `….txt` in their place | what cannot be drawn, and why, in a sentence |
+//! | `….tmp` | being written, or left by an interruption |
+//!
+//! What hooks made is theirs: it is read and, with its artifact, removed, never written. Hooks and
+//! the batch script of the OCaml server look at `treemap_N` and `dependencies_N` only, so nothing
+//! of ours is taken for theirs. All in `_cache` may be deleted at any time: what is ours is made
+//! again when it is asked for.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use crate::artifacts::remove_file;
+use crate::store::adopt;
+use crate::{Error, Result, Sha256, Store};
+
+/// The directory of what we draw ourselves, below `_cache/`.
+const OWN: &str = "builder-web";
+/// An unfinished file that was not touched for this long was left by an interruption.
+const UNFINISHED_TIME_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// What is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Picture {
+    /// What takes space in a binary.
+    Treemap,
+    /// Which opam package depends on which.
+    Dependencies,
+}
+
+impl Picture {
+    /// All of them.
+    pub const ALL: [Picture; 2] = [Picture::Treemap, Picture::Dependencies];
+
+    /// Its name in paths: `treemap` or `dependencies`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Picture::Treemap => "treemap",
+            Picture::Dependencies => "dependencies",
+        }
+    }
+}
+
+/// One picture that is ours: what it shows, by which version of the drawing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Drawing {
+    /// What is shown.
+    pub picture: Picture,
+    /// Counted up when the same artifact gives another picture.
+    pub version: u32,
+    /// The artifact that it shows.
+    pub sha256: Sha256,
+    /// Bytes of the binary it is measured against, if it is: a part of its name, since the same
+    /// artifact gives another picture beside another binary.
+    pub binary_bytes: Option<u64>,
+}
+
+/// What was drawn of an artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Drawn {
+    /// A whole HTML document.
+    Picture(Vec<u8>),
+    /// It cannot be drawn; why, in a sentence.
+    Nothing(String),
+}
+
+/// The pictures of a data directory.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    directory: PathBuf,
+}
+
+/// A file below `_cache/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The artifact that its name says it shows; none: its name is not one of ours or of hooks.
+    pub sha256: Option<Sha256>,
+    /// Who made it.
+    pub maker: Maker,
+}
+
+/// Who made a file below `_cache/`, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Maker {
+    /// An upload hook, or the batch script of the OCaml server.
+    Hook(Picture, u64),
+    /// We did, with this version of the drawing.
+    Own(Picture, u32),
+    /// We, and it is not finished.
+    Unfinished,
+    /// It cannot be told; left alone.
+    Unknown,
+}
+
+impl Store {
+    /// The pictures kept in `_cache/`.
+    pub fn cache(&self) -> Cache {
+        Cache::new(self.directory())
+    }
+}
+
+impl Cache {
+    /// The pictures of a data directory.
+    pub fn new(datadir: &Path) -> Cache {
+        Cache {
+            directory: datadir.join("_cache"),
+        }
+    }
+
+    /// The file that an upload hook made of this artifact, of the newest version there is.
+    pub fn of_hooks(&self, picture: Picture, sha256: Sha256) -> Result<Option<PathBuf>> {
+        let mut versions = Vec::new();
+        for (_, name) in list(&self.directory)? {
+            match hook_directory(&name) {
+                Some((of, version)) if of == picture => versions.push((version, name)),
+                _ => {}
+            }
+        }
+        versions.sort_unstable_by(|one, other| other.cmp(one));
+        let file = format!("{sha256}.html");
+        let paths = versions
+            .into_iter()
+            .map(|(_, name)| self.directory.join(name).join(&file));
+        Ok(paths.into_iter().find(|path| path.is_file()))
+    }
+
+    /// What we have drawn, or found that cannot be drawn.
+    pub fn get(&self, drawing: &Drawing) -> Result<Option<Drawn>> {
+        let (picture, nothing) = (self.path(drawing, "html"), self.path(drawing, "txt"));
+        if let Some(html) = read(&picture)? {
+            return Ok(Some(Drawn::Picture(html)));
+        }
+        let why = read(&nothing)?;
+        Ok(why.map(|why| Drawn::Nothing(String::from_utf8_lossy(&why).into_owned())))
+    }
+
+    /// Keeps what was drawn: written and synced under another name, then renamed, so that what is
+    /// there is complete.
+    pub fn keep(&self, drawing: &Drawing, drawn: &Drawn) -> Result<()> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let (path, bytes) = match drawn {
+            Drawn::Picture(html) => (self.path(drawing, "html"), html.as_slice()),
+            Drawn::Nothing(why) => (self.path(drawing, "txt"), why.as_bytes()),
+        };
+        let own = self.directory.join(OWN);
+        let directory = own.join(own_directory(drawing.picture, drawing.version));
+        for directory in [&own, &directory] {
+            match fs::create_dir(directory) {
+                Ok(()) => adopt(directory, &self.directory)?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(Error::file("create", directory, source)),
+            }
+        }
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let unfinished = directory.join(format!("{}.{number}.tmp", std::process::id()));
+        let written = File::create(&unfinished).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
+        let renamed = written
+            .map_err(|source| Error::file("write", &unfinished, source))
+            .and_then(|()| adopt(&unfinished, &self.directory))
+            .and_then(|()| {
+                fs::rename(&unfinished, &path)
+                    .map_err(|source| Error::file("create", &path, source))
+            });
+        if renamed.is_err() {
+            remove_file(&unfinished)?;
+        }
+        renamed
+    }
+
+    /// Every file below `_cache/` that is in a directory of pictures. `.done`, which the batch
+    /// script leaves, is [`Maker::Unknown`].
+    pub fn entries(&self) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for (path, name) in list(&self.directory)? {
+            if let Some((picture, version)) = hook_directory(&name) {
+                for (path, name) in list(&path)? {
+                    let sha256 = name.strip_suffix(".html").and_then(Sha256::from_hex);
+                    let maker = match sha256 {
+                        Some(_) => Maker::Hook(picture, version),
+                        None => Maker::Unknown,
+                    };
+                    entries.push(Entry {
+                        path,
+                        sha256,
+                        maker,
+                    });
+                }
+            }
+        }
+        for (path, name) in list(&self.directory.join(OWN))? {
+            let Some((picture, version)) = own_version(&name) else {
+                continue;
+            };
+            for (path, name) in list(&path)? {
+                let sha256 = own_artifact(picture, &name);
+                let maker = match sha256 {
+                    Some(_) => Maker::Own(picture, version),
+                    None if name.ends_with(".tmp") => Maker::Unfinished,
+                    None => Maker::Unknown,
+                };
+                entries.push(Entry {
+                    path,
+                    sha256,
+                    maker,
+                });
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Removes all pictures of these artifacts, whoever made them; tells how many files those
+    /// were. To be called once for many artifacts: it looks through the whole directory.
+    pub fn remove_of(&self, artifacts: &HashSet<Sha256>) -> Result<usize> {
+        let entries = self.entries()?;
+        let theirs = entries.iter().filter(|entry| {
+            let sha256 = entry.sha256.as_ref();
+            sha256.is_some_and(|sha256| artifacts.contains(sha256))
+        });
+        let mut removed = 0;
+        for entry in theirs {
+            remove_file(&entry.path)?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    /// Removes what other versions of our drawings left, and what was never finished, as long as
+    /// `now` is well after it was begun. `current` has every version in use.
+    pub fn sweep(&self, current: &[(Picture, u32)], now: SystemTime) -> Result<()> {
+        for (directory, name) in list(&self.directory.join(OWN))? {
+            let Some(version) = own_version(&name) else {
+                continue;
+            };
+            if !current.contains(&version) {
+                fs::remove_dir_all(&directory)
+                    .map_err(|source| Error::file("remove", &directory, source))?;
+                continue;
+            }
+            for (path, name) in list(&directory)? {
+                let begun = fs::metadata(&path).and_then(|metadata| metadata.modified());
+                let left = begun.is_ok_and(|begun| {
+                    let age = now.duration_since(begun);
+                    age.is_ok_and(|age| age > UNFINISHED_TIME_MAX)
+                });
+                if left && name.ends_with(".tmp") {
+                    remove_file(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, drawing: &Drawing, extension: &str) -> PathBuf {
+        let file = match drawing.binary_bytes {
+            Some(bytes) => format!("{}-{bytes}.{extension}", drawing.sha256),
+            None => format!("{}.{extension}", drawing.sha256),
+        };
+        let directory = own_directory(drawing.picture, drawing.version);
+        self.directory.join(OWN).join(directory).join(file)
+    }
+}
+
+fn own_directory(picture: Picture, version: u32) -> String {
+    format!("{}-{version}", picture.name())
+}
+
+fn own_version(name: &str) -> Option<(Picture, u32)> {
+    let (of, version) = name.rsplit_once('-')?;
+    Some((picture(of)?, number(version)?.try_into().ok()?))
+}
+
+/// `treemap_N` or `dependencies_N`; N counts from 1, and whatever else is there is none.
+fn hook_directory(name: &str) -> Option<(Picture, u64)> {
+    let (of, version) = name.rsplit_once('_')?;
+    Some((picture(of)?, number(version).filter(|number| *number > 0)?))
+}
+
+fn picture(name: &str) -> Option<Picture> {
+    Picture::ALL
+        .into_iter()
+        .find(|picture| picture.name() == name)
+}
+
+/// As we and hooks write it: digits, without zeros before them.
+fn number(digits: &str) -> Option<u64> {
+    let number: u64 = digits.parse().ok()?;
+    (number.to_string() == digits).then_some(number)
+}
+
+/// The artifact that a file of ours shows.
+fn own_artifact(picture: Picture, name: &str) -> Option<Sha256> {
+    let name = name
+        .strip_suffix(".html")
+        .or_else(|| name.strip_suffix(".txt"))?;
+    match picture {
+        Picture::Treemap => {
+            let (hex, bytes) = name.split_once('-')?;
+            number(bytes).and_then(|_| Sha256::from_hex(hex))
+        }
+        Picture::Dependencies => Sha256::from_hex(name),
+    }
+}
+
+/// The path and the name of everything in a directory that may not be there. Names that are no
+/// text are of others.
+fn list(directory: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let failed = |source| Error::file("read", directory, source);
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(source) => return Err(failed(source)),
+    };
+    let mut all = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if let Ok(name) = entry.file_name().into_string() {
+            all.push((entry.path(), name));
+        }
+    }
+    Ok(all)
+}
+
+/// The bytes of a file that may not be there.
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::file("read", path, source)),
+    }
+}
