@@ -17,6 +17,7 @@ pub mod clock;
 pub mod console;
 pub mod derived;
 pub mod error;
+pub mod exec_file;
 pub mod file_body;
 pub mod headers;
 pub mod inputs;

@@ -10,18 +10,17 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use builder_exec::{ArtifactLayout, ConsoleLayout, Layout, Writer};
 use builder_store::builds::{self, Artifact, Build};
-use builder_store::tags::{self, Tag};
 use builder_store::{Sha256, Store};
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::exec_file::{ExecFile, check_size};
 use crate::names::Path;
 use crate::pack::{PACKED_BYTES_MIN, packer};
 use crate::respond::{self, Accepts, Encoding, Range};
-use crate::{console, file_body, headers, names, urls};
+use crate::{file_body, headers, names, urls};
 
 const OCTETS: &str = "application/octet-stream";
 
@@ -115,7 +114,7 @@ async fn text(
     let path = which(build(&app, &uuid).await?);
     let (file, size, tag) = app
         .blocking(move |app| {
-            let (mut file, size) = open_text(app.store(), &path)?;
+            let (mut file, size) = app.store().open_text(&path)?;
             // The digest is not kept; a script or console is small and read from memory.
             let tag = digest(&mut file).map_err(Error::internal)?.to_hex();
             Ok::<_, Error>((file, size, tag))
@@ -137,8 +136,8 @@ pub async fn exec(
     let uuid = parse(&uuid)?;
     let (exec, name) = app
         .blocking(move |app| {
-            let exec = Exec::load(app.store(), uuid)?.ok_or_else(no_build)?;
-            let name = format!("{}-{uuid}.exec", exec.build.job);
+            let exec = ExecFile::load(app.store(), uuid)?.ok_or_else(no_build)?;
+            let name = format!("{}-{uuid}.exec", exec.job());
             Ok::<_, Error>((exec, name))
         })
         .await??;
@@ -230,115 +229,6 @@ fn write_archive(
     tar.into_inner()?.finish()?.flush()
 }
 
-/// A build with all that its `exec` form needs.
-struct Exec {
-    build: Build,
-    readme: Option<String>,
-    artifacts: Vec<Artifact>,
-    script: File,
-    script_bytes: u64,
-    console: File,
-    console_layout: ConsoleLayout,
-}
-
-impl Exec {
-    fn load(store: &Store, uuid: Uuid) -> Result<Option<Exec>> {
-        let loaded = store.read(|tx| {
-            let Some(build) = builds::by_uuid(tx, uuid)? else {
-                return Ok(None);
-            };
-            let readme = tags::value(tx, build.job_id, Tag::Readme)?;
-            let artifacts = builds::artifacts(tx, build.id)?;
-            Ok(Some((build, readme, artifacts)))
-        })?;
-        let Some((build, readme, artifacts)) = loaded else {
-            return Ok(None);
-        };
-        let (script, script_bytes) = open_text(store, &build.script)?;
-        let (console, _) = open_text(store, &build.console)?;
-        // Lengths come before what they are the length of: read once to count, once to send.
-        let mut console_layout = ConsoleLayout::default();
-        console::for_each_line_reversed(&console, |delta, bytes, _| {
-            console_layout.add(delta, bytes);
-            Ok(())
-        })
-        .map_err(Error::internal)?;
-        Ok(Some(Exec {
-            build,
-            readme,
-            artifacts,
-            script,
-            script_bytes,
-            console,
-            console_layout,
-        }))
-    }
-
-    fn artifacts(&self) -> Vec<ArtifactLayout<'_>> {
-        let readme = self.readme.iter().map(|readme| ArtifactLayout {
-            path: b"README.md",
-            bytes: readme.len() as u64,
-        });
-        let artifacts = self.artifacts.iter().map(|artifact| ArtifactLayout {
-            path: artifact.path.as_bytes(),
-            bytes: artifact.size,
-        });
-        readme.chain(artifacts).collect()
-    }
-
-    fn layout_of<'a>(&'a self, artifacts: &'a [ArtifactLayout<'a>]) -> Layout<'a> {
-        Layout {
-            job: self.build.job.as_bytes(),
-            script_bytes: self.script_bytes,
-            platform: self.build.platform.as_bytes(),
-            uuid: self.build.uuid,
-            console: self.console_layout.clone(),
-            start: self.build.start,
-            finish: self.build.finish,
-            result: &self.build.result,
-            artifacts,
-        }
-    }
-
-    fn encoded_bytes(&self) -> u64 {
-        self.layout_of(&self.artifacts()).encoded_bytes()
-    }
-
-    fn write_to(self, store: &Store, out: &mut dyn Write) -> io::Result<()> {
-        let artifacts = self.artifacts();
-        let mut writer = Writer::new(out, self.layout_of(&artifacts));
-        writer.script(&mut &self.script)?;
-        console::for_each_line_reversed(&self.console, |delta, bytes, text| {
-            writer.console_line_from(delta, bytes, text)
-        })?;
-        if let Some(readme) = &self.readme {
-            writer.artifact(&mut readme.as_bytes())?;
-        }
-        for artifact in &self.artifacts {
-            let (mut file, size) = store
-                .artifacts()
-                .open(artifact.sha256)
-                .map_err(io::Error::other)?;
-            check_size(artifact, size)?;
-            writer.artifact(&mut file)?;
-        }
-        writer.finish()?.flush()
-    }
-}
-
-fn check_size(artifact: &Artifact, size: u64) -> io::Result<()> {
-    if size == artifact.size {
-        return Ok(());
-    }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!(
-            "artifact {} has {size} bytes on disk, {} when it was kept",
-            artifact.sha256, artifact.size
-        ),
-    ))
-}
-
 fn no_build() -> Error {
     Error::NotFound("there is no such build".to_owned())
 }
@@ -352,11 +242,6 @@ async fn build(app: &App, uuid: &str) -> Result<Build> {
     app.read(move |tx| builds::by_uuid(tx, uuid))
         .await?
         .ok_or_else(no_build)
-}
-
-/// The console or script of a build.
-fn open_text(store: &Store, path: &str) -> Result<(File, u64)> {
-    store.open_text(path).map_err(Error::from)
 }
 
 fn digest(file: &mut File) -> io::Result<Sha256> {
