@@ -532,7 +532,7 @@ fn pack_result(result: &ExecutionResult) -> (i64, Option<String>) {
 /// The packing is ambiguous: a message is told by its text (the OCaml server reads it back as
 /// `stopped 1`), a negative number by how far it was shifted (signals are small and negative in
 /// OCaml's numbering), and an exit code of 256 or more, which no process has, reads as a signal.
-fn unpack_result(code: i64, message: Option<String>) -> ExecutionResult {
+pub(crate) fn unpack_result(code: i64, message: Option<String>) -> ExecutionResult {
     match (code, message) {
         (_, Some(message)) => ExecutionResult::Message(message.into_bytes()),
         (0..=0xff, None) => ExecutionResult::Exited(code),

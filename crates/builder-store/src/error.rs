@@ -183,6 +183,52 @@ pub enum OpenError {
         /// The one needed.
         expected: i64,
     },
+    /// The record is damaged. It is not made anew by itself, since nothing could tell again what is
+    /// in it.
+    #[error(
+        "{file} is damaged ({why}); it says which builds are pinned and which were removed, and \
+         cannot be derived from anything else: restore it from a backup, or, if there is none, put it aside, \
+         and an empty one is made: mv {file} {file}.damaged"
+    )]
+    RecordDamaged {
+        /// The data directory.
+        directory: PathBuf,
+        /// The file.
+        file: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// The record belongs to another program.
+    #[error(
+        "{file} belongs to another program: its application_id is {found}, \
+         that of the record of builder-web is {expected}; restore it from a backup, or check --datadir"
+    )]
+    RecordForeign {
+        /// The data directory.
+        directory: PathBuf,
+        /// The file.
+        file: PathBuf,
+        /// The `application_id` it has.
+        found: i64,
+        /// The one expected.
+        expected: i64,
+    },
+    /// The record is of a newer builder-web.
+    #[error(
+        "{file} has version {found}, newer than version {expected} of this builder-web; \
+         install a newer builder-web, or go back with that one's: \
+         builder-db record-take-back --to {expected} --datadir {directory}"
+    )]
+    RecordNewer {
+        /// The data directory.
+        directory: PathBuf,
+        /// The file.
+        file: PathBuf,
+        /// The `user_version` it has.
+        found: i64,
+        /// The newest this program knows.
+        expected: i64,
+    },
     /// Something else.
     #[error(
         "cannot open the data directory {directory}; check that it belongs to the user who runs builder-web"

@@ -12,6 +12,7 @@
 //! | `_staging/` | uploads under way |
 //! | `_cache/` | pictures of artifacts, made by upload hooks and by us, see `cache.rs` |
 //! | `builder-web.sqlite3` | ours alone: what can be derived again, see `schema/own.sql` |
+//! | `builder-web-record.sqlite3` | ours alone: pins, what was removed; never dropped, see `schema/record.sql` |
 //! | `builder.sqlite3-migration` | what a migration under way does with files, see `migrations/moves.rs` |
 //! | `_quarantine/` | files that were not what their row says, put aside by a migration |
 
@@ -30,6 +31,7 @@ pub mod derived;
 pub mod jobs;
 pub mod latest;
 pub mod migrations;
+pub mod record;
 pub mod tags;
 pub mod users;
 

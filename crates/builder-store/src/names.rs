@@ -18,7 +18,11 @@ const RESERVED: [&str; 6] = [
     "lost+found",
 ];
 /// The databases with their `-wal`, `-shm` and `-journal`.
-const RESERVED_PREFIXES: [&str; 2] = ["builder.sqlite3", "builder-web.sqlite3"];
+const RESERVED_PREFIXES: [&str; 3] = [
+    "builder.sqlite3",
+    "builder-web.sqlite3",
+    "builder-web-record.sqlite3",
+];
 
 /// Why a name was refused: what it names, the name as sent, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

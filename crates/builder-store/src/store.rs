@@ -7,6 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::db::record;
 use crate::db::sqlite::{self, Use};
 use crate::{Artifacts, Error, OpenError, Result, Tx, latest};
 
@@ -119,23 +120,13 @@ impl Store {
                 directory: directory.to_owned(),
             });
         }
-        let writer = check_version(directory, &database)?;
-        Store::open_checked(directory, writer).map_err(|source| other(directory, source))
+        let mut writer = check_version(directory, &database)?;
+        prepare_directories(directory, &writer).map_err(|source| other(directory, source))?;
+        record::prepare(&mut writer, directory)?;
+        Store::with_writer(directory, writer).map_err(|source| other(directory, source))
     }
 
-    fn open_checked(directory: &Path, writer: Connection) -> Result<Store> {
-        // Hooks make directories inside of _cache, without its parent.
-        for child in ["_artifacts", "_staging", "_cache"] {
-            let child = directory.join(child);
-            if !child.is_dir() {
-                fs::create_dir_all(&child)
-                    .map_err(|source| Error::file("create", &child, source))?;
-                adopt(&child, directory)?;
-            }
-        }
-        sqlite::use_wal(&writer, "main")?;
-        let own = directory.join(OWN_DATABASE);
-        prepare_own(&writer, &own)?;
+    fn with_writer(directory: &Path, writer: Connection) -> Result<Store> {
         let watcher = sqlite::open(&directory.join(DATABASE), Use::Read)?;
         Ok(Store {
             directory: directory.to_owned(),
@@ -158,7 +149,14 @@ impl Store {
             directory: self.directory.clone(),
         };
         let mut paths = vec![self.directory.clone()];
-        for child in ["_artifacts", "_staging", "_cache", DATABASE, OWN_DATABASE] {
+        for child in [
+            "_artifacts",
+            "_staging",
+            "_cache",
+            DATABASE,
+            OWN_DATABASE,
+            record::FILE,
+        ] {
             paths.push(self.directory.join(child));
         }
         for path in paths {
@@ -261,7 +259,8 @@ impl Store {
 
     fn open_reader(&self) -> Result<Connection> {
         let reader = sqlite::open(&self.directory.join(DATABASE), Use::Read)?;
-        sqlite::attach_own(&reader, &self.directory.join(OWN_DATABASE))?;
+        sqlite::attach(&reader, &self.directory.join(OWN_DATABASE), "own")?;
+        record::attach(&reader, &self.directory)?;
         Ok(reader)
     }
 
@@ -330,7 +329,10 @@ fn create_database(directory: &Path, database: &Path) -> Result<()> {
     crate::artifacts::sync_directory(directory)
 }
 
-fn check_version(directory: &Path, database: &Path) -> std::result::Result<Connection, OpenError> {
+pub(crate) fn check_version(
+    directory: &Path,
+    database: &Path,
+) -> std::result::Result<Connection, OpenError> {
     // The file is read by whichever call comes first.
     let refused = |error| match &error {
         Error::Database(cause)
@@ -392,6 +394,21 @@ fn check_version(directory: &Path, database: &Path) -> std::result::Result<Conne
     Ok(connection)
 }
 
+/// Makes what is to be there before a build can be kept.
+fn prepare_directories(directory: &Path, writer: &Connection) -> Result<()> {
+    // Hooks make directories inside of _cache, without its parent.
+    for child in ["_artifacts", "_staging", "_cache"] {
+        let child = directory.join(child);
+        if !child.is_dir() {
+            fs::create_dir_all(&child).map_err(|source| Error::file("create", &child, source))?;
+            adopt(&child, directory)?;
+        }
+    }
+    sqlite::use_wal(writer, "main")?;
+    let own = directory.join(OWN_DATABASE);
+    prepare_own(writer, &own)
+}
+
 /// Attaches our own file. One that is damaged or of another version is made anew: all in it can be
 /// derived again.
 fn prepare_own(writer: &Connection, own: &Path) -> Result<()> {
@@ -417,7 +434,7 @@ fn prepare_own(writer: &Connection, own: &Path) -> Result<()> {
     if let Some(directory) = own.parent() {
         adopt(own, directory)?;
     }
-    sqlite::attach_own(writer, own)?;
+    sqlite::attach(writer, own, "own")?;
     sqlite::use_wal(writer, "own")?;
     writer.execute_batch(concat!(
         "BEGIN;",
@@ -429,7 +446,7 @@ fn prepare_own(writer: &Connection, own: &Path) -> Result<()> {
 
 /// Attaches our own file; whether it is whole and of the version we know.
 fn attach_known(writer: &Connection, own: &Path) -> Result<bool> {
-    sqlite::attach_own(writer, own)?;
+    sqlite::attach(writer, own, "own")?;
     if !writer.table_exists(Some("own"), "progress")? {
         return Ok(false);
     }

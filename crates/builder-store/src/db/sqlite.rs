@@ -1,4 +1,4 @@
-//! SQLite: opening the two files, pragmas, binding and reading values.
+//! SQLite: opening the files, pragmas, binding and reading values.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -55,15 +55,15 @@ pub(crate) fn create(file: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Puts our own file beside the main one, as schema `own`.
-pub(crate) fn attach_own(connection: &Connection, own: &Path) -> Result<()> {
-    let own = own.to_str().ok_or_else(|| Error::Row {
-        what: format!("the path {}", own.display()),
+/// Puts another file beside the main one, under a name of its own.
+pub(crate) fn attach(connection: &Connection, file: &Path, schema: &str) -> Result<()> {
+    let path = file.to_str().ok_or_else(|| Error::Row {
+        what: format!("the path {}", file.display()),
         expected: "a UTF-8 path to the data directory",
     })?;
-    connection.execute("ATTACH DATABASE ?1 AS own", [own])?;
-    connection.pragma_update(Some("own"), "cache_size", PAGE_CACHE_KIB)?;
-    connection.pragma_update(Some("own"), "synchronous", "FULL")?;
+    connection.execute("ATTACH DATABASE ?1 AS ?2", [path, schema])?;
+    connection.pragma_update(Some(schema), "cache_size", PAGE_CACHE_KIB)?;
+    connection.pragma_update(Some(schema), "synchronous", "FULL")?;
     Ok(())
 }
 

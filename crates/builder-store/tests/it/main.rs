@@ -8,6 +8,9 @@ mod data;
 mod schema;
 
 #[cfg(test)]
+mod record;
+
+#[cfg(test)]
 mod versions;
 
 #[cfg(test)]

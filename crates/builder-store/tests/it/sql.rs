@@ -34,13 +34,21 @@ fn statements(code: &str) -> Vec<String> {
 }
 
 fn all_statements() -> Vec<(String, String)> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut all = Vec::new();
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        // Pragmas and attaching are there.
-        if path.is_file() && name != "store.rs" {
+    let mut todo = vec![sources.clone()];
+    while let Some(next) = todo.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(&sources).unwrap().display().to_string();
+            // Of SQLite alone: pragmas, attaching, and migrations.
+            if ["store.rs", "db", "migrations"].contains(&name.as_str()) {
+                continue;
+            }
+            if path.is_dir() {
+                todo.push(path);
+                continue;
+            }
             let code = std::fs::read_to_string(&path).unwrap();
             let code: Vec<&str> = code
                 .lines()

@@ -3,6 +3,7 @@
 
 mod migrate;
 mod password;
+mod record;
 mod users;
 
 use clap::{Args, Parser, Subcommand};
@@ -31,11 +32,17 @@ enum DbCommand {
     Migrate(migrate::MigrateArgs),
     /// Add a user who may upload; the password is read from standard input
     UserAdd(users::AddArgs),
+    /// Take builder-web-record.sqlite3 back to an older version; stop the server first
+    ///
+    /// Needed only before an older builder-web is installed, which says so. What newer versions
+    /// keep there is lost.
+    RecordTakeBack(record::TakeBackArgs),
 }
 
 pub(super) fn run(args: DbArgs) -> anyhow::Result<()> {
     match args.command {
         DbCommand::Migrate(args) => migrate::run(&args),
         DbCommand::UserAdd(args) => users::add(&args),
+        DbCommand::RecordTakeBack(args) => record::take_back(&args),
     }
 }

@@ -156,6 +156,7 @@ fn only_the_stores_database_files_name_the_driver() {
         &[
             "src/db.rs",
             "db/sqlite.rs",
+            "db/record.rs",
             "db/sole.rs",
             "src/error.rs",
             "src/store.rs",

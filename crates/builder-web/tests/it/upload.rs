@@ -183,6 +183,7 @@ fn names_that_would_leave_their_place_or_take_ours_are_refused_and_nothing_is_wr
         "builder.sqlite3-wal",
         "BUILDER.SQLITE3",
         "builder-web.sqlite3",
+        "builder-web-record.sqlite3",
         "lost+found",
         "a\0",
         "a\nb",

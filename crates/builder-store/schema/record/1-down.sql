@@ -1,0 +1,3 @@
+DROP TABLE record.file_removal;
+DROP TABLE record.removed_build;
+DROP TABLE record.pin;

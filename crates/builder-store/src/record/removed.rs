@@ -1,0 +1,112 @@
+//! The table `record.removed_build`: what stays of a build whose artifacts were removed.
+//!
+//! A build that is there is no removed build, whatever this table says: each function here leaves
+//! out those whose uuid is in `build`.
+
+use builder_exec::{ExecutionResult, Timestamp};
+use uuid::Uuid;
+
+use crate::builds::{Artifact, unpack_result};
+use crate::db::Row;
+use crate::{Result, Sha256, Tx};
+
+/// What is known of a build that was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedBuild {
+    /// Its name.
+    pub uuid: Uuid,
+    /// The name of its job, which may be gone too.
+    pub job: String,
+    /// What it ran on.
+    pub platform: String,
+    /// When it started.
+    pub start: Timestamp,
+    /// When it ended.
+    pub finish: Timestamp,
+    /// How it ended.
+    pub result: ExecutionResult,
+    /// What its main binary was, if it had one.
+    pub main_binary: Option<Artifact>,
+    /// The digest of what went in.
+    pub input_id: Option<Sha256>,
+    /// The name of the user who uploaded it.
+    pub uploader: String,
+    /// When it was removed.
+    pub removed: Timestamp,
+}
+
+/// The columns of [`RemovedBuild::from_row`], of `record.removed_build r`.
+macro_rules! select_removed {
+    ($rest:literal) => {
+        concat!(
+            "SELECT r.uuid, r.job, r.platform, r.start_d, r.start_ps, r.finish_d, r.finish_ps, \
+             r.result_code, r.result_msg, r.main_path, r.main_sha256, r.main_size, r.input_id, \
+             r.uploader, r.removed_d, r.removed_ps FROM record.removed_build r \
+             WHERE NOT EXISTS (SELECT 1 FROM build b WHERE b.uuid = r.uuid) AND ",
+            $rest
+        )
+    };
+}
+
+impl RemovedBuild {
+    fn from_row(row: &Row<'_>) -> Result<RemovedBuild> {
+        let main_binary = match row.text_opt(9)? {
+            Some(path) => Some(Artifact {
+                path,
+                sha256: row.sha256(10)?,
+                size: row.size(11)?,
+            }),
+            None => None,
+        };
+        Ok(RemovedBuild {
+            uuid: row.uuid(0)?,
+            job: row.text(1)?,
+            platform: row.text(2)?,
+            start: row.timestamp(3)?,
+            finish: row.timestamp(5)?,
+            result: unpack_result(row.int(7)?, row.text_opt(8)?),
+            main_binary,
+            input_id: row.sha256_opt(12)?,
+            uploader: row.text(13)?,
+            removed: row.timestamp(14)?,
+        })
+    }
+
+    /// How long it took.
+    pub fn duration(&self) -> std::time::Duration {
+        self.start.duration_to(&self.finish)
+    }
+}
+
+/// The removed build of this name.
+pub fn by_uuid(tx: &mut Tx<'_>, uuid: Uuid) -> Result<Option<RemovedBuild>> {
+    tx.query_opt(
+        select_removed!("r.uuid = $1"),
+        &[uuid.to_string().as_str().into()],
+        RemovedBuild::from_row,
+    )
+}
+
+/// The removed build whose main binary had this content and that started last.
+pub fn newest_with_main_binary(tx: &mut Tx<'_>, sha256: Sha256) -> Result<Option<RemovedBuild>> {
+    tx.query_opt(
+        select_removed!("r.main_sha256 = $1 ORDER BY r.start_d DESC, r.start_ps DESC LIMIT 1"),
+        &[(&sha256).into()],
+        RemovedBuild::from_row,
+    )
+}
+
+/// The removed builds from this input with this main binary, newest first.
+pub fn same_input_same_output(
+    tx: &mut Tx<'_>,
+    input_id: Sha256,
+    main_binary: Sha256,
+) -> Result<Vec<RemovedBuild>> {
+    tx.query(
+        select_removed!(
+            "r.input_id = $1 AND r.main_sha256 = $2 ORDER BY r.start_d DESC, r.start_ps DESC"
+        ),
+        &[(&input_id).into(), (&main_binary).into()],
+        RemovedBuild::from_row,
+    )
+}

@@ -1,0 +1,129 @@
+//! The record: what builder-web alone knows, and what becomes of its file.
+
+use std::fs;
+
+use builder_exec::Timestamp;
+use builder_store::record::{self, pins};
+use builder_store::{OpenError, Store};
+use rusqlite::Connection;
+use uuid::Uuid;
+
+use crate::data::{Data, New};
+
+const FILE: &str = "builder-web-record.sqlite3";
+
+fn pinned(store: &Store) -> Vec<u128> {
+    let all = store.read(pins::all).unwrap();
+    all.iter().map(|pin| pin.uuid.as_u128()).collect()
+}
+
+/// A data directory with a build, which is pinned.
+fn with_pin() -> Data {
+    let data = Data::new();
+    data.keep(1, &New("hello", "p", 100, &[("bin/x", "x")]));
+    data.store
+        .write(|tx| pins::add(tx, Uuid::from_u128(1), "why", &Timestamp::EPOCH))
+        .unwrap();
+    assert_eq!(pinned(&data.store), [1]);
+    data
+}
+
+#[test]
+fn the_record_is_made_beside_a_database_that_has_none_and_outlives_the_derived_file() {
+    let data = with_pin();
+    let file = data.path().join(FILE);
+    let own = data.path().join("builder-web.sqlite3");
+    let data = data.between(|| fs::remove_file(&own).unwrap());
+    assert_eq!(pinned(&data.store), [1]);
+    // As a directory of the OCaml server is: with neither of our files.
+    let data = data.between(|| {
+        fs::remove_file(&own).unwrap();
+        fs::remove_file(&file).unwrap();
+        // Left by a creation that was interrupted.
+        fs::write(file.with_extension("sqlite3.new"), "half").unwrap();
+    });
+    assert_eq!(pinned(&data.store), [] as [u128; 0]);
+    assert!(file.exists() && !file.with_extension("sqlite3.new").exists());
+}
+
+#[test]
+fn a_damaged_or_foreign_record_is_refused_with_what_to_do_and_left_as_it_is() {
+    for damage in ["head", "middle", "empty", "text", "foreign", "newer"] {
+        let data = with_pin();
+        let file = data.path().join(FILE);
+        let path = data.path().to_owned();
+        // Closed, so that all of it is in the file itself.
+        let data = data.reopen();
+        drop(data.store);
+        let sql = |sql| Connection::open(&file).unwrap().execute_batch(sql).unwrap();
+        let mut bytes = fs::read(&file).unwrap();
+        match damage {
+            "head" => bytes[..100].fill(7),
+            "middle" => bytes[4096..].fill(7),
+            "empty" => bytes.clear(),
+            "text" => bytes = b"no database at all\n".repeat(300),
+            "foreign" => {
+                sql("PRAGMA application_id = 7");
+                bytes = fs::read(&file).unwrap();
+            }
+            _ => {
+                sql("PRAGMA user_version = 1000");
+                bytes = fs::read(&file).unwrap();
+            }
+        }
+        fs::write(&file, &bytes).unwrap();
+        let says = match damage {
+            "foreign" => "belongs to another program",
+            "newer" => "builder-db record-take-back --to ",
+            _ => "restore it from a backup",
+        };
+        for refused in [Store::open(&path), Store::open_beside(&path)] {
+            let refused = refused.unwrap_err();
+            let said = refused.to_string();
+            assert!(said.contains(says), "{damage}: {said}");
+            assert!(said.contains(FILE), "{damage}: {said}");
+            assert!(!matches!(refused, OpenError::Other { .. }), "{damage}");
+        }
+        assert!(fs::read(&file).unwrap() == bytes, "{damage}");
+        // What the message says helps.
+        if damage != "newer" {
+            fs::rename(&file, file.with_extension("damaged")).unwrap();
+            Store::open(&path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_record_goes_back_to_an_older_version_and_up_again() {
+    let data = with_pin();
+    let path = data.path().to_owned();
+    drop(data.store);
+    let version = || -> i64 {
+        Connection::open(path.join(FILE))
+            .unwrap()
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .unwrap()
+    };
+    assert!(version() > 0);
+    record::take_back(&path, 0).unwrap();
+    assert_eq!(version(), 0);
+    let store = Store::open(&path).unwrap();
+    assert_eq!(pinned(&store), [] as [u128; 0]);
+    assert!(version() > 0);
+}
+
+#[test]
+fn the_record_is_made_once_by_whoever_comes_first() {
+    let data = Data::new();
+    let path = data.path().to_owned();
+    let data = data.between(|| fs::remove_file(path.join(FILE)).unwrap());
+    drop(data.store);
+    for _ in 0..8 {
+        let _: std::io::Result<()> = fs::remove_file(path.join(FILE));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| Store::open_beside(&path).unwrap().read(pins::all).unwrap());
+            }
+        });
+    }
+}
