@@ -29,7 +29,7 @@ struct Inner {
     store: Arc<Store>,
     config: Config,
     clock: Clock,
-    layout: Layout,
+    layout: Arc<Layout>,
     derived: Derived,
     pages: PageCache,
     passwords: Passwords,
@@ -57,9 +57,7 @@ impl App {
             uploads: Semaphore::new(config.limits.uploads_concurrent_max),
             streams: Arc::new(Semaphore::new(config.limits.streams_concurrent_max)),
             hooks: Hooks::new(&config),
-            layout: Layout {
-                style: crate::pages::style::url(),
-            },
+            layout: Arc::new(crate::pages::layout(&config.site)),
             store: Arc::new(store),
             config,
             clock,
@@ -87,7 +85,7 @@ impl App {
     }
 
     /// What every page shows around its own content.
-    pub fn layout(&self) -> &Layout {
+    pub fn layout(&self) -> &Arc<Layout> {
         &self.0.layout
     }
 

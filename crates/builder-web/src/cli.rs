@@ -75,9 +75,33 @@ struct ServeArgs {
     #[arg(long, default_value_t = 8, value_name = "MIB")]
     page_cache: u16,
     #[command(flatten)]
+    site: SiteArgs,
+    #[command(flatten)]
     log: LogArgs,
     #[command(flatten)]
     legacy: LegacyArgs,
+}
+
+/// What the pages say of the site.
+#[derive(Debug, Args)]
+struct SiteArgs {
+    /// Name of the site, on every page
+    #[arg(
+        long,
+        env = "BUILDER_WEB_SITE_NAME",
+        default_value_t = crate::site::Site::default().name,
+        value_name = "NAME"
+    )]
+    site_name: String,
+    /// Picture beside the name: SVG, PNG, JPEG, GIF or WebP
+    #[arg(long, env = "BUILDER_WEB_SITE_LOGO", value_name = "FILE")]
+    site_logo: Option<PathBuf>,
+    /// Markdown to show at the top of the front page
+    #[arg(long, env = "BUILDER_WEB_SITE_INTRODUCTION", value_name = "FILE")]
+    site_introduction: Option<PathBuf>,
+    /// Link at the foot of every page; may be given several times
+    #[arg(long = "site-link", value_name = "TITLE=URL")]
+    site_links: Vec<crate::site::Link>,
 }
 
 /// How the log is written.

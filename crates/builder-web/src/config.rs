@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::site::Site;
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
@@ -16,6 +18,8 @@ pub struct Config {
     pub configdir: PathBuf,
     /// The front page leaves out builds that finished longer ago than this; none: it shows all.
     pub expired_jobs: Option<Duration>,
+    /// What the operator says of the site.
+    pub site: Site,
     /// Everything that is bounded.
     pub limits: Limits,
 }

@@ -8,9 +8,10 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::{Instrument, debug, info, info_span};
 
-/// What our pages may do: show themselves and our style sheet, and send our search form.
-const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
-     form-action 'self'; base-uri 'none'; frame-ancestors 'self'";
+/// What our pages may do: show themselves with our style sheet, script and pictures (the icon is in
+/// the page), and send our forms.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
+     img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'self'";
 /// What an uploaded file may do when a browser shows it: nothing, and not as of our origin.
 pub const FILE_POLICY: &str = "sandbox; default-src 'none'";
 

@@ -28,6 +28,7 @@ pub mod page_cache;
 pub mod query;
 pub mod respond;
 pub mod show;
+pub mod site;
 pub mod stalling;
 pub mod stream;
 pub mod urls;

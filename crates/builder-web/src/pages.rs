@@ -1,5 +1,6 @@
 //! The pages, one a file: its handler, what it loads and what it shows.
 
+pub mod assets;
 pub mod build;
 pub mod build_file;
 pub mod builds;
@@ -8,4 +9,29 @@ pub mod failed_builds;
 pub mod hash;
 pub mod job;
 pub mod robots;
-pub mod style;
+
+use crate::respond::Layout;
+use crate::site::Site;
+
+/// The site's mark, for browsers: no request is made for it.
+const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32' \
+     fill='none' stroke='%23277a4b' stroke-width='4'%3E%3Crect x='2' y='2' width='19' height='19' rx='4'/%3E\
+     %3Crect x='11' y='11' width='19' height='19' rx='4' fill='%23277a4b66'/%3E%3C/svg%3E";
+
+/// What is around the pages of this site.
+pub fn layout(site: &Site) -> Layout {
+    let logo = site.logo.as_ref();
+    let logo = logo.map(|logo| assets::logo_url(&logo.bytes));
+    Layout {
+        style: assets::style_url(),
+        script: assets::script_url(),
+        icon: logo.clone().unwrap_or_else(|| ICON.to_owned()),
+        logo,
+        // A logo is large, and pages need only its URL.
+        site: Site {
+            logo: None,
+            ..site.clone()
+        },
+        software: concat!("builder-web ", env!("CARGO_PKG_VERSION")),
+    }
+}

@@ -2,6 +2,8 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
+use crate::site::Site;
+
 /// Content type of pages.
 pub const HTML: &str = "text/html; charset=utf-8";
 /// Content type of JSON, as clients know it.
@@ -14,6 +16,16 @@ pub const TEXT: &str = "text/plain; charset=utf-8";
 pub struct Layout {
     /// Where the style sheet is; changes with its content, so that it can be kept forever.
     pub style: String,
+    /// Where the script is, likewise.
+    pub script: String,
+    /// Where the picture is that browsers show beside the title.
+    pub icon: String,
+    /// Where the logo is, if the site has one.
+    pub logo: Option<String>,
+    /// What the operator says of the site.
+    pub site: Site,
+    /// What serves it, and in which version.
+    pub software: &'static str,
 }
 
 /// What the client can read.

@@ -5,7 +5,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
 
 use crate::app::App;
-use crate::pages::{build, build_file, builds, compare, failed_builds, hash, job, robots, style};
+use crate::pages::{assets, build, build_file, builds, compare, failed_builds, hash, job, robots};
 use crate::urls::pattern;
 use crate::{error, headers, page_cache, upload};
 
@@ -31,7 +31,9 @@ pub fn router(app: App) -> Router {
         .slash(pattern::ARCHIVE, get(build_file::archive))
         .slash(pattern::HASH, get(hash::get))
         .slash(pattern::ROBOTS, get(robots::get))
-        .route(pattern::STYLE, get(style::get));
+        .route(pattern::STYLE, get(assets::style))
+        .route(pattern::SCRIPT_FILE, get(assets::script))
+        .route(pattern::LOGO, get(assets::logo));
     let uploads = Router::new()
         .slash(pattern::UPLOAD, post(upload::exec))
         .slash(pattern::UPLOAD_BINARY, post(upload::binary));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use builder_exec::Timestamp;
+
 /// A size in bytes with two to three digits and a binary unit: `1.4 MiB`.
 pub fn bytes(bytes: &u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -40,9 +42,53 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
+/// How long ago a time was, in its largest unit: `3 days ago`.
+pub fn age(now: &Timestamp, time: &Timestamp) -> String {
+    let seconds = now.unix_seconds().saturating_sub(time.unix_seconds());
+    const DAY: i64 = 24 * 60 * 60;
+    let (count, unit) = match seconds {
+        i64::MIN..60 => return "just now".to_owned(),
+        60..3600 => (seconds / 60, "minute"),
+        3600..DAY => (seconds / 3600, "hour"),
+        _ if seconds < 60 * DAY => (seconds / DAY, "day"),
+        _ if seconds < 730 * DAY => (seconds / (30 * DAY), "month"),
+        _ => (seconds / (365 * DAY), "year"),
+    };
+    format!("{} ago", counted(count, unit))
+}
+
+/// A number with its noun: `1 build`, `2 builds`.
+pub fn counted(count: impl Into<i128>, noun: &str) -> String {
+    let count = count.into();
+    if count == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{count} {noun}s")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_age_is_told_in_its_largest_unit() {
+        let day = 24 * 60 * 60;
+        let now = Timestamp::from_unix(10_000 * day, 0).unwrap();
+        for (seconds, text) in [
+            (-5, "just now"),
+            (59, "just now"),
+            (60, "1 minute ago"),
+            (2 * 3600, "2 hours ago"),
+            (day, "1 day ago"),
+            (59 * day, "59 days ago"),
+            (60 * day, "2 months ago"),
+            (800 * day, "2 years ago"),
+        ] {
+            let time = Timestamp::from_unix(now.unix_seconds() - seconds, 0).unwrap();
+            assert_eq!(age(&now, &time), text);
+        }
+    }
 
     #[test]
     fn sizes_are_read_at_a_glance() {

@@ -47,6 +47,8 @@ pub mod pattern {
     pub const HASH: &str = "/hash";
     pub const ROBOTS: &str = "/robots.txt";
     pub const STYLE: &str = "/style.css";
+    pub const SCRIPT_FILE: &str = "/script.js";
+    pub const LOGO: &str = "/logo";
     pub const UPLOAD: &str = "/upload";
     pub const JOB: &str = "/job/{job}";
     pub const JOB_FAILED: &str = "/job/{job}/failed";

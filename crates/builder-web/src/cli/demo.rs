@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::auth::{self, ScryptParams};
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
+use crate::site::Site;
 use crate::upload::receive;
 
 /// Of every demo user: the demo listens on this machine only.
@@ -32,6 +33,7 @@ pub(super) fn run(arguments: DemoArgs) -> anyhow::Result<()> {
         datadir: datadir.clone(),
         // The demo may be looked at again after months.
         expired_jobs: None,
+        site: Site::default(),
         limits: Limits::default(),
     };
     Store::create(&datadir)?;

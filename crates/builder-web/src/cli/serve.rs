@@ -7,11 +7,12 @@ use anyhow::Context;
 use builder_store::Store;
 use tracing::{error, info, warn};
 
-use super::{LegacyArgs, Refused, ServeArgs, start_log};
+use super::{LegacyArgs, Refused, ServeArgs, SiteArgs, start_log};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::error::with_causes;
+use crate::site::{self, Logo, Site};
 use crate::{routes, serve};
 
 const MIB: u64 = 1024 * 1024;
@@ -20,6 +21,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
     start_log(&arguments.log)?;
     warn_of(&arguments.legacy);
+    let site = site(arguments.site)?;
     let config = Config {
         datadir: arguments.datadir.datadir,
         configdir: arguments.configdir,
@@ -27,6 +29,7 @@ pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
             0 => None,
             days => Some(DAY * days),
         },
+        site,
         limits: Limits {
             upload_bytes_max: arguments.upload_limit.saturating_mul(MIB),
             page_cache_bytes_max: usize::from(arguments.page_cache) * 1024 * 1024,
@@ -35,6 +38,18 @@ pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
     };
     let address = SocketAddr::new(arguments.host, arguments.port);
     run_server(config, address, |_| {})
+}
+
+fn site(arguments: SiteArgs) -> Result<Site, Refused> {
+    let logo = arguments.site_logo.as_deref().map(Logo::read);
+    let introduction = arguments.site_introduction.as_deref();
+    let introduction = introduction.map(site::read_introduction);
+    Ok(Site {
+        name: arguments.site_name,
+        logo: logo.transpose().map_err(Refused)?,
+        introduction: introduction.transpose().map_err(Refused)?,
+        links: arguments.site_links,
+    })
 }
 
 /// Serves until a signal to stop; `ready` is called with the address once requests are accepted.

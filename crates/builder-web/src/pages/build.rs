@@ -1,5 +1,7 @@
 //! `/job/:job/build/:uuid`: one build, and how it compares with others.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -37,7 +39,7 @@ fn missing() -> Error {
 #[derive(Template)]
 #[template(path = "build.html")]
 struct BuildPage {
-    layout: Layout,
+    layout: Arc<Layout>,
     build: Build,
     solo5: Option<Solo5>,
     artifacts: Vec<Artifact>,

@@ -49,6 +49,7 @@ pub async fn artifact(
     headers: HeaderMap,
 ) -> Result<Response> {
     let uuid = parse(&uuid)?;
+    refuse_as_script(&headers)?;
     let (artifact, file, size) = app
         .blocking(move |app| {
             let artifact = app
@@ -82,6 +83,19 @@ pub async fn artifact(
         HeaderValue::from_static("public, max-age=31536000, immutable"),
     );
     Ok(response)
+}
+
+/// Our pages may run scripts of this server: that is not to be one that was uploaded, should a page
+/// ever be tricked into naming it. Browsers say what they want a file for.
+fn refuse_as_script(headers: &HeaderMap) -> Result<()> {
+    let wanted = headers.get("sec-fetch-dest");
+    let wanted = wanted.and_then(|wanted| wanted.to_str().ok());
+    match wanted {
+        Some("script" | "worker" | "sharedworker" | "serviceworker" | "style") => Err(
+            Error::Forbidden("an artifact is not run or applied as part of a page".to_owned()),
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// `GET …/script`

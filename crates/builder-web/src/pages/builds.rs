@@ -1,6 +1,7 @@
 //! `/` and `/all-builds`: the jobs by section, and on each platform the newest successful build.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
@@ -14,6 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::app::{App, Page};
 use crate::derived::Solo5;
 use crate::error::Result;
+use crate::markdown::Html;
 use crate::respond::{Accepts, Layout};
 use crate::show;
 use crate::urls;
@@ -46,8 +48,9 @@ async fn get(app: App, headers: HeaderMap, than: Option<Timestamp>, all: bool) -
 #[derive(Template)]
 #[template(path = "builds.html")]
 struct BuildsPage {
-    layout: Layout,
+    layout: Arc<Layout>,
     all: bool,
+    introduction: Option<Html>,
     sections: Vec<Section>,
 }
 
@@ -111,12 +114,18 @@ impl BuildsPage {
         Ok(BuildsPage {
             layout: app.layout().clone(),
             all,
+            introduction: None,
             sections,
         })
     }
 }
 
 impl Page for BuildsPage {
+    fn prepare(&mut self, app: &App) {
+        let introduction = app.config().site.introduction.as_ref();
+        self.introduction = introduction.map(|text| app.derived().markdown(text));
+    }
+
     fn json(&self) -> Option<Value> {
         let mut jobs = Vec::new();
         let mut by_section = Map::new();

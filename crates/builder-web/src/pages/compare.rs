@@ -1,6 +1,7 @@
 //! `/compare/:left/:right`: what differs between two builds, and what is the same.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
@@ -40,7 +41,7 @@ pub async fn get(
 #[derive(Template)]
 #[template(path = "compare.html")]
 struct ComparePage {
-    layout: Layout,
+    layout: Arc<Layout>,
     left: Build,
     right: Build,
     /// What each has to compare.

@@ -1,5 +1,7 @@
 //! `/failed-builds`: builds without a main binary, of all jobs, newest first.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
@@ -47,7 +49,7 @@ pub async fn get(
 #[derive(Template)]
 #[template(path = "failed_builds.html")]
 struct FailedBuildsPage {
-    layout: Layout,
+    layout: Arc<Layout>,
     start: u32,
     count: u32,
     platform: Option<String>,

@@ -1,6 +1,7 @@
 //! `/job/:job`, `/job/:job/failed`: what a job has built; and where its newest build is.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{OriginalUri, RawQuery, State};
@@ -57,7 +58,7 @@ async fn page(
 #[derive(Template)]
 #[template(path = "job.html")]
 struct JobPage {
-    layout: Layout,
+    layout: Arc<Layout>,
     job: String,
     synopsis: Option<String>,
     description: Text,

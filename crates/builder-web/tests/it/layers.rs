@@ -262,7 +262,11 @@ fn templates() -> Vec<Source> {
 
 #[test]
 fn templates_escape_everything_and_load_nothing_from_elsewhere() {
-    for template in templates() {
+    for mut template in templates() {
+        // The one script, which every page has and works without.
+        template.code = template
+            .code
+            .replace("<script src=\"{{ layout.script }}\"></script>", "");
         for word in [
             "|safe",
             "| safe",

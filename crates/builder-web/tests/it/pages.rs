@@ -327,6 +327,10 @@ fn links(html: &str) -> BTreeSet<String> {
     for attribute in [" href=\"", " src=\"", " action=\""] {
         for part in html.split(attribute).skip(1) {
             let link = part.split('"').next().unwrap();
+            // Within the page, or of the page itself.
+            if link.starts_with('#') || link.starts_with("data:") {
+                continue;
+            }
             let link = link
                 .replace("&#34;", "\"")
                 .replace("&#39;", "'")

@@ -15,6 +15,7 @@ use builder_store::{Sha256, Store, access, jobs, users};
 use builder_web::app::App;
 use builder_web::auth::{ScryptParams, hash_password};
 use builder_web::config::{Config, Limits};
+use builder_web::site::Site;
 use builder_web::{Clock, routes, serve};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -87,6 +88,7 @@ impl Server {
             datadir: datadir.to_owned(),
             configdir: configdir.to_owned(),
             expired_jobs: Some(Duration::from_secs(30 * 24 * 60 * 60)),
+            site: Site::default(),
             limits: Limits {
                 // The disk a test runs on may be nearly full.
                 disk_reserve_bytes: 0,
