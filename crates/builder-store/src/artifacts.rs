@@ -1,6 +1,8 @@
-//! Artifacts, by content: `_artifacts/ab/abcd…`. Knows files; knows nothing of builds.
+//! Artifacts, by content: `_artifacts/ab/abcd…`, and what is done with files of a data directory
+//! whatever they are. Knows files; knows nothing of builds.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::store::adopt;
@@ -74,4 +76,80 @@ pub(crate) fn remove_file(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Where files are kept that are not what they should be.
+pub(crate) const QUARANTINE: &str = "_quarantine";
+
+/// A path below the data directory, if it stays there.
+pub(crate) fn below(path: &Path) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let normal = path
+        .components()
+        .all(|component| matches!(component, std::path::Component::Normal(_)));
+    let named = !path.as_os_str().is_empty() && !path.as_os_str().as_bytes().contains(&0);
+    (normal && named).then(|| path.components().collect())
+}
+
+/// Moves a file of the data directory, `path` below it, into `_quarantine/`, under its own path
+/// there or one like it. Where it is now, below the data directory.
+pub(crate) fn put_aside(directory: &Path, path: &Path) -> Result<PathBuf> {
+    let aside = Path::new(QUARANTINE).join(path);
+    let mut to = aside.clone();
+    for number in 1.. {
+        if fs::symlink_metadata(directory.join(&to)).is_err() {
+            break;
+        }
+        let mut name = aside.clone().into_os_string();
+        name.push(format!(".{number}"));
+        to = name.into();
+    }
+    let (from, target) = (directory.join(path), directory.join(&to));
+    let parent = target.parent().unwrap_or(directory);
+    fs::create_dir_all(parent).map_err(|source| Error::file("create", parent, source))?;
+    for made in parent
+        .ancestors()
+        .take_while(|ancestor| *ancestor != directory)
+    {
+        adopt(made, directory)?;
+    }
+    let created = |source| Error::file("create", &target, source);
+    match fs::rename(&from, &target) {
+        // The artifacts may be on a file system of their own.
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            fs::copy(&from, &target)
+                .and_then(|_| File::open(&target)?.sync_all())
+                .map_err(created)?;
+            sync_directory(parent)?;
+            remove_file(&from)?;
+        }
+        renamed => renamed.map_err(created)?,
+    }
+    Ok(to)
+}
+
+/// Makes all that was created, renamed and removed below a data directory survive power loss.
+pub(crate) fn sync_files(directory: &Path) -> Result<()> {
+    // The artifacts may be on a file system of their own.
+    for directory in [directory, &directory.join("_artifacts")] {
+        match File::open(directory) {
+            Ok(file) => {
+                sync_file_system(&file).map_err(|source| Error::file("sync", directory, source))?
+            }
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(Error::file("open", directory, source)),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn sync_file_system(on_it: &File) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(on_it)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync_file_system(on_it: &File) -> io::Result<()> {
+    rustix::fs::sync();
+    on_it.sync_all()
 }

@@ -170,6 +170,43 @@ pub fn exists(tx: &mut Tx<'_>, uuid: Uuid) -> Result<bool> {
     Ok(found.is_some())
 }
 
+/// The job and name of every build, or of every build of one job, oldest first.
+pub fn names(tx: &mut Tx<'_>, job: Option<&str>) -> Result<Vec<(String, Uuid)>> {
+    tx.query(
+        "SELECT j.name, b.uuid FROM build b JOIN job j ON j.id = b.job
+         WHERE j.name = $1 OR $1 IS NULL
+         ORDER BY b.start_d, b.start_ps, b.id",
+        &[job.into()],
+        |row| Ok((row.text(0)?, row.uuid(1)?)),
+    )
+}
+
+/// Inputs that gave more than one output: an input id, and the builds with that input and a main
+/// binary, newest first.
+pub fn inputs_with_several_outputs(tx: &mut Tx<'_>) -> Result<Vec<(Sha256, Vec<Build>)>> {
+    let inputs = tx.query(
+        "SELECT b.input_id FROM build b JOIN build_artifact m ON m.id = b.main_binary
+         WHERE b.input_id IS NOT NULL
+         GROUP BY b.input_id HAVING COUNT(DISTINCT m.sha256) > 1 ORDER BY b.input_id",
+        &[],
+        |row| row.sha256(0),
+    )?;
+    let mut all = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        let builds = tx.query(
+            select_build!(
+                "FROM build b JOIN job j ON j.id = b.job JOIN build_artifact m ON m.id = b.main_binary
+                 WHERE b.input_id = $1
+                 ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC"
+            ),
+            &[(&input).into()],
+            Build::from_row,
+        )?;
+        all.push((input, builds));
+    }
+    Ok(all)
+}
+
 /// The artifacts of a build, in the order they were kept: the main binary first.
 pub fn artifacts(tx: &mut Tx<'_>, build_id: i64) -> Result<Vec<Artifact>> {
     tx.query(

@@ -120,6 +120,18 @@ impl Cache {
         }
     }
 
+    /// The pictures in a directory that is elsewhere.
+    pub fn at(directory: &Path) -> Cache {
+        Cache {
+            directory: directory.to_owned(),
+        }
+    }
+
+    /// Where they are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The file that an upload hook made of this artifact, of the newest version there is.
     pub fn of_hooks(&self, picture: Picture, sha256: Sha256) -> Result<Option<PathBuf>> {
         let mut versions = Vec::new();
@@ -274,6 +286,11 @@ impl Cache {
         let directory = own_directory(drawing.picture, drawing.version);
         self.directory.join(OWN).join(directory).join(file)
     }
+}
+
+/// Whether a directory of this name is one of pictures: of hooks, or of ours.
+pub(crate) fn is_known_directory(name: &str) -> bool {
+    name == OWN || hook_directory(name).is_some()
 }
 
 fn own_directory(picture: Picture, version: u32) -> String {

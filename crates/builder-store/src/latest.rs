@@ -96,6 +96,15 @@ fn indexed_build(tx: &mut Tx<'_>) -> Result<i64> {
     Ok(indexed.unwrap_or(0))
 }
 
+/// Has [`catch_up`] begin at the first build.
+pub(crate) fn forget(tx: &mut Tx<'_>) -> Result<()> {
+    tx.execute(
+        "UPDATE own.progress SET indexed_build = 0, indexed_uuid = ''",
+        &[],
+    )?;
+    Ok(())
+}
+
 /// Follows the database with our own tables, up to [`BUILDS_A_TURN`] builds.
 pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<CaughtUp> {
     let indexed = indexed_build(tx)?;

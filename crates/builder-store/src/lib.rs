@@ -33,7 +33,10 @@ pub mod latest;
 pub mod migrations;
 pub mod record;
 pub mod tags;
+pub mod tracked;
 pub mod users;
+pub mod verify;
+pub mod verify_cache;
 
 pub use artifacts::Artifacts;
 pub use db::Tx;

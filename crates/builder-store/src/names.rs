@@ -9,7 +9,7 @@ const NAME_BYTES_MAX: usize = 255;
 const ARTIFACT_PATH_BYTES_MAX: usize = 4096;
 
 /// Names at the top of the data directory that are not jobs.
-const RESERVED: [&str; 6] = [
+pub(crate) const RESERVED: [&str; 6] = [
     "_artifacts",
     "_staging",
     "_cache",
@@ -17,8 +17,8 @@ const RESERVED: [&str; 6] = [
     "_removed",
     "lost+found",
 ];
-/// The databases with their `-wal`, `-shm` and `-journal`.
-const RESERVED_PREFIXES: [&str; 3] = [
+/// The databases, and what SQLite, migrations and backups keep beside them.
+pub(crate) const RESERVED_PREFIXES: [&str; 3] = [
     "builder.sqlite3",
     "builder-web.sqlite3",
     "builder-web-record.sqlite3",

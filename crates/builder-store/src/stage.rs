@@ -23,6 +23,13 @@ const SPACE_CHECK_BYTES: u64 = 32 * 1024 * 1024;
 /// What is about to be moved, a line each: `artifact SHA256` or `build JOB/UUID`.
 const INTENT: &str = "intent";
 
+/// What is in `_staging` and was not put there by us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strangers {
+    Leave,
+    Remove,
+}
+
 /// The two texts kept with a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TextFile {
@@ -110,8 +117,18 @@ impl Store {
     }
 
     /// Removes what interrupted uploads left: their staging directories, and what they had moved
-    /// to its place without a row that names it.
+    /// to its place without a row that names it. What others have under way is left alone, and so
+    /// is what the OCaml server may have: it knows no locks.
+    pub fn sweep_interrupted(&self) -> Result<()> {
+        self.sweep(Strangers::Leave)
+    }
+
+    /// Like [`Store::sweep_interrupted`], for a server that starts: it is the only one.
     pub(crate) fn sweep_staging(&self) -> Result<()> {
+        self.sweep(Strangers::Remove)
+    }
+
+    fn sweep(&self, strangers: Strangers) -> Result<()> {
         let staging = self.staging();
         let _sweeping = self.sweep_lock(File::lock)?;
         let entries =
@@ -120,11 +137,14 @@ impl Store {
             let directory = entry
                 .map_err(|source| Error::file("read", &staging, source))?
                 .path();
+            let path = directory.join(LOCK);
+            if strangers == Strangers::Leave && !path.is_file() {
+                continue;
+            }
             if !directory.is_dir() {
                 remove_file(&directory)?;
                 continue;
             }
-            let path = directory.join(LOCK);
             let lock = match File::open(&path) {
                 Ok(lock) => Some(lock),
                 // Left by the OCaml server, which knows no locks and is not running.
@@ -184,6 +204,14 @@ impl<'s> Staging<'s> {
             fs::rename(&path, &named).map_err(|source| Error::file("create", &named, source))?;
         }
         Ok(Ok(StagedArtifact { sha256, size }))
+    }
+
+    /// Puts a staged artifact to its place without a build: rows name it already. For whoever holds
+    /// the writer's lock.
+    pub(crate) fn put_back(&self, sha256: Sha256) -> Result<()> {
+        let artifacts = self.store.artifacts();
+        artifacts.take_in(&self.directory.join(sha256.to_hex()), sha256)?;
+        artifacts.sync(sha256)
     }
 
     /// The bytes of an artifact that was staged, for what is derived from it at upload.

@@ -229,6 +229,12 @@ impl Store {
         }
     }
 
+    /// Derives all from the beginning, as if nothing had been derived before.
+    pub fn derive_anew(&self) -> Result<()> {
+        self.write(latest::forget)?;
+        self.catch_up()
+    }
+
     /// Free space for new files, in bytes.
     pub fn free_bytes(&self) -> Result<u64> {
         let stat = rustix::fs::statvfs(&self.directory)

@@ -3,6 +3,7 @@
 mod db;
 mod demo;
 mod migrations;
+mod progress;
 mod serve;
 
 use std::ffi::OsString;
@@ -115,6 +116,16 @@ struct LogArgs {
     log_level: String,
 }
 
+impl LogArgs {
+    /// For a command that says itself what it does.
+    fn quiet() -> LogArgs {
+        LogArgs {
+            log_json: false,
+            log_level: "warn".to_owned(),
+        }
+    }
+}
+
 /// Options that installations of the OCaml server may still pass.
 #[derive(Debug, Args)]
 struct LegacyArgs {
@@ -215,6 +226,14 @@ fn say(text: &str) {
 /// What a command complains of.
 fn say_error(text: &str) {
     let _: std::io::Result<()> = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A number of things: `1 build`, `2 builds`.
+fn counted(count: usize, thing: &str) -> String {
+    match count {
+        1 => format!("1 {thing}"),
+        count => format!("{count} {thing}s"),
+    }
 }
 
 fn start_log(log: &LogArgs) -> anyhow::Result<()> {

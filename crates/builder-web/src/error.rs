@@ -67,7 +67,8 @@ impl Error {
         }
     }
 
-    fn message(self) -> String {
+    /// What the client is told.
+    pub fn message(self) -> String {
         match self {
             Error::NotFound(message)
             | Error::BadRequest(message)

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::{Direction, Done, Event, Listing, MigrationError, Run, STEPS, Step};
-use crate::artifacts::sync_directory;
+use crate::artifacts::{self, sync_directory, sync_files};
 use crate::{Error, Result};
 
 const JOURNAL: &str = "builder.sqlite3-migration";
@@ -487,21 +487,7 @@ impl<'f, 'r> Files<'f, 'r> {
 
     /// Keeps a file that is in the way, or is not what its row says, in `_quarantine/`.
     fn put_aside(&mut self, path: &Path) -> Result<()> {
-        let from = self.run.directory.join(path);
-        let aside = Path::new("_quarantine").join(path);
-        let mut to = aside.clone();
-        for number in 1.. {
-            if fs::symlink_metadata(self.run.directory.join(&to)).is_err() {
-                break;
-            }
-            let mut name = aside.clone().into_os_string();
-            name.push(format!(".{number}"));
-            to = name.into();
-        }
-        let target = self.run.directory.join(&to);
-        let parent = target.parent().unwrap_or(self.run.directory);
-        fs::create_dir_all(parent).map_err(|source| Error::file("create", parent, source))?;
-        fs::rename(&from, &target).map_err(|source| Error::file("create", &target, source))?;
+        let to = artifacts::put_aside(self.run.directory, path)?;
         (self.run.tell)(Event::PutAside {
             from: path,
             to: &to,
@@ -554,32 +540,6 @@ fn is_same_file(left: &Metadata, right: &Metadata) -> bool {
     (left.dev(), left.ino()) == (right.dev(), right.ino())
 }
 
-/// Makes all that was created, renamed and removed survive power loss.
-fn sync_files(directory: &Path) -> Result<()> {
-    // The artifacts may be on a file system of their own.
-    for directory in [directory, &directory.join("_artifacts")] {
-        match File::open(directory) {
-            Ok(file) => {
-                sync_file_system(&file).map_err(|source| Error::file("sync", directory, source))?
-            }
-            Err(source) if source.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(Error::file("open", directory, source)),
-        }
-    }
-    Ok(())
-}
-
-#[cfg(target_os = "linux")]
-fn sync_file_system(on_it: &File) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(on_it)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn sync_file_system(on_it: &File) -> io::Result<()> {
-    rustix::fs::sync();
-    on_it.sync_all()
-}
-
 fn hex(sha256: &[u8; 32]) -> String {
     sha256.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -597,10 +557,5 @@ fn from_hex(hex: &[u8]) -> Option<[u8; 32]> {
 
 /// A path below the data directory, if it stays there.
 pub(super) fn below(path: &[u8]) -> Option<PathBuf> {
-    let path = Path::new(OsStr::from_bytes(path));
-    let normal = path
-        .components()
-        .all(|component| matches!(component, std::path::Component::Normal(_)));
-    let named = !path.as_os_str().is_empty() && !path.as_os_str().as_bytes().contains(&0);
-    (normal && named).then(|| path.components().collect())
+    artifacts::below(Path::new(OsStr::from_bytes(path)))
 }

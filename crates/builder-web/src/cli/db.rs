@@ -1,10 +1,15 @@
 //! `builder-web db`, also `builder-db`: looking after the database. One command, or a few that
 //! belong together, a file.
 
+mod export;
+mod import;
 mod migrate;
 mod password;
 mod record;
 mod users;
+mod verify_cache_dir;
+mod verify_data_dir;
+mod verify_input_id;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -37,6 +42,18 @@ enum DbCommand {
     /// Needed only before an older builder-web is installed, which says so. What newer versions
     /// keep there is lost.
     RecordTakeBack(record::TakeBackArgs),
+    /// Check that all files are what the database says they are
+    VerifyDataDir(verify_data_dir::VerifyDataDirArgs),
+    /// Check that the same input always gave the same main binary
+    VerifyInputId(verify_input_id::VerifyInputIdArgs),
+    /// Check the pictures of artifacts in the cache
+    VerifyCacheDir(verify_cache_dir::VerifyCacheDirArgs),
+    /// Take in exec files without a server
+    Import(import::ImportArgs),
+    /// Write builds as exec files to a directory
+    Export(export::ExportArgs),
+    /// Write one build as an exec file
+    ExtractBuild(export::ExtractArgs),
 }
 
 pub(super) fn run(args: DbArgs) -> anyhow::Result<()> {
@@ -44,5 +61,11 @@ pub(super) fn run(args: DbArgs) -> anyhow::Result<()> {
         DbCommand::Migrate(args) => migrate::run(&args),
         DbCommand::UserAdd(args) => users::add(&args),
         DbCommand::RecordTakeBack(args) => record::take_back(&args),
+        DbCommand::VerifyDataDir(args) => verify_data_dir::run(&args),
+        DbCommand::VerifyInputId(args) => verify_input_id::run(&args),
+        DbCommand::VerifyCacheDir(args) => verify_cache_dir::run(&args),
+        DbCommand::Import(args) => import::run(&args),
+        DbCommand::Export(args) => export::export(&args),
+        DbCommand::ExtractBuild(args) => export::extract(&args),
     }
 }

@@ -2,9 +2,7 @@
 //! version to another.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use builder_store::migrations::{
@@ -12,10 +10,8 @@ use builder_store::migrations::{
 };
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use super::progress::Progress;
 use super::{DatadirArg, Refused, say, say_error};
-
-/// Between two pictures of how far it is, on a terminal.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// `builder-migrations`, under its own name.
 #[derive(Debug, Parser)]
@@ -176,8 +172,7 @@ fn go(goal: Goal, platforms: PlatformArgs, run: RunArgs) -> anyhow::Result<()> {
         dry_run: run.dry_run,
         verbose: run.verbose > 0 || matches!(run.verbosity.as_deref(), Some("info" | "debug")),
         quiet,
-        terminal: !quiet && !run.dry_run && std::io::stderr().is_terminal(),
-        shown: None,
+        progress: None,
     };
     let outcome = migrations::run(&directory, goal, &options, &mut |event| {
         narrator.tell(event)
@@ -260,8 +255,8 @@ struct Narrator {
     dry_run: bool,
     verbose: bool,
     quiet: bool,
-    terminal: bool,
-    shown: Option<Instant>,
+    /// What is being counted, on a terminal.
+    progress: Option<(&'static str, Progress)>,
 }
 
 impl Narrator {
@@ -306,27 +301,23 @@ impl Narrator {
         });
     }
 
-    fn progress(&mut self, what: &str, done: u64, total: u64) {
-        if !self.terminal
-            || self
-                .shown
-                .is_some_and(|shown| shown.elapsed() < PROGRESS_INTERVAL)
-        {
+    fn progress(&mut self, what: &'static str, done: u64, total: u64) {
+        if self.quiet || self.dry_run {
             return;
         }
-        self.shown = Some(Instant::now());
-        let percent = done.saturating_mul(100) / total.max(1);
-        // That the picture cannot be drawn is no reason to stop.
-        let mut err = std::io::stderr().lock();
-        let _: std::io::Result<()> = write!(err, "\r\x1b[K{what}: {done} of {total} ({percent} %)")
-            .and_then(|()| err.flush());
+        match &self.progress {
+            Some((counted, progress)) if *counted == what => progress.set(done),
+            _ => {
+                self.clear();
+                let progress = Progress::of_count(what, total);
+                progress.set(done);
+                self.progress = Some((what, progress));
+            }
+        }
     }
 
     fn clear(&mut self) {
-        if self.shown.take().is_some() {
-            let mut err = std::io::stderr().lock();
-            let _: std::io::Result<()> = write!(err, "\r\x1b[K").and_then(|()| err.flush());
-        }
+        self.progress = None;
     }
 }
 

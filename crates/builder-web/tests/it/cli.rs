@@ -10,7 +10,7 @@ use crate::program::{BUILDER_WEB, Process, succeeds};
 use crate::server::{Answer, basic, connect, exchange, head, wait_until};
 
 /// Runs the program, by any of its names, to its end.
-fn call(program: &str, arguments: &[&str], input: &str) -> Output {
+pub(crate) fn call(program: &str, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(program)
         .args(arguments)
         .env_clear()
@@ -25,7 +25,7 @@ fn call(program: &str, arguments: &[&str], input: &str) -> Output {
 }
 
 /// Calls it, and expects exit status 2 and a sentence with these parts.
-fn refuses(arguments: &[&str], input: &str, parts: &[&str]) {
+pub(crate) fn refuses(arguments: &[&str], input: &str, parts: &[&str]) {
     let output = call(BUILDER_WEB, arguments, input);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
@@ -34,13 +34,13 @@ fn refuses(arguments: &[&str], input: &str, parts: &[&str]) {
     }
 }
 
-fn migrate(datadir: &str) -> String {
+pub(crate) fn migrate(datadir: &str) -> String {
     let output = call(BUILDER_WEB, &["db", "migrate", "-d", datadir], "");
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn add_user(datadir: &str, name: &str, password: &str) {
+pub(crate) fn add_user(datadir: &str, name: &str, password: &str) {
     let arguments = [
         "db",
         "user-add",
@@ -56,13 +56,13 @@ fn add_user(datadir: &str, name: &str, password: &str) {
 }
 
 /// A directory for data, with its path as text.
-fn directory() -> (tempfile::TempDir, String) {
+pub(crate) fn directory() -> (tempfile::TempDir, String) {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data").to_str().unwrap().to_owned();
     (directory, data)
 }
 
-fn upload(process: &Process, user: (&str, &str), exec: &[u8]) -> Answer {
+pub(crate) fn upload(process: &Process, user: (&str, &str), exec: &[u8]) -> Answer {
     let (length, authorization) = (exec.len().to_string(), basic(user));
     let headers = [
         ("content-length", length.as_str()),

@@ -304,7 +304,7 @@ fn only_commands_print() {
     only(
         "builder-web/src",
         &["io::stdout()", "io::stderr()"],
-        &["src/cli.rs", "src/cli/migrations.rs"],
+        &["src/cli.rs"],
     );
     for name in [
         "builder-store",

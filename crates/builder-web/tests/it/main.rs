@@ -51,6 +51,12 @@ mod layers;
 mod cli;
 
 #[cfg(test)]
+mod carry;
+
+#[cfg(test)]
+mod verify;
+
+#[cfg(test)]
 mod crashes;
 
 #[cfg(test)]
