@@ -14,7 +14,8 @@
 //! | `builder-web.sqlite3` | ours alone: what can be derived again, see `schema/own.sql` |
 //! | `builder-web-record.sqlite3` | ours alone: pins, what was removed; never dropped, see `schema/record.sql` |
 //! | `builder.sqlite3-migration` | what a migration under way does with files, see `migrations/moves.rs` |
-//! | `_quarantine/` | files that were not what their row says, put aside by a migration |
+//! | `builder.sqlite3-backup` | marks a directory that is a backup, see `backup.rs` |
+//! | `_quarantine/` | files that were not what their row says, put aside by a migration or a repair |
 
 mod artifacts;
 mod db;
@@ -25,6 +26,7 @@ mod stage;
 mod store;
 
 pub mod access;
+pub mod backup;
 pub mod builds;
 pub mod cache;
 pub mod derived;

@@ -9,7 +9,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::db::record;
 use crate::db::sqlite::{self, Use};
-use crate::{Artifacts, Error, OpenError, Result, Tx, latest};
+use crate::{Artifacts, Error, OpenError, Result, Tx, backup, latest};
 
 /// `PRAGMA application_id` of the database, since the OCaml server's first release.
 pub(crate) const APPLICATION_ID: i64 = 1_234_839_235;
@@ -99,6 +99,9 @@ impl Store {
         }
         let store = Store::open_beside(directory)?;
         store.check_writable()?;
+        // From here on it has a life of its own.
+        crate::artifacts::remove_file(&directory.join(backup::MARK))
+            .map_err(|source| other(directory, source))?;
         let swept = store.sweep_staging();
         swept.map_err(|source| other(directory, source))?;
         Ok(store)
@@ -233,6 +236,21 @@ impl Store {
     pub fn derive_anew(&self) -> Result<()> {
         self.write(latest::forget)?;
         self.catch_up()
+    }
+
+    /// Copies what is not derived of the databases, of one moment, to new files.
+    pub(crate) fn copy_databases(&self, main: &Path, record: &Path) -> Result<()> {
+        let mut source = self.open_reader()?;
+        let moment = source.transaction_with_behavior(TransactionBehavior::Deferred)?;
+        // A transaction sees each file as of when it first reads it: nobody writes in between.
+        self.write(|_| {
+            for schema in ["main", "record"] {
+                sqlite::pragma_int(&moment, schema, "schema_version")?;
+            }
+            Ok(())
+        })?;
+        sqlite::copy(&moment, "main", main)?;
+        sqlite::copy(&moment, "record", record)
     }
 
     /// Free space for new files, in bytes.

@@ -1,14 +1,16 @@
 //! SQLite: opening the files, pragmas, binding and reading values.
 
 use std::borrow::Cow;
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
-use super::Value;
+use super::{Tx, Value};
 use crate::{Error, Result};
 
 /// How long a statement waits for another process that writes. The hooks and command-line tools
@@ -65,6 +67,39 @@ pub(crate) fn attach(connection: &Connection, file: &Path, schema: &str) -> Resu
     connection.pragma_update(Some(schema), "cache_size", PAGE_CACHE_KIB)?;
     connection.pragma_update(Some(schema), "synchronous", "FULL")?;
     Ok(())
+}
+
+/// Pages of a database that are copied at a time.
+const COPIED_PAGES: std::ffi::c_int = 4096;
+
+/// Copies a database into a new file, by SQLite's online backup: as the transaction sees it that
+/// `from` has open, whatever others write meanwhile. The copy has no write-ahead log.
+pub(crate) fn copy(from: &Connection, schema: &str, to: &Path) -> Result<()> {
+    let mut copy = create(to)?;
+    // Nobody reads it before it is synced as a whole.
+    copy.pragma_update(None, "synchronous", "OFF")?;
+    let backup = Backup::new_with_names(from, schema, &mut copy, "main")?;
+    while backup.step(COPIED_PAGES)? != StepResult::Done {}
+    drop(backup);
+    let mode: String =
+        copy.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get(0))?;
+    let check: String = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    copy.close().map_err(|(_, error)| Error::from(error))?;
+    if check != "ok" || mode != "delete" {
+        return Err(Error::Row {
+            what: format!("{check} (journal mode {mode})"),
+            expected: "a sound database",
+        });
+    }
+    File::open(to)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| Error::file("sync", to, source))
+}
+
+/// Reads one moment of a database file that is nobody's yet.
+pub(crate) fn read_file<T>(file: &Path, read: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
+    let mut connection = open(file, Use::Read)?;
+    read(&mut Tx::Sqlite(connection.transaction()?))
 }
 
 /// Readers do not wait for the writer, nor it for them. The setting stays in the file.

@@ -1,6 +1,7 @@
 //! `builder-web db`, also `builder-db`: looking after the database. One command, or a few that
 //! belong together, a file.
 
+mod backup;
 mod export;
 mod import;
 mod migrate;
@@ -48,6 +49,8 @@ enum DbCommand {
     VerifyInputId(verify_input_id::VerifyInputIdArgs),
     /// Check the pictures of artifacts in the cache
     VerifyCacheDir(verify_cache_dir::VerifyCacheDirArgs),
+    /// Make a backup, or bring one up to date, while the server serves
+    Backup(backup::BackupArgs),
     /// Take in exec files without a server
     Import(import::ImportArgs),
     /// Write builds as exec files to a directory
@@ -64,6 +67,7 @@ pub(super) fn run(args: DbArgs) -> anyhow::Result<()> {
         DbCommand::VerifyDataDir(args) => verify_data_dir::run(&args),
         DbCommand::VerifyInputId(args) => verify_input_id::run(&args),
         DbCommand::VerifyCacheDir(args) => verify_cache_dir::run(&args),
+        DbCommand::Backup(args) => backup::run(&args),
         DbCommand::Import(args) => import::run(&args),
         DbCommand::Export(args) => export::export(&args),
         DbCommand::ExtractBuild(args) => export::extract(&args),

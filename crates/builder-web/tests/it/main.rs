@@ -51,6 +51,9 @@ mod layers;
 mod cli;
 
 #[cfg(test)]
+mod backup;
+
+#[cfg(test)]
 mod carry;
 
 #[cfg(test)]
