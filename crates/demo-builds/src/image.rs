@@ -220,6 +220,8 @@ impl<'a> Linker<'a> {
             package => format!("duniverse/{package}/"),
         };
         self.source_file(format!("{directory}{module}.ml"), None);
+        // How long the code before it is makes no difference to what is in it.
+        align(&mut self.text, 16);
         self.marker(Place::Text, unit, "code_begin");
         let first = self.text.len();
         for index in 0..unit.functions + unit.growth {
