@@ -4,21 +4,29 @@
 
 -- One row: how this file is to be read, and how far it has followed builder.sqlite3.
 CREATE TABLE own.progress (
-  schema_version INTEGER NOT NULL, -- 2
+  schema_version INTEGER NOT NULL, -- 3
   indexed_build INTEGER NOT NULL,  -- builds with an id up to this one are in the tables below
-  indexed_uuid TEXT NOT NULL       -- its uuid: another one there tells of a restored backup
+  indexed_uuid TEXT NOT NULL,      -- its uuid: another one there tells of a restored backup
+  indexed_count INTEGER NOT NULL   -- how many they are: fewer there tell of a removal by others
 );
-INSERT INTO own.progress (schema_version, indexed_build, indexed_uuid) VALUES (2, 0, '');
+INSERT INTO own.progress (schema_version, indexed_build, indexed_uuid, indexed_count)
+VALUES (3, 0, '', 0);
 
--- The newest build with a main binary of each job on each platform.
+-- The newest build with a main binary, and the newest without, of each job on each platform; of the
+-- first, what its verdict rests on (verdict.rs).
 CREATE TABLE own.latest (
   job INTEGER NOT NULL,
   platform TEXT NOT NULL,
+  failed INTEGER NOT NULL,       -- whether it has no main binary
   build INTEGER NOT NULL,
   start_d INTEGER NOT NULL,
   start_ps INTEGER NOT NULL,
-  PRIMARY KEY (job, platform)
+  same_output INTEGER NOT NULL,  -- other builds of the same input with the same output
+  other_output INTEGER NOT NULL, -- other builds of the same input with another output
+  before INTEGER NOT NULL,       -- the output before: 0 there is none, 1 the same, 2 another one
+  PRIMARY KEY (job, platform, failed)
 ) WITHOUT ROWID;
+CREATE INDEX own.latest_build ON latest (build);
 
 -- What was computed from an artifact, by what and in which version it was computed.
 CREATE TABLE own.derived (

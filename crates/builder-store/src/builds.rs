@@ -254,6 +254,39 @@ pub fn latest_successful(
     )
 }
 
+/// The newest build of a job on a platform without a main binary.
+pub fn latest_failed(tx: &mut Tx<'_>, job_id: i64, platform: &str) -> Result<Option<Build>> {
+    tx.query_opt(
+        select_build!(
+            "FROM build b JOIN job j ON j.id = b.job
+             LEFT JOIN build_artifact m ON m.id = b.main_binary
+             WHERE b.job = $1 AND b.main_binary IS NULL AND b.platform = $2
+             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT 1"
+        ),
+        &[job_id.into(), platform.into()],
+        Build::from_row,
+    )
+}
+
+/// The newest builds of a job, whatever became of them, newest first: at most `count`.
+pub fn history(
+    tx: &mut Tx<'_>,
+    job_id: i64,
+    platform: Option<&str>,
+    count: u32,
+) -> Result<Vec<Build>> {
+    tx.query(
+        select_build!(
+            "FROM build b JOIN job j ON j.id = b.job
+             LEFT JOIN build_artifact m ON m.id = b.main_binary
+             WHERE b.job = $1 AND (b.platform = $2 OR $2 IS NULL)
+             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT $3"
+        ),
+        &[job_id.into(), platform.into(), i64::from(count).into()],
+        Build::from_row,
+    )
+}
+
 /// The newest build that has an artifact of this content, in any job.
 pub fn newest_with_artifact(tx: &mut Tx<'_>, sha256: Sha256) -> Result<Option<Build>> {
     tx.query_opt(

@@ -1,16 +1,19 @@
-//! The newest successful build of each job on each platform: what the front page shows.
+//! The newest builds of each job on each platform, and what is known of their reproducibility:
+//! what the front page shows.
 //!
 //! The v18 tables have no index for it, and keep their definition, so it is kept in a table of our
 //! own. Others write to the database too (the OCaml server, its tools), so a reader trusts the
 //! table only as far as it goes: builds with an id above `indexed_build` are read directly, and a
 //! row whose build is gone is looked up again. When the last build that was indexed is gone or is
-//! another one, as after a backup was restored, everything is indexed anew.
+//! another one, as after a backup was restored, everything is indexed anew; and at start, when
+//! there are fewer builds than were indexed, since a verdict may have rested on one that is gone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::builds::{Build, select_build};
 use crate::db::{Value, days, picoseconds};
-use crate::{Result, Tx, builds};
+use crate::verdict::{self, Before, Facts, Verdict};
+use crate::{Result, Sha256, Tx, builds};
 
 /// Builds that one turn of [`catch_up`] takes on: some tens of milliseconds under the writer's
 /// lock.
@@ -25,63 +28,160 @@ pub(crate) enum CaughtUp {
     Partly,
 }
 
-/// The newest successful build of each job on each platform, by job (its row) and platform.
-pub fn by_job(tx: &mut Tx<'_>) -> Result<HashMap<i64, Vec<Build>>> {
+/// The newest builds of a job on a platform; at least one of the two is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Latest {
+    /// Its name.
+    pub platform: String,
+    /// The newest successful build.
+    pub successful: Option<Build>,
+    /// What is known of the newest successful build.
+    pub verdict: Verdict,
+    /// The newest failed build.
+    pub failed: Option<Build>,
+}
+
+impl Latest {
+    /// The newest build, whatever became of it.
+    pub fn newest(&self) -> Option<&Build> {
+        let both = [&self.successful, &self.failed];
+        both.into_iter().flatten().max_by_key(|build| build.age())
+    }
+
+    /// What is known of the newest build, whatever became of it.
+    pub fn newest_verdict(&self) -> Verdict {
+        let failed = self
+            .newest()
+            .is_some_and(|build| build.main_binary.is_none());
+        if failed {
+            Verdict::Failed
+        } else {
+            self.verdict
+        }
+    }
+}
+
+/// The newest builds of each job, by job (its row) and platform.
+pub fn by_job(tx: &mut Tx<'_>) -> Result<HashMap<i64, Vec<Latest>>> {
     let indexed = indexed_build(tx)?;
-    let mut newest: HashMap<i64, Vec<Build>> = HashMap::new();
+    let mut newest = Newest::default();
     tx.for_each(
-        select_build!(
-            "FROM own.latest l CROSS JOIN build b ON b.id = l.build JOIN job j ON j.id = b.job
-             JOIN build_artifact m ON m.id = b.main_binary
-             ORDER BY l.job, l.platform"
-        ),
+        // The columns of a build, and behind them those of the table.
+        "SELECT b.id, b.uuid, j.id, j.name, b.platform, b.start_d, b.start_ps, b.finish_d,
+           b.finish_ps, b.result_code, b.result_msg, b.console, b.script, b.input_id, b.user,
+           m.filepath, m.sha256, m.size, l.same_output, l.other_output, l.before
+         FROM own.latest l CROSS JOIN build b ON b.id = l.build JOIN job j ON j.id = b.job
+         LEFT JOIN build_artifact m ON m.id = b.main_binary
+         ORDER BY l.job, l.platform",
         &[],
         |row| {
-            let build = Build::from_row(row)?;
-            newest.entry(build.job_id).or_default().push(build);
+            let facts = Facts {
+                same_output: row.int(18)?,
+                other_output: row.int(19)?,
+                before: Before::from_number(row.int(20)?),
+            };
+            newest.take(Build::from_row(row)?, facts.verdict());
             Ok(())
         },
     )?;
     // Its build was removed by someone else since.
-    for (job, platform) in gone(tx)? {
-        if let Some(build) = builds::latest_successful(tx, job, Some(&platform))? {
-            take_newer(&mut newest, build);
+    for (job, platform, failed) in gone(tx)? {
+        if let Some(build) = newest_of(tx, job, &platform, failed)? {
+            let verdict = verdict::of_build(tx, &build)?;
+            newest.take(build, verdict);
         }
     }
-    // Not in the table yet.
-    let more = tx.query(
+    // Not in the table yet: few, but right after the start.
+    let mut touched = BTreeSet::new();
+    let mut more = Newest::default();
+    let mut inputs = BTreeSet::new();
+    tx.for_each(
         select_build!(
-            "FROM build b JOIN job j ON j.id = b.job JOIN build_artifact m ON m.id = b.main_binary
+            "FROM build b JOIN job j ON j.id = b.job
+             LEFT JOIN build_artifact m ON m.id = b.main_binary
              WHERE b.id > $1"
         ),
         &[indexed.into()],
-        Build::from_row,
+        |row| {
+            let build = Build::from_row(row)?;
+            touched.insert((build.job_id, build.platform.clone()));
+            inputs.extend(build.input_id);
+            more.take(build, Verdict::Failed);
+            Ok(())
+        },
     )?;
-    for build in more {
-        take_newer(&mut newest, build);
+    for latest in more.0.into_values().flatten() {
+        for build in [latest.successful, latest.failed].into_iter().flatten() {
+            newest.take(build, Verdict::Failed);
+        }
     }
-    Ok(newest)
-}
-
-fn take_newer(newest: &mut HashMap<i64, Vec<Build>>, build: Build) {
-    let of_job = newest.entry(build.job_id).or_default();
-    match of_job.binary_search_by(|known| known.platform.cmp(&build.platform)) {
-        Ok(at) => {
-            if of_job[at].age() < build.age() {
-                of_job[at] = build;
+    if !touched.is_empty() {
+        for (job, of_job) in &mut newest.0 {
+            for latest in of_job {
+                let Some(build) = &latest.successful else {
+                    continue;
+                };
+                if touched.contains(&(*job, latest.platform.clone()))
+                    || build.input_id.is_some_and(|input| inputs.contains(&input))
+                {
+                    latest.verdict = verdict::of_build(tx, build)?;
+                }
             }
         }
-        Err(at) => of_job.insert(at, build),
+    }
+    Ok(newest.0)
+}
+
+/// The newest builds among those it was given.
+#[derive(Default)]
+struct Newest(HashMap<i64, Vec<Latest>>);
+
+impl Newest {
+    fn take(&mut self, build: Build, verdict: Verdict) {
+        let of_job = self.0.entry(build.job_id).or_default();
+        let at = match of_job.binary_search_by(|known| known.platform.cmp(&build.platform)) {
+            Ok(at) => at,
+            Err(at) => {
+                let latest = Latest {
+                    platform: build.platform.clone(),
+                    successful: None,
+                    verdict: Verdict::Failed,
+                    failed: None,
+                };
+                of_job.insert(at, latest);
+                at
+            }
+        };
+        let latest = &mut of_job[at];
+        let known = match build.main_binary {
+            Some(_) => &mut latest.successful,
+            None => &mut latest.failed,
+        };
+        if known.as_ref().is_none_or(|known| known.age() < build.age()) {
+            if build.main_binary.is_some() {
+                latest.verdict = verdict;
+            }
+            *known = Some(build);
+        }
     }
 }
 
-/// The rows whose build is not there: their job and platform.
-fn gone(tx: &mut Tx<'_>) -> Result<Vec<(i64, String)>> {
+/// The newest successful, or failed, build of a job on a platform.
+fn newest_of(tx: &mut Tx<'_>, job: i64, platform: &str, failed: bool) -> Result<Option<Build>> {
+    if failed {
+        builds::latest_failed(tx, job, platform)
+    } else {
+        builds::latest_successful(tx, job, Some(platform))
+    }
+}
+
+/// The rows whose build is not there: their job, platform and whether it had failed.
+fn gone(tx: &mut Tx<'_>) -> Result<Vec<(i64, String, bool)>> {
     tx.query(
-        "SELECT l.job, l.platform FROM own.latest l
+        "SELECT l.job, l.platform, l.failed FROM own.latest l
          WHERE NOT EXISTS (SELECT 1 FROM build b WHERE b.id = l.build AND b.job = l.job)",
         &[],
-        |row| Ok((row.int(0)?, row.text(1)?)),
+        |row| Ok((row.int(0)?, row.text(1)?, row.bool(2)?)),
     )
 }
 
@@ -99,9 +199,23 @@ fn indexed_build(tx: &mut Tx<'_>) -> Result<i64> {
 /// Has [`catch_up`] begin at the first build.
 pub(crate) fn forget(tx: &mut Tx<'_>) -> Result<()> {
     tx.execute(
-        "UPDATE own.progress SET indexed_build = 0, indexed_uuid = ''",
+        "UPDATE own.progress SET indexed_build = 0, indexed_uuid = '', indexed_count = 0",
         &[],
     )?;
+    Ok(())
+}
+
+/// Forgets what was indexed when builds are gone that were counted. For the start: it counts.
+pub(crate) fn check(tx: &mut Tx<'_>) -> Result<()> {
+    let missing = tx.query_opt(
+        "SELECT 1 FROM own.progress p
+         WHERE p.indexed_count <> (SELECT COUNT(*) FROM build b WHERE b.id <= p.indexed_build)",
+        &[],
+        |row| row.int(0),
+    )?;
+    if missing.is_some() {
+        forget(tx)?;
+    }
     Ok(())
 }
 
@@ -110,10 +224,13 @@ pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<CaughtUp> {
     let indexed = indexed_build(tx)?;
     if indexed == 0 {
         tx.execute("DELETE FROM own.latest", &[])?;
+        tx.execute("UPDATE own.progress SET indexed_count = 0", &[])?;
     }
     let mut last = None;
     let mut count = 0;
-    let mut newest: HashMap<i64, Vec<Build>> = HashMap::new();
+    let mut newest = Newest::default();
+    let mut touched: BTreeSet<(i64, String)> = BTreeSet::new();
+    let mut inputs: BTreeSet<Sha256> = BTreeSet::new();
     tx.for_each(
         select_build!(
             "FROM build b JOIN job j ON j.id = b.job
@@ -125,30 +242,35 @@ pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<CaughtUp> {
             let build = Build::from_row(row)?;
             last = Some((build.id, build.uuid));
             count += 1;
-            if build.main_binary.is_some() {
-                take_newer(&mut newest, build);
-            }
+            touched.insert((build.job_id, build.platform.clone()));
+            inputs.extend(build.input_id);
+            newest.take(build, Verdict::Failed);
             Ok(())
         },
     )?;
-    for build in newest.values().flatten() {
-        add(tx, build)?;
+    for latest in newest.0.values().flatten() {
+        for build in [&latest.successful, &latest.failed].into_iter().flatten() {
+            add(tx, build)?;
+        }
     }
     if let Some((id, uuid)) = last {
         tx.execute(
-            "UPDATE own.progress SET indexed_build = $1, indexed_uuid = $2",
-            &[id.into(), uuid.to_string().as_str().into()],
+            "UPDATE own.progress SET indexed_build = $1, indexed_uuid = $2,
+               indexed_count = indexed_count + $3",
+            &[id.into(), uuid.to_string().as_str().into(), count.into()],
         )?;
     }
-    for (job, platform) in gone(tx)? {
+    for (job, platform, failed) in gone(tx)? {
         tx.execute(
-            "DELETE FROM own.latest WHERE job = $1 AND platform = $2",
-            &[job.into(), platform.as_str().into()],
+            "DELETE FROM own.latest WHERE job = $1 AND platform = $2 AND failed = $3",
+            &[job.into(), platform.as_str().into(), failed.into()],
         )?;
-        if let Some(build) = builds::latest_successful(tx, job, Some(&platform))? {
+        if let Some(build) = newest_of(tx, job, &platform, failed)? {
             add(tx, &build)?;
         }
+        touched.insert((job, platform));
     }
+    judge(tx, touched, &inputs)?;
     Ok(if count == BUILDS_A_TURN {
         CaughtUp::Partly
     } else {
@@ -156,18 +278,98 @@ pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<CaughtUp> {
     })
 }
 
+/// Keeps what is known of the latest builds on these platforms of these jobs, and of those from
+/// these inputs.
+fn judge(
+    tx: &mut Tx<'_>,
+    mut touched: BTreeSet<(i64, String)>,
+    inputs: &BTreeSet<Sha256>,
+) -> Result<()> {
+    for input_id in inputs {
+        touched.extend(tx.query(
+            "SELECT l.job, l.platform FROM build b JOIN own.latest l ON l.build = b.id
+             WHERE b.input_id = $1",
+            &[input_id.into()],
+            |row| Ok((row.int(0)?, row.text(1)?)),
+        )?);
+    }
+    for (job, platform) in touched {
+        let build = tx.query_opt(
+            select_build!(
+                "FROM own.latest l JOIN build b ON b.id = l.build JOIN job j ON j.id = b.job
+                 JOIN build_artifact m ON m.id = b.main_binary
+                 WHERE l.job = $1 AND l.platform = $2 AND NOT l.failed"
+            ),
+            &[job.into(), platform.as_str().into()],
+            Build::from_row,
+        )?;
+        let Some(build) = build else { continue };
+        let Some(facts) = verdict::facts(tx, &build)? else {
+            continue;
+        };
+        tx.execute(
+            "UPDATE own.latest SET same_output = $3, other_output = $4, before = $5
+             WHERE job = $1 AND platform = $2 AND NOT failed",
+            &[
+                job.into(),
+                platform.as_str().into(),
+                facts.same_output.into(),
+                facts.other_output.into(),
+                facts.before.number().into(),
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+/// Follows the removal of a build, whose row is gone by now: to be called in the transaction that
+/// removes it.
+pub fn removed(tx: &mut Tx<'_>, build: &Build) -> Result<()> {
+    let indexed = tx.query_opt("SELECT indexed_build FROM own.progress", &[], |row| {
+        row.int(0)
+    })?;
+    if indexed.is_none_or(|indexed| build.id > indexed) {
+        return Ok(());
+    }
+    // The last build that was indexed may be the one that is gone.
+    let last = tx.query_opt(
+        "SELECT id, uuid FROM build WHERE id <= $1 ORDER BY id DESC LIMIT 1",
+        &[indexed.into()],
+        |row| Ok((row.int(0)?, row.uuid(1)?)),
+    )?;
+    let (id, uuid) = last.map_or((0, String::new()), |(id, uuid)| (id, uuid.to_string()));
+    tx.execute(
+        "UPDATE own.progress SET indexed_build = $1, indexed_uuid = $2,
+           indexed_count = indexed_count - 1",
+        &[id.into(), uuid.as_str().into()],
+    )?;
+    let failed = build.main_binary.is_none();
+    tx.execute(
+        "DELETE FROM own.latest WHERE build = $1",
+        &[build.id.into()],
+    )?;
+    if let Some(newest) = newest_of(tx, build.job_id, &build.platform, failed)? {
+        add(tx, &newest)?;
+    }
+    let touched = BTreeSet::from([(build.job_id, build.platform.clone())]);
+    judge(tx, touched, &build.input_id.into_iter().collect())
+}
+
 fn add(tx: &mut Tx<'_>, build: &Build) -> Result<()> {
-    let params: [Value<'_>; 5] = [
+    let params: [Value<'_>; 6] = [
         build.job_id.into(),
         build.platform.as_str().into(),
         build.id.into(),
         days(&build.start),
         picoseconds(&build.start),
+        build.main_binary.is_none().into(),
     ];
+    // What is known of it is filled in by `judge`.
     tx.execute(
-        "INSERT INTO own.latest (job, platform, build, start_d, start_ps)
-         VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (job, platform) DO UPDATE
+        "INSERT INTO own.latest
+           (job, platform, failed, build, start_d, start_ps, same_output, other_output, before)
+         VALUES ($1, $2, $6, $3, $4, $5, 0, 0, 0)
+         ON CONFLICT (job, platform, failed) DO UPDATE
          SET build = excluded.build, start_d = excluded.start_d, start_ps = excluded.start_ps
          WHERE (latest.start_d, latest.start_ps, latest.build)
            < (excluded.start_d, excluded.start_ps, excluded.build)",

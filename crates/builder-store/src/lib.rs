@@ -37,6 +37,7 @@ pub mod record;
 pub mod tags;
 pub mod tracked;
 pub mod users;
+pub mod verdict;
 pub mod verify;
 pub mod verify_cache;
 

@@ -16,7 +16,7 @@ pub(crate) const APPLICATION_ID: i64 = 1_234_839_235;
 /// `PRAGMA user_version` of the schema in `schema/v18.sql`.
 pub(crate) const SCHEMA_VERSION: i64 = 18;
 /// Version of the tables in `schema/own.sql`; a file of another version is made anew.
-const OWN_VERSION: i64 = 2;
+const OWN_VERSION: i64 = 3;
 /// Connections that read at the same time; further readers wait. Two a core of a small server,
 /// and some for pages that wait for the disk.
 const READERS_MAX: usize = 6;
@@ -225,6 +225,7 @@ impl Store {
     /// Brings what we derive from the database up to date, a chunk of builds at a time, so that
     /// uploads get their turn. For the background, after start.
     pub fn catch_up(&self) -> Result<()> {
+        self.write(latest::check)?;
         loop {
             if self.write(latest::catch_up)? == latest::CaughtUp::Wholly {
                 return Ok(());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use builder_exec::{ExecutionResult, Timestamp};
 use builder_store::builds::NewBuild;
 use builder_store::users::{self, PasswordHash};
-use builder_store::{ArtifactPath, JobName, Platform, Result, Staging, Store, TextFile};
+use builder_store::{ArtifactPath, JobName, Platform, Result, Sha256, Staging, Store, TextFile};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -68,8 +68,19 @@ impl Data {
         self.try_keep(number, build).unwrap();
     }
 
-    pub(crate) fn try_keep(
+    pub(crate) fn try_keep(&self, number: u128, build: &New<'_>) -> Result<()> {
+        self.try_keep_from(None, number, build)
+    }
+
+    /// One whose input is known, by a word.
+    pub(crate) fn keep_from(&self, input: &str, number: u128, build: &New<'_>) {
+        let input_id = Sha256::of(input.as_bytes());
+        self.try_keep_from(Some(input_id), number, build).unwrap();
+    }
+
+    fn try_keep_from(
         &self,
+        input_id: Option<Sha256>,
         number: u128,
         New(job, platform, start, files): &New<'_>,
     ) -> Result<()> {
@@ -86,7 +97,7 @@ impl Data {
             start,
             finish: start,
             result: &ExecutionResult::Exited(0),
-            input_id: None,
+            input_id,
             main_binary: files.iter().position(|(path, _)| path.starts_with("bin/")),
             user_id: self
                 .store

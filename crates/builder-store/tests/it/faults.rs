@@ -19,7 +19,7 @@ fn listed(data: &Data) -> Vec<String> {
     let mut jobs: Vec<String> = latest
         .into_values()
         .flatten()
-        .map(|build| build.job)
+        .filter_map(|latest| Some(latest.successful?.job))
         .collect();
     jobs.sort();
     jobs
@@ -167,7 +167,8 @@ fn builds_that_started_together_are_told_apart_by_when_they_came_in() {
             let by_hash = builds::newest_with_artifact(tx, sha256)?.unwrap();
             let output = builds::outputs(tx, job, None)?.remove(0).build;
             let by_job = latest::by_job(tx)?.remove(&job).unwrap();
-            let front = by_job.into_iter().max_by_key(builds::Build::age).unwrap();
+            let front = by_job.into_iter().filter_map(|latest| latest.successful);
+            let front = front.max_by_key(builds::Build::age).unwrap();
             Ok([latest.uuid, by_hash.uuid, output.uuid, front.uuid])
         })
         .unwrap();

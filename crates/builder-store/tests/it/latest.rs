@@ -12,6 +12,7 @@ fn listed(data: &Data) -> Vec<(String, String, u128)> {
     let mut all: Vec<_> = by_job
         .into_values()
         .flatten()
+        .filter_map(|latest| latest.successful)
         .map(|build| (build.job, build.platform, build.uuid.as_u128()))
         .collect();
     all.sort();

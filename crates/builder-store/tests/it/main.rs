@@ -30,3 +30,6 @@ mod migrations;
 
 #[cfg(test)]
 mod cache;
+
+#[cfg(test)]
+mod verdict;

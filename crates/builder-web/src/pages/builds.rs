@@ -79,9 +79,11 @@ impl BuildsPage {
         let mut by_job = latest::by_job(tx)?;
         let mut sections: BTreeMap<String, Vec<Job>> = BTreeMap::new();
         for job in jobs::all(tx)? {
-            let Some(mut builds) = by_job.remove(&job.id) else {
-                continue;
-            };
+            let latest = by_job.remove(&job.id).unwrap_or_default();
+            let mut builds: Vec<Build> = latest
+                .into_iter()
+                .filter_map(|latest| latest.successful)
+                .collect();
             let newest = builds.iter().max_by_key(|build| build.age()).cloned();
             builds.retain(|build| than.is_none_or(|than| build.finish > than));
             if builds.is_empty() {
