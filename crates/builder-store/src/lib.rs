@@ -34,6 +34,7 @@ pub mod jobs;
 pub mod latest;
 pub mod migrations;
 pub mod record;
+pub mod stock;
 pub mod tags;
 pub mod tracked;
 pub mod users;

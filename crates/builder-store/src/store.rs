@@ -144,8 +144,8 @@ impl Store {
         })
     }
 
-    /// Finds out at start what the first upload would.
-    fn check_writable(&self) -> std::result::Result<(), OpenError> {
+    /// Finds out what the next upload would: whether everything can be written.
+    pub fn check_writable(&self) -> std::result::Result<(), OpenError> {
         use rustix::fs::{Access, access};
         let not_writable = |path: &Path| OpenError::NotWritable {
             path: path.to_owned(),

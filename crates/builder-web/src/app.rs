@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use askama::Template;
 use axum::body::Body;
@@ -16,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::derived::Derived;
 use crate::error::{Error, Result};
+use crate::metrics::Metrics;
 use crate::page_cache::PageCache;
 use crate::respond::{self, Accepts, Layout};
 use crate::stream;
@@ -36,6 +38,8 @@ struct Inner {
     uploads: Semaphore,
     streams: Arc<Semaphore>,
     hooks: Hooks,
+    metrics: Metrics,
+    stopping: AtomicBool,
 }
 
 /// What a page shows: as HTML by its template, or as JSON.
@@ -50,14 +54,17 @@ pub trait Page: Template {
 impl App {
     /// An application on an open store.
     pub fn new(store: Store, config: Config, clock: Clock) -> App {
+        let metrics = Metrics::new(clock.now());
         App(Arc::new(Inner {
             derived: Derived::new(config.limits.derived_cache_max),
-            pages: PageCache::new(&config.limits),
+            pages: PageCache::new(&config.limits, &metrics),
             passwords: Passwords::new(&config.limits),
             uploads: Semaphore::new(config.limits.uploads_concurrent_max),
             streams: Arc::new(Semaphore::new(config.limits.streams_concurrent_max)),
             hooks: Hooks::new(&config),
             layout: Arc::new(crate::pages::layout(&config.site)),
+            metrics,
+            stopping: AtomicBool::new(false),
             store: Arc::new(store),
             config,
             clock,
@@ -102,6 +109,21 @@ impl App {
     /// Passwords that were right a moment ago.
     pub fn passwords(&self) -> &Passwords {
         &self.0.passwords
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// From here on the server is not ready for more requests, and says so.
+    pub fn stop_begins(&self) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the server was told to stop.
+    pub fn stops(&self) -> bool {
+        self.0.stopping.load(Ordering::Relaxed)
     }
 
     /// Places for uploads that are written.

@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use crate::app::App;
 use crate::config::Limits;
 use crate::error::{Error, Result};
+use crate::metrics::LogIn;
 
 /// Bytes of a derived key and of a salt, as the OCaml server makes them.
 const HASH_BYTES: usize = 32;
@@ -113,6 +114,7 @@ pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<User> {
     if let Some(user) = &user {
         let digest = app.passwords().digest(&given, &user.password);
         if app.passwords().was_right(digest) {
+            app.metrics().log_in(LogIn::Right);
             return Ok(user.clone());
         }
     }
@@ -137,10 +139,12 @@ pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<User> {
             Some(user) if right => {
                 let digest = app.passwords().digest(&given, &user.password);
                 app.passwords().remember(digest);
+                app.metrics().log_in(LogIn::Right);
                 Ok(user)
             }
             _ => {
                 info!(user.name = ?given.name, "refused a log-in");
+                app.metrics().log_in(LogIn::Wrong);
                 Err(Error::Unauthorized)
             }
         }

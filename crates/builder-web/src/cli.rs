@@ -8,12 +8,15 @@ mod serve;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+
+use crate::client::TrustedProxy;
+use crate::metrics::influx::Collector;
 
 /// Exit status when the data directory cannot be served, as of the OCaml server; also when the
 /// command line makes no sense.
@@ -43,7 +46,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve a data directory
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Look after the database (also: builder-db)
     Db(db::DbArgs),
     /// Bring a data directory from one schema version to another (also: builder-migrations)
@@ -75,6 +78,15 @@ struct ServeArgs {
     /// Memory for pages as they were last shown, in MiB; 0: make every page anew
     #[arg(long, default_value_t = 8, value_name = "MIB")]
     page_cache: u16,
+    /// Where Prometheus finds /metrics, or "none" [default: 127.0.0.1:9180, if that is free]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics_address: Option<MetricsAddress>,
+    /// Send metrics to this host every ten seconds, as Influx line protocol over TCP; the port is 8094 if none is given
+    #[arg(long, value_name = "HOST[:PORT]")]
+    influx: Option<Collector>,
+    /// A proxy whose X-Forwarded-For, -Host, -Proto and X-Request-Id are believed: ADDRESS, ADDRESS/BITS, or "unix" for all who connect to a Unix socket; may be given several times
+    #[arg(long = "trusted-proxy", value_name = "ADDRESS")]
+    trusted_proxies: Vec<TrustedProxy>,
     #[command(flatten)]
     site: SiteArgs,
     #[command(flatten)]
@@ -105,6 +117,28 @@ struct SiteArgs {
     site_links: Vec<crate::site::Link>,
 }
 
+/// Where metrics are served.
+#[derive(Debug, Clone, Copy)]
+enum MetricsAddress {
+    /// Nowhere.
+    None,
+    /// At an address of their own.
+    At(SocketAddr),
+}
+
+impl std::str::FromStr for MetricsAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<MetricsAddress, String> {
+        if text == "none" {
+            return Ok(MetricsAddress::None);
+        }
+        text.parse().map(MetricsAddress::At).map_err(|_| {
+            format!("{text:?} is no ADDRESS:PORT, as in 127.0.0.1:9180, and not \"none\"")
+        })
+    }
+}
+
 /// How the log is written.
 #[derive(Debug, Args)]
 struct LogArgs {
@@ -131,8 +165,6 @@ impl LogArgs {
 struct LegacyArgs {
     #[arg(long, hide = true)]
     cachedir: Option<PathBuf>,
-    #[arg(long, hide = true)]
-    influx: Option<String>,
     #[arg(long, hide = true)]
     run_batch_viz: bool,
 }
@@ -194,7 +226,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         let cli = Cli::parse_from(arguments);
         match cli.command {
             None => serve::run(cli.serve),
-            Some(Command::Serve(serve)) => serve::run(serve),
+            Some(Command::Serve(serve)) => serve::run(*serve),
             Some(Command::Db(db)) => db::run(db),
             Some(Command::Migrations(migrations)) => migrations::run(migrations),
             Some(Command::Demo(demo)) => demo::run(demo),

@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::client::TrustedProxy;
 use crate::site::Site;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
+
+/// As the OCaml server.
+const EXPIRED_JOBS: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// How this server is set up.
 #[derive(Debug, Clone)]
@@ -20,8 +24,24 @@ pub struct Config {
     pub expired_jobs: Option<Duration>,
     /// What the operator says of the site.
     pub site: Site,
+    /// Peers that are believed when they say for whom they ask.
+    pub trusted_proxies: Vec<TrustedProxy>,
     /// Everything that is bounded.
     pub limits: Limits,
+}
+
+impl Config {
+    /// These directories, and everything else as it is when nothing is said.
+    pub fn new(datadir: PathBuf, configdir: PathBuf) -> Config {
+        Config {
+            datadir,
+            configdir,
+            expired_jobs: Some(EXPIRED_JOBS),
+            site: Site::default(),
+            trusted_proxies: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
 }
 
 /// A bound on everything that is read from outside or kept in memory.

@@ -41,6 +41,8 @@ pub enum Error {
         /// What was wrong with it.
         why: &'static str,
     },
+    /// The server cannot do its work now.
+    NotReady(String),
     /// Our fault; the log has the cause.
     Internal,
 }
@@ -63,6 +65,7 @@ impl Error {
             Error::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
             Error::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
             Error::RangeNotSatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+            Error::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -75,7 +78,8 @@ impl Error {
             | Error::Forbidden(message)
             | Error::Conflict(message)
             | Error::TooLarge(message)
-            | Error::Timeout(message) => message,
+            | Error::Timeout(message)
+            | Error::NotReady(message) => message,
             Error::Unauthorized => "a user name and password are needed for this".to_owned(),
             Error::NoSpace => {
                 "the server's disk is full; try again when its operator has made room".to_owned()

@@ -1,12 +1,16 @@
-//! Headers that every answer has, and the log line of every request.
+//! Headers that every answer has, and the log line and the count of every request.
 
 use std::time::Instant;
 
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::{Instrument, debug, info, info_span};
+
+use crate::app::App;
+use crate::client::{Client, Peer, REQUEST_ID};
+use crate::metrics::Held;
 
 /// What our pages may do: show themselves with our style sheet, script and pictures (the icon is in
 /// the page), and send our forms.
@@ -33,19 +37,33 @@ pub async fn security(request: Request, next: Next) -> Response {
     response
 }
 
-/// One line a request, when its answer begins: reads at debug level, the rest at info.
-pub async fn log(request: Request, next: Next) -> Response {
+/// One line a request, when its answer begins: reads at debug level, the rest at info. Notes who
+/// asks for those that follow, names the request, and counts it.
+pub async fn log(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let begin = Instant::now();
+    let metrics = app.metrics();
+    let held = Held::new(&metrics.requests_in_flight);
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let begin = Instant::now();
-    let span = info_span!("request", %method, path = ?path);
-    let response = next.run(request).instrument(span).await;
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let peer = request.extensions().get::<Peer>().copied();
+    let client = Client::of(peer, request.headers(), &app.config().trusted_proxies);
+    let id = client.request_id.clone();
+    let from = client.address_text();
+    request.extensions_mut().insert(client);
+    let span = info_span!("request", id = id.as_str(), %method, path = ?path);
+    let mut response = next.run(request).instrument(span).await;
+    response.headers_mut().insert(REQUEST_ID, id.header());
+    drop(held);
     let status = response.status().as_u16();
-    let ms = begin.elapsed().as_millis();
+    let took = begin.elapsed();
+    let route = route.as_ref().map(MatchedPath::as_str);
+    metrics.request(route, status, took);
+    let (id, ms) = (id.as_str(), took.as_millis());
     if method.is_safe() {
-        debug!(status, ms, "{method} {path:?}");
+        debug!(status, ms, id, from, "{method} {path:?}");
     } else {
-        info!(status, ms, "{method} {path:?}");
+        info!(status, ms, id, from, "{method} {path:?}");
     }
     response
 }

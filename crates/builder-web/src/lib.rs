@@ -13,6 +13,7 @@ pub mod pages;
 pub mod upload;
 
 pub mod auth;
+pub mod client;
 pub mod clock;
 pub mod console;
 pub mod derived;
@@ -22,6 +23,7 @@ pub mod file_body;
 pub mod headers;
 pub mod inputs;
 pub mod markdown;
+pub mod metrics;
 pub mod names;
 pub mod pack;
 pub mod page_cache;

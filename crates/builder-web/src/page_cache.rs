@@ -12,10 +12,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use builder_store::Sha256;
 use http_body_util::BodyExt;
+use prometheus_client::metrics::counter::Counter;
 
 use crate::app::App;
 use crate::config::Limits;
 use crate::error::Error;
+use crate::metrics::Metrics;
 use crate::pack::{PACKED_BYTES_MIN, pack};
 use crate::respond::{self, Accepts, Encoding};
 
@@ -25,6 +27,8 @@ pub struct PageCache {
     bytes_max: usize,
     time_max: Duration,
     pages: Mutex<Pages>,
+    hits: Counter,
+    misses: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -52,11 +56,13 @@ struct Shown {
 
 impl PageCache {
     /// An empty one.
-    pub fn new(limits: &Limits) -> PageCache {
+    pub fn new(limits: &Limits, metrics: &Metrics) -> PageCache {
         PageCache {
             bytes_max: limits.page_cache_bytes_max,
             time_max: limits.page_cache_time_max,
             pages: Mutex::default(),
+            hits: metrics.page_cache(true),
+            misses: metrics.page_cache(false),
         }
     }
 
@@ -110,8 +116,12 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
         Err(error) => return Error::from(error).into_response(),
     };
     let shown = match app.pages().get(&key, generation) {
-        Some(shown) => shown,
+        Some(shown) => {
+            app.pages().hits.inc();
+            shown
+        }
         None => {
+            app.pages().misses.inc();
             let response = next.run(request).await;
             if response.status() != StatusCode::OK {
                 return response;

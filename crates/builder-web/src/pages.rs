@@ -7,7 +7,9 @@ pub mod builds;
 pub mod compare;
 pub mod failed_builds;
 pub mod hash;
+pub mod health;
 pub mod job;
+pub mod metrics;
 pub mod robots;
 
 use crate::respond::Layout;

@@ -5,7 +5,9 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
 
 use crate::app::App;
-use crate::pages::{assets, build, build_file, builds, compare, failed_builds, hash, job, robots};
+use crate::pages::{
+    assets, build, build_file, builds, compare, failed_builds, hash, health, job, metrics, robots,
+};
 use crate::urls::pattern;
 use crate::{error, headers, page_cache, upload};
 
@@ -30,6 +32,8 @@ pub fn router(app: App) -> Router {
         .slash(pattern::EXEC, get(build_file::exec))
         .slash(pattern::ARCHIVE, get(build_file::archive))
         .slash(pattern::HASH, get(hash::get))
+        .slash(pattern::ALIVE, get(health::alive))
+        .slash(pattern::READY, get(health::ready))
         .slash(pattern::ROBOTS, get(robots::get))
         .route(pattern::STYLE, get(assets::style))
         .route(pattern::SCRIPT_FILE, get(assets::script))
@@ -42,7 +46,18 @@ pub fn router(app: App) -> Router {
         .merge(uploads)
         .layer(from_fn_with_state(app.clone(), error::render))
         .layer(from_fn(headers::security))
-        .layer(from_fn(headers::log))
+        .layer(from_fn_with_state(app.clone(), headers::log))
+        .with_state(app)
+}
+
+/// What is served at the address of its own, for those who watch the server.
+pub fn watching(app: App) -> Router {
+    Router::new()
+        .slash(pattern::METRICS, get(metrics::get))
+        .slash(pattern::ALIVE, get(health::alive))
+        .slash(pattern::READY, get(health::ready))
+        .layer(from_fn_with_state(app.clone(), error::render))
+        .layer(from_fn(headers::security))
         .with_state(app)
 }
 

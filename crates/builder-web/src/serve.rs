@@ -3,20 +3,28 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::extract::Request;
+use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tower_service::Service as _;
 use tracing::{debug, info, warn};
 
+use crate::app::App;
+use crate::client::Peer;
 use crate::config::Limits;
+use crate::metrics::Held;
 use crate::stalling::Stalling;
 
 /// Descriptors for the databases, uploads and hooks.
@@ -24,64 +32,176 @@ const DESCRIPTORS_RESERVED: usize = 128;
 /// How often a lack of descriptors is noted in the log.
 const WARNING_PERIOD: Duration = Duration::from_secs(30);
 
+/// Where connections come in.
+#[derive(Debug)]
+pub enum Listener {
+    /// At an address.
+    Tcp(TcpListener),
+    /// At a file, which is removed in the end if it is ours.
+    Unix(UnixListener, Option<Ours>),
+}
+
+/// The file of a Unix socket that we made.
+#[derive(Debug)]
+pub struct Ours(PathBuf);
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            debug!("the socket {} cannot be removed: {error}", self.0.display());
+        }
+    }
+}
+
+impl std::fmt::Display for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Listener::Tcp(listener) => match listener.local_addr() {
+                Ok(address) => write!(f, "http://{address}"),
+                Err(_) => f.write_str("an unknown address"),
+            },
+            Listener::Unix(listener, _) => {
+                let address = listener.local_addr();
+                let path = address
+                    .as_ref()
+                    .ok()
+                    .and_then(|address| address.as_pathname());
+                write!(f, "unix:{}", path.unwrap_or(Path::new("?")).display())
+            }
+        }
+    }
+}
+
 /// Opens the address, so that it can be told before requests come in.
 pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
+/// What all connections have in common.
+struct Serving {
+    http: http1::Builder,
+    places: Arc<Semaphore>,
+    graceful: GracefulShutdown,
+    router: Router,
+    app: App,
+}
+
+/// Serves beside the server proper, for as long as the process runs.
+pub async fn run_beside(listeners: Vec<Listener>, router: Router, app: &App) {
+    let serving = Arc::new(Serving::new(router, app));
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        accepting.spawn(accept_all(listener, serving.clone()));
+    }
+    accepting.join_all().await;
+}
+
 /// Serves until `stop` ends, and then until every request that has begun is answered, or the time
 /// for that is over.
 pub async fn run(
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     router: Router,
-    limits: &Limits,
+    app: &App,
     stop: impl Future<Output = ()>,
 ) {
-    let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(connections_max(limits)));
+    let time_max = app.limits().shutdown_time_max;
+    let serving = Arc::new(Serving::new(router, app));
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        accepting.spawn(accept_all(listener, serving.clone()));
+    }
+    stop.await;
+    app.stop_begins();
+    // With them the listeners are closed.
+    accepting.shutdown().await;
+    info!("stopping when the requests under way are answered");
+    let Some(serving) = Arc::into_inner(serving) else {
+        // OK because the tasks that had the others have ended.
+        unreachable!("nobody accepts any more");
+    };
+    if timeout(time_max, serving.graceful.shutdown())
+        .await
+        .is_err()
+    {
+        warn!("some requests took too long and were cut off");
+    }
+}
+
+/// Accepts connections for as long as it is let.
+async fn accept_all(listener: Listener, serving: Arc<Serving>) {
     let mut warned: Option<Instant> = None;
-    let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.head_time_max)
-        .max_buf_size(limits.head_bytes_max)
-        .half_close(true);
-    tokio::pin!(stop);
     loop {
-        let accepted = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
-            () = &mut stop => break,
+        let Ok(place) = serving.places.clone().acquire_owned().await else {
+            return;
         };
-        let (stream, place) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Of one connection, or a lack of descriptors that passes.
-                if warned.is_none_or(|at| at.elapsed() > WARNING_PERIOD) {
-                    warn!("connections are not accepted: {error}");
-                    warned = Some(Instant::now());
+        let accepted = match &listener {
+            Listener::Tcp(listener) => match listener.accept().await {
+                Ok((stream, peer)) => {
+                    // Answers are written whole; nothing is gained by waiting to fill a packet.
+                    stream
+                        .set_nodelay(true)
+                        .map(|()| serving.serve(stream, Peer::Address(peer.ip()), place))
                 }
-                sleep(Duration::from_millis(50)).await;
-                continue;
-            }
+                Err(error) => Err(error),
+            },
+            Listener::Unix(listener, _) => listener
+                .accept()
+                .await
+                .map(|(stream, _)| serving.serve(stream, Peer::Unix, place)),
         };
-        let service = TowerToHyperService::new(router.clone());
-        let stream = Stalling::new(stream, limits.answer_stall_time_max);
-        let connection = http.serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection);
+        if let Err(error) = accepted {
+            // Of one connection, or a lack of descriptors that passes.
+            if warned.is_none_or(|at| at.elapsed() > WARNING_PERIOD) {
+                warn!("connections are not accepted: {error}");
+                warned = Some(Instant::now());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Serving {
+    fn new(router: Router, app: &App) -> Serving {
+        let limits = app.limits();
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(limits.head_time_max)
+            .max_buf_size(limits.head_bytes_max)
+            .half_close(true);
+        Serving {
+            http,
+            places: Arc::new(Semaphore::new(connections_max(limits))),
+            graceful: GracefulShutdown::new(),
+            router,
+            app: app.clone(),
+        }
+    }
+
+    /// Serves one connection in the background.
+    fn serve<S>(&self, stream: S, peer: Peer, place: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let metrics = self.app.metrics();
+        let held = Held::new(&metrics.connections);
+        let time_max = self.app.limits().answer_stall_time_max;
+        let stream = Stalling::new(stream, time_max, metrics.traffic.clone());
+        let router = self.router.clone();
+        let service = hyper::service::service_fn(move |mut request: hyper::Request<_>| {
+            request.extensions_mut().insert(peer);
+            let request: Request = request.map(axum::body::Body::new);
+            // A router is always ready.
+            router.clone().call(request)
+        });
+        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let connection = self.graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 // The client left, or sent no HTTP.
                 debug!("a connection broke: {error}");
             }
-            drop(place);
+            drop((place, held));
         });
-    }
-    drop(listener);
-    info!("stopping when the requests under way are answered");
-    if timeout(limits.shutdown_time_max, graceful.shutdown())
-        .await
-        .is_err()
-    {
-        warn!("some requests took too long and were cut off");
     }
 }
 
@@ -106,21 +226,6 @@ fn connections_max(limits: &Limits) -> usize {
         );
     }
     possible.min(limits.connections_max)
-}
-
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = places
-        .clone()
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    // Answers are written whole; nothing is gained by waiting to fill a packet.
-    stream.set_nodelay(true)?;
-    Ok((stream, place))
 }
 
 /// Ends when the system or the operator asks the server to stop; a second time ends the process.

@@ -1,5 +1,5 @@
 //! A socket whose peer has to read: one that takes nothing for too long is given up, so that it
-//! does not hold what its answer holds.
+//! does not hold what its answer holds. What goes over it is counted.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,22 +9,32 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use crate::metrics::Traffic;
+
 /// A socket that fails with [`io::ErrorKind::TimedOut`] when nothing could be written for a time.
 #[derive(Debug)]
 pub struct Stalling<S> {
     socket: S,
     time_max: Duration,
+    traffic: Traffic,
     /// Runs while the peer takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Stalling<S> {
     /// Gives the peer `time_max` to take some of what is written.
-    pub fn new(socket: S, time_max: Duration) -> Stalling<S> {
+    pub fn new(socket: S, time_max: Duration, traffic: Traffic) -> Stalling<S> {
         Stalling {
             socket,
             time_max,
+            traffic,
             stalled: None,
+        }
+    }
+
+    fn count(&self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(count)) = written {
+            self.traffic.sent.inc_by(*count as u64);
         }
     }
 
@@ -57,7 +67,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stalling<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(context, buffer);
+        let count = buffer.filled().len() - before;
+        self.traffic.received.inc_by(count as u64);
+        read
     }
 }
 
@@ -68,6 +82,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.count(&written);
         self.watch(context, written)
     }
 
@@ -77,6 +92,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        self.count(&written);
         self.watch(context, written)
     }
 
@@ -113,7 +129,7 @@ mod tests {
     fn a_peer_that_reads_nothing_is_given_up() {
         run(async {
             let (ours, _theirs) = duplex(1024);
-            let mut ours = Stalling::new(ours, Duration::from_millis(20));
+            let mut ours = Stalling::new(ours, Duration::from_millis(20), Traffic::default());
             let error = ours.write_all(&[0; 4096]).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         });
@@ -123,7 +139,7 @@ mod tests {
     fn a_peer_that_reads_slowly_gets_everything() {
         run(async {
             let (ours, mut theirs) = duplex(64);
-            let mut ours = Stalling::new(ours, Duration::from_millis(200));
+            let mut ours = Stalling::new(ours, Duration::from_millis(200), Traffic::default());
             let reading = async {
                 let mut all: Vec<u8> = Vec::new();
                 let mut some = [0; 64];

@@ -8,7 +8,7 @@ pub mod receive;
 
 pub mod body_reader;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{RawQuery, Request, State};
@@ -22,6 +22,7 @@ use tracing::debug;
 
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::metrics::Held;
 use crate::names::Path;
 use crate::query::Query;
 use crate::{auth, respond, urls};
@@ -63,9 +64,22 @@ pub async fn binary(
     .await
 }
 
+/// [`answer`], counted.
+async fn take_in(
+    app: App,
+    request: Request,
+    receive: impl FnOnce(&App, &User, &mut BodyReader, Option<u64>) -> Result<Received> + Send + 'static,
+) -> Response {
+    let begin = Instant::now();
+    let response = answer(app.clone(), request, receive).await;
+    app.metrics()
+        .upload(response.status().as_u16(), begin.elapsed());
+    response
+}
+
 /// Checks who sends and how much, has the body received, runs the hooks, and answers. A client
 /// that is refused gets to read why: what it still sends is read and thrown away.
-async fn take_in(
+async fn answer(
     app: App,
     request: Request,
     receive: impl FnOnce(&App, &User, &mut BodyReader, Option<u64>) -> Result<Received> + Send + 'static,
@@ -78,7 +92,9 @@ async fn take_in(
     let admitted = async {
         let user = auth::authenticate(&app, &head.headers).await?;
         let size = announced_size(&app, &head.headers)?;
+        let waiting = Held::new(&app.metrics().uploads_waiting);
         let place = app.uploads().acquire().await.map_err(Error::internal)?;
+        drop(waiting);
         Ok::<_, Error>((user, size, place))
     };
     let (user, size, place) = match admitted.await {
@@ -94,7 +110,7 @@ async fn take_in(
     let idle = app.limits().upload_idle_time_max;
     let received = app
         .blocking(move |app| {
-            let mut reader = BodyReader::new(body, idle);
+            let mut reader = BodyReader::new(body, idle, app.metrics().upload_bytes.clone());
             let received = receive(app, &user, &mut reader, size);
             (received, reader.into_body())
         })

@@ -45,6 +45,9 @@ pub mod pattern {
     pub const FAILED_BUILDS: &str = "/failed-builds";
     pub const COMPARE: &str = "/compare/{left}/{right}";
     pub const HASH: &str = "/hash";
+    pub const METRICS: &str = "/metrics";
+    pub const ALIVE: &str = "/healthz";
+    pub const READY: &str = "/readyz";
     pub const ROBOTS: &str = "/robots.txt";
     pub const STYLE: &str = "/style.css";
     pub const SCRIPT_FILE: &str = "/script.js";

@@ -10,13 +10,12 @@ use builder_store::users::{self, User};
 use builder_store::{Store, builds};
 use demo_builds::DemoBuild;
 
-use super::serve::run_server;
-use super::{DemoArgs, say, start_log};
+use super::serve::{Watch, run_server};
+use super::{DemoArgs, MetricsAddress, say, start_log};
 use crate::app::App;
 use crate::auth::{self, ScryptParams};
 use crate::clock::Clock;
-use crate::config::{Config, Limits};
-use crate::site::Site;
+use crate::config::Config;
 use crate::upload::receive;
 
 /// Of every demo user: the demo listens on this machine only.
@@ -29,19 +28,20 @@ const ONE_MORE: &str = "_cache/one-more.exec";
 pub(super) fn run(arguments: DemoArgs) -> anyhow::Result<()> {
     let datadir = arguments.datadir;
     let config = Config {
-        configdir: datadir.clone(),
-        datadir: datadir.clone(),
         // The demo may be looked at again after months.
         expired_jobs: None,
-        site: Site::default(),
-        limits: Limits::default(),
+        ..Config::new(datadir.clone(), datadir.clone())
     };
     Store::create(&datadir)?;
     // Before the log: sixty lines of builds that were taken in tell a visitor nothing.
     fill(&config)?;
     start_log(&arguments.log)?;
     let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), arguments.port);
-    run_server(config, address, |address| {
+    let watch = Watch {
+        metrics: Some(MetricsAddress::None),
+        influx: None,
+    };
+    run_server(config, address, watch, |address| {
         let file = datadir.join(ONE_MORE);
         say(&format!(
             "\n  Open http://{address}/\n\

@@ -1,21 +1,25 @@
 //! `builder-web serve`: the server.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use builder_store::Store;
 use tracing::{error, info, warn};
 
-use super::{LegacyArgs, Refused, ServeArgs, SiteArgs, start_log};
+use super::{LegacyArgs, MetricsAddress, Refused, ServeArgs, SiteArgs, start_log};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::error::with_causes;
+use crate::metrics::influx::{self, Collector};
+use crate::routes;
+use crate::serve::{self, Listener};
 use crate::site::{self, Logo, Site};
-use crate::{routes, serve};
 
 const MIB: u64 = 1024 * 1024;
+/// Where metrics are, when nothing else is said: on this machine only.
+const METRICS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
@@ -30,14 +34,28 @@ pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
             days => Some(DAY * days),
         },
         site,
+        trusted_proxies: arguments.trusted_proxies,
         limits: Limits {
             upload_bytes_max: arguments.upload_limit.saturating_mul(MIB),
             page_cache_bytes_max: usize::from(arguments.page_cache) * 1024 * 1024,
             ..Limits::default()
         },
     };
+    let watch = Watch {
+        metrics: arguments.metrics_address,
+        influx: arguments.influx,
+    };
     let address = SocketAddr::new(arguments.host, arguments.port);
-    run_server(config, address, |_| {})
+    run_server(config, address, watch, |_| {})
+}
+
+/// How the server is watched.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// Where `/metrics` is.
+    pub(super) metrics: Option<MetricsAddress>,
+    /// Where metrics are sent.
+    pub(super) influx: Option<Collector>,
 }
 
 fn site(arguments: SiteArgs) -> Result<Site, Refused> {
@@ -56,6 +74,7 @@ fn site(arguments: SiteArgs) -> Result<Site, Refused> {
 pub(super) fn run_server(
     config: Config,
     address: SocketAddr,
+    watch: Watch,
     ready: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<()> {
     let store = Store::open(&config.datadir)?;
@@ -76,7 +95,6 @@ pub(super) fn run_server(
             .await
             .map_err(|error| Refused(format!("cannot listen on {address}: {error}")))?;
         let address = listener.local_addr().context("learn the address")?;
-        let limits = config.limits.clone();
         let datadir = config.datadir.display().to_string();
         let app = App::new(store, config, Clock::System);
         let store = app.store().clone();
@@ -85,6 +103,7 @@ pub(super) fn run_server(
                 error!("what is derived cannot be kept: {}", with_causes(&error));
             }
         });
+        watch_server(&app, watch).await?;
         info!("serving {datadir} on http://{address}");
         ready(address);
         let mut stopping = Instant::now();
@@ -95,12 +114,50 @@ pub(super) fn run_server(
             }
             stopping = Instant::now();
         };
-        serve::run(listener, routes::router(app.clone()), &limits, stop).await;
-        let left = limits.shutdown_time_max.saturating_sub(stopping.elapsed());
+        let listeners = vec![Listener::Tcp(listener)];
+        serve::run(listeners, routes::router(app.clone()), &app, stop).await;
+        let left = app
+            .limits()
+            .shutdown_time_max
+            .saturating_sub(stopping.elapsed());
         app.hooks().finish(left).await;
         info!("stopped");
         Ok(())
     })
+}
+
+/// Serves metrics at their own address, and sends them, in the background.
+async fn watch_server(app: &App, watch: Watch) -> anyhow::Result<()> {
+    let listener = match watch.metrics {
+        Some(MetricsAddress::None) => None,
+        Some(MetricsAddress::At(address)) => {
+            let refused =
+                |error| Refused(format!("cannot listen on {address} for metrics: {error}"));
+            Some(serve::listen(address).await.map_err(refused)?)
+        }
+        // Another server on this machine may have it: that is no reason not to serve.
+        None => serve::listen(METRICS_ADDRESS)
+            .await
+            .inspect_err(|error| {
+                warn!(
+                    "metrics are not served: cannot listen on {METRICS_ADDRESS}: {error}; \
+                     choose another --metrics-address, or \"none\""
+                );
+            })
+            .ok(),
+    };
+    if let Some(listener) = listener {
+        let listener = Listener::Tcp(listener);
+        info!("metrics are at {listener}/metrics");
+        let (router, app) = (routes::watching(app.clone()), app.clone());
+        tokio::spawn(async move {
+            serve::run_beside(vec![listener], router, &app).await;
+        });
+    }
+    if let Some(collector) = watch.influx {
+        tokio::spawn(influx::send(app.clone(), collector, influx::PERIOD));
+    }
+    Ok(())
 }
 
 fn warn_of(legacy: &LegacyArgs) {
@@ -108,11 +165,6 @@ fn warn_of(legacy: &LegacyArgs) {
         warn!(
             "--cachedir {} is ignored: the cache is _cache in the data directory",
             cachedir.display()
-        );
-    }
-    if let Some(influx) = &legacy.influx {
-        warn!(
-            "--influx {influx} is ignored: metrics are not sent to Influx any more; read the log instead"
         );
     }
     if legacy.run_batch_viz {

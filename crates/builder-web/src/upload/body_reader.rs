@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use http_body_util::BodyExt;
+use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -14,16 +15,18 @@ pub struct BodyReader {
     chunk: Bytes,
     idle_time_max: Duration,
     runtime: Handle,
+    bytes: Counter,
 }
 
 impl BodyReader {
-    /// Must be called inside of the runtime.
-    pub fn new(body: Body, idle_time_max: Duration) -> BodyReader {
+    /// Must be called inside of the runtime. What is read is counted in `bytes`.
+    pub fn new(body: Body, idle_time_max: Duration, bytes: Counter) -> BodyReader {
         BodyReader {
             body: Some(body),
             chunk: Bytes::new(),
             idle_time_max,
             runtime: Handle::current(),
+            bytes,
         }
     }
 
@@ -60,6 +63,7 @@ impl BodyReader {
                     if let Ok(data) = frame.into_data()
                         && !data.is_empty()
                     {
+                        self.bytes.inc_by(data.len() as u64);
                         return Ok(Some(data));
                     }
                 }

@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use builder_exec::Timestamp;
 use builder_store::Sha256;
@@ -50,6 +50,28 @@ pub struct HookCall {
     pub main_binary: String,
 }
 
+/// How a hook ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookEnd {
+    /// Its exit status was 0.
+    Succeeded,
+    /// It was another one, or it could not be started.
+    Failed,
+    /// It took too long and was killed.
+    Killed,
+}
+
+impl HookEnd {
+    /// A word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            HookEnd::Succeeded => "succeeded",
+            HookEnd::Failed => "failed",
+            HookEnd::Killed => "killed",
+        }
+    }
+}
+
 /// Runs hooks, some at a time.
 #[derive(Debug)]
 pub struct Hooks {
@@ -79,6 +101,7 @@ impl Hooks {
         let directory = self.directory.clone();
         let (places, under_way) = (self.places.clone(), self.under_way.clone());
         let (time_max, output_bytes_max) = (self.time_max, self.output_bytes_max);
+        let app = app.clone();
         // Under way from here on: a stop that comes while they are looked up waits for them.
         let all = under_way.add(format!("the hooks of build {}", call.uuid));
         tokio::spawn(async move {
@@ -93,18 +116,29 @@ impl Hooks {
                     time_max,
                     output_bytes_max,
                 };
-                let places = places.clone();
+                let (places, app) = (places.clone(), app.clone());
                 tokio::spawn(async move {
                     // Closed only when the server is gone.
                     if let Ok(_place) = places.acquire().await
                         && place.begin()
                     {
-                        run.run().await;
+                        let begin = Instant::now();
+                        let name = run.hook.file_name().map(|name| name.to_string_lossy());
+                        let name = name.unwrap_or_default().into_owned();
+                        let end = run.run().await;
+                        app.metrics().hook(&name, end, begin.elapsed());
                     }
                 });
             }
             drop(all);
         });
+    }
+
+    /// How many run, and how many wait for their turn.
+    pub fn counts(&self) -> (usize, usize) {
+        let state = self.under_way.0.borrow();
+        let running = state.hooks.values().filter(|(_, begun)| *begun).count();
+        (running, state.hooks.len() - running)
     }
 
     /// Waits until all hooks have ended, those too that wait for their turn. Those that run when
@@ -248,7 +282,7 @@ struct Run {
 }
 
 impl Run {
-    async fn run(self) {
+    async fn run(self) -> HookEnd {
         let (hook, uuid) = (self.hook.display(), self.uuid);
         let child = match self.start(Command::new(&self.hook)) {
             // A script that does not say what runs it is the shell's.
@@ -263,7 +297,7 @@ impl Run {
             Ok(child) => child,
             Err(error) => {
                 error!(build.uuid = %uuid, "hook {hook} cannot be started: {error}");
-                return;
+                return HookEnd::Failed;
             }
         };
         let group = child.id();
@@ -282,14 +316,24 @@ impl Run {
         match ended {
             Ok(Ok(status)) if status.success() => {
                 info!(build.uuid = %uuid, "hook {hook} has run");
+                HookEnd::Succeeded
             }
-            Ok(Ok(status)) => error!(build.uuid = %uuid, "hook {hook} failed: {status}"),
-            Ok(Err(error)) => error!(build.uuid = %uuid, "hook {hook} got lost: {error}"),
-            Err(_) => error!(
-                build.uuid = %uuid,
-                "hook {hook} was killed: it took more than {} s",
-                self.time_max.as_secs()
-            ),
+            Ok(Ok(status)) => {
+                error!(build.uuid = %uuid, "hook {hook} failed: {status}");
+                HookEnd::Failed
+            }
+            Ok(Err(error)) => {
+                error!(build.uuid = %uuid, "hook {hook} got lost: {error}");
+                HookEnd::Failed
+            }
+            Err(_) => {
+                error!(
+                    build.uuid = %uuid,
+                    "hook {hook} was killed: it took more than {} s",
+                    self.time_max.as_secs()
+                );
+                HookEnd::Killed
+            }
         }
     }
 

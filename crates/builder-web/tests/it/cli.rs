@@ -220,8 +220,6 @@ fn options_of_the_ocaml_server_are_accepted_with_a_word_on_what_became_of_them()
     let legacy = [
         "--cachedir",
         "/old",
-        "--influx",
-        "10.0.0.1:8094",
         "--run-batch-viz",
         "--expired-jobs",
         "0",
@@ -235,11 +233,7 @@ fn options_of_the_ocaml_server_are_accepted_with_a_word_on_what_became_of_them()
         "-h is --host"
     );
     let log = process.log();
-    for warned in [
-        "--cachedir /old is ignored",
-        "--influx 10.0.0.1:8094 is ignored",
-        "--run-batch-viz is ignored",
-    ] {
+    for warned in ["--cachedir /old is ignored", "--run-batch-viz is ignored"] {
         assert!(log.contains(warned), "{warned} in {log}");
     }
     assert_eq!(exchange(process.address, "GET", "/", &[], b"").status, 200);
@@ -261,7 +255,7 @@ fn what_makes_no_sense_on_the_command_line_is_status_2() {
     let help = call(BUILDER_WEB, &["--help"], "");
     let text = String::from_utf8_lossy(&help.stdout).into_owned();
     assert!(
-        help.status.success() && text.contains("--expired-jobs") && !text.contains("--influx"),
+        help.status.success() && text.contains("--expired-jobs") && !text.contains("--cachedir"),
         "{text}"
     );
     let version = call(BUILDER_WEB, &["--version"], "");

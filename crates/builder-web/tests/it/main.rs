@@ -42,6 +42,9 @@ mod clients;
 mod attacks;
 
 #[cfg(test)]
+mod watch;
+
+#[cfg(test)]
 mod reference_data;
 
 #[cfg(test)]

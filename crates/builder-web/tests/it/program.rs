@@ -52,7 +52,7 @@ impl Process {
     /// Starts it with a configuration directory too.
     pub(crate) fn serve_with(datadir: &Path, configdir: &Path, arguments: &[&str]) -> Process {
         let mut child = Command::new(BUILDER_WEB)
-            .args(["-p", "0", "-c"])
+            .args(["-p", "0", "--metrics-address", "127.0.0.1:0", "-c"])
             .arg(configdir)
             .arg("-d")
             .arg(datadir)
@@ -91,6 +91,14 @@ impl Process {
             address,
             log,
         }
+    }
+
+    /// Where its metrics are.
+    pub(crate) fn metrics_address(&self) -> SocketAddr {
+        let log = self.log();
+        let (_, rest) = log.split_once("metrics are at http://").unwrap();
+        let (address, _) = rest.split_once('/').unwrap();
+        address.parse().unwrap()
     }
 
     pub(crate) fn log(&self) -> String {

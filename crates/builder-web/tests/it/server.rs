@@ -14,8 +14,7 @@ use builder_exec::Timestamp;
 use builder_store::{Sha256, Store, access, jobs, users};
 use builder_web::app::App;
 use builder_web::auth::{ScryptParams, hash_password};
-use builder_web::config::{Config, Limits};
-use builder_web::site::Site;
+use builder_web::config::Config;
 use builder_web::{Clock, routes, serve};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -41,7 +40,6 @@ pub(crate) fn now() -> Timestamp {
 pub(crate) struct Server {
     pub(crate) app: App,
     router: Router,
-    limits: Limits,
     runtime: Option<Runtime>,
     directory: Option<TempDir>,
     datadir: PathBuf,
@@ -84,19 +82,10 @@ impl Server {
         clock: Clock,
         change: impl FnOnce(&mut Config),
     ) -> Server {
-        let mut config = Config {
-            datadir: datadir.to_owned(),
-            configdir: configdir.to_owned(),
-            expired_jobs: Some(Duration::from_secs(30 * 24 * 60 * 60)),
-            site: Site::default(),
-            limits: Limits {
-                // The disk a test runs on may be nearly full.
-                disk_reserve_bytes: 0,
-                ..Limits::default()
-            },
-        };
+        let mut config = Config::new(datadir.to_owned(), configdir.to_owned());
+        // The disk a test runs on may be nearly full.
+        config.limits.disk_reserve_bytes = 0;
         change(&mut config);
-        let limits = config.limits.clone();
         let store = Store::open(datadir).unwrap();
         let app = App::new(store, config, clock);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -107,7 +96,6 @@ impl Server {
         Server {
             router: routes::router(app.clone()),
             app,
-            limits,
             runtime: Some(runtime),
             directory: None,
             datadir: datadir.to_owned(),
@@ -247,9 +235,10 @@ impl Server {
             .block_on(serve::listen("127.0.0.1:0".parse().unwrap()))
             .unwrap();
         let address = listener.local_addr().unwrap();
-        let (router, limits) = (self.router.clone(), self.limits.clone());
+        let (router, app) = (self.router.clone(), self.app.clone());
         self.runtime().spawn(async move {
-            serve::run(listener, router, &limits, std::future::pending()).await;
+            let listeners = vec![serve::Listener::Tcp(listener)];
+            serve::run(listeners, router, &app, std::future::pending()).await;
         });
         address
     }

@@ -17,8 +17,7 @@ use crate::app::App;
 use crate::cli::progress::Progress;
 use crate::cli::{DatadirArg, LogArgs, Refused, counted, default_configdir, say, start_log};
 use crate::clock::Clock;
-use crate::config::{Config, Limits};
-use crate::site::Site;
+use crate::config::Config;
 use crate::upload::receive::{self, Received};
 
 #[derive(Debug, Args)]
@@ -68,16 +67,8 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     store
         .sweep_interrupted()
         .context("remove what an interrupted upload left")?;
-    let config = Config {
-        datadir: args.datadir.datadir.clone(),
-        configdir: args.configdir.clone(),
-        expired_jobs: None,
-        site: Site::default(),
-        limits: Limits {
-            upload_bytes_max: args.upload_limit.saturating_mul(1024 * 1024),
-            ..Limits::default()
-        },
-    };
+    let mut config = Config::new(args.datadir.datadir.clone(), args.configdir.clone());
+    config.limits.upload_bytes_max = args.upload_limit.saturating_mul(1024 * 1024);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -1,0 +1,383 @@
+//! What is counted while the server runs, for Prometheus (`/metrics`) and Influx (`--influx`).
+//!
+//! Labels are bounded: routes are the router's patterns, hooks and jobs are cut off at a number.
+//! A job's name is from outside; the encoder escapes it.
+
+pub mod influx;
+mod process;
+mod stock;
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use builder_exec::Timestamp;
+use prometheus_client::encoding::prometheus_text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::app::App;
+use crate::upload::hooks::HookEnd;
+
+/// Content type of [`text`].
+pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
+
+/// Hooks that are told apart; others are counted as [`OTHER`].
+const HOOKS_MAX: usize = 32;
+/// Stands for what is beyond a bound.
+const OTHER: &str = "(other)";
+/// Seconds; a page takes well under a millisecond, an upload or a comparison may take long.
+const DURATION_BUCKETS: [f64; 13] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
+/// Seconds, for uploads and hooks.
+const LONG_BUCKETS: [f64; 11] = [
+    0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0,
+];
+
+type Labels = Vec<(&'static str, String)>;
+/// A family of metrics, and how its members are told apart.
+type Counters = Family<Labels, Counter>;
+type Gauges = Family<Labels, Gauge>;
+type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Counters,
+    request_seconds: Histograms,
+    /// What [`Metrics::request`] found in the two families before, so that a request makes no
+    /// label.
+    routes: RwLock<HashMap<String, Route>>,
+    /// Open connections.
+    pub connections: Gauge,
+    /// Requests that are not answered yet.
+    pub requests_in_flight: Gauge,
+    /// Bytes written to and read from sockets.
+    pub traffic: Traffic,
+    uploads: Counters,
+    upload_seconds: Histogram,
+    /// Bytes of uploads that were read, those of refused ones too.
+    pub upload_bytes: Counter,
+    uploads_in_progress: Gauge,
+    /// Uploads that wait for a place.
+    pub uploads_waiting: Gauge,
+    hooks: Counters,
+    hook_seconds: Histogram,
+    hook_names: Mutex<Vec<String>>,
+    hooks_running: Gauge,
+    hooks_waiting: Gauge,
+    log_ins: Counters,
+    page_cache: Counters,
+    busy: Counters,
+    stock: stock::Stock,
+    process: process::Process,
+}
+
+/// Bytes that went over sockets.
+#[derive(Debug, Clone, Default)]
+pub struct Traffic {
+    /// Bytes that were sent.
+    pub sent: Counter,
+    /// Bytes that came in.
+    pub received: Counter,
+}
+
+#[derive(Debug)]
+struct Route {
+    seconds: Histogram,
+    by_status: Vec<(u16, Counter)>,
+}
+
+/// How a log-in went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogIn {
+    /// The password was right.
+    Right,
+    /// It was not, or there is no such user.
+    Wrong,
+    /// It was not looked at: there were too many wrong ones before.
+    Slowed,
+}
+
+/// What a request can find no place for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A page or file that is dear to make.
+    Expensive,
+    /// An answer that is made while it is sent.
+    Stream,
+    /// An upload.
+    Upload,
+    /// A password to be checked.
+    Password,
+}
+
+/// Counts as one more for as long as it lives.
+#[derive(Debug)]
+pub struct Held(Gauge);
+
+impl Held {
+    /// One more in `gauge`.
+    pub fn new(gauge: &Gauge) -> Held {
+        gauge.inc();
+        Held(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    /// Nothing has happened yet.
+    pub fn new(now: Timestamp) -> Metrics {
+        let mut root = Registry::default();
+        let process = process::Process::new(&mut root, now);
+        let registry = root.sub_registry_with_prefix("builder_web");
+        let metrics = Metrics {
+            requests: register(registry, "http_requests", "Requests by route and status"),
+            request_seconds: {
+                let family: Histograms = Family::new_with_constructor(durations);
+                registry.register_with_unit(
+                    "http_request_duration",
+                    "Time until the head of an answer, by route",
+                    Unit::Seconds,
+                    family.clone(),
+                );
+                family
+            },
+            routes: RwLock::default(),
+            connections: register(registry, "connections", "Open connections"),
+            requests_in_flight: register(
+                registry,
+                "http_requests_in_flight",
+                "Requests whose answer has not begun",
+            ),
+            traffic: Traffic {
+                sent: register(registry, "sent_bytes", "Bytes written to sockets"),
+                received: register(registry, "received_bytes", "Bytes read from sockets"),
+            },
+            uploads: register(registry, "uploads", "Uploads by the status of the answer"),
+            upload_seconds: {
+                let histogram = longer();
+                registry.register_with_unit(
+                    "upload_duration",
+                    "Time from an upload's head to its answer",
+                    Unit::Seconds,
+                    histogram.clone(),
+                );
+                histogram
+            },
+            upload_bytes: register(registry, "upload_bytes", "Bytes of uploads that were read"),
+            uploads_in_progress: register(
+                registry,
+                "uploads_in_progress",
+                "Uploads that are being written",
+            ),
+            uploads_waiting: register(registry, "uploads_waiting", "Uploads that wait for a place"),
+            hooks: register(
+                registry,
+                "hooks",
+                "Upload hooks that have ended, by file name and result",
+            ),
+            hook_seconds: {
+                let histogram = longer();
+                registry.register_with_unit(
+                    "hook_duration",
+                    "Time that an upload hook ran",
+                    Unit::Seconds,
+                    histogram.clone(),
+                );
+                histogram
+            },
+            hook_names: Mutex::default(),
+            hooks_running: register(registry, "hooks_running", "Upload hooks that run"),
+            hooks_waiting: register(
+                registry,
+                "hooks_waiting",
+                "Upload hooks that wait for their turn",
+            ),
+            log_ins: register(registry, "log_ins", "Log-ins by result"),
+            page_cache: register(
+                registry,
+                "page_cache_requests",
+                "Requests for pages by whether the page was remembered",
+            ),
+            busy: register(
+                registry,
+                "busy",
+                "Requests refused with 503 because there was no place, by what for",
+            ),
+            stock: stock::Stock::new(registry),
+            process,
+            registry: Registry::default(),
+        };
+        // There from the start: an alert on a rate misses the first of a series that appears.
+        for result in ["right", "wrong", "slowed"] {
+            let _zero = metrics
+                .log_ins
+                .get_or_create_owned(&label("result", result));
+        }
+        for place in [
+            Place::Expensive,
+            Place::Stream,
+            Place::Upload,
+            Place::Password,
+        ] {
+            let _zero = metrics
+                .busy
+                .get_or_create_owned(&label("place", place.name()));
+        }
+        Metrics {
+            registry: root,
+            ..metrics
+        }
+    }
+
+    /// A request of this route (the router's pattern; none: of no route) was answered.
+    pub fn request(&self, route: Option<&str>, status: u16, took: Duration) {
+        let route = match route {
+            Some(pattern) if pattern.len() > 1 => pattern.trim_end_matches('/'),
+            Some(pattern) => pattern,
+            None => "(none)",
+        };
+        let count = |known: &Route| {
+            let counter = known.by_status.iter().find(|(known, _)| *known == status);
+            counter.map(|(_, counter)| {
+                counter.inc();
+                known.seconds.observe(took.as_secs_f64());
+            })
+        };
+        let known = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        if known.get(route).and_then(count).is_some() {
+            return;
+        }
+        drop(known);
+        let mut known = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        let entry = known.entry(route.to_owned()).or_insert_with(|| Route {
+            seconds: self
+                .request_seconds
+                .get_or_create_owned(&label("route", route)),
+            by_status: Vec::new(),
+        });
+        if !entry.by_status.iter().any(|(known, _)| *known == status) {
+            let mut labels = label("route", route);
+            labels.push(("status", status.to_string()));
+            let counter = self.requests.get_or_create_owned(&labels);
+            entry.by_status.push((status, counter));
+        }
+        count(entry);
+    }
+
+    /// An upload was answered.
+    pub fn upload(&self, status: u16, took: Duration) {
+        let labels = label("status", &status.to_string());
+        self.uploads.get_or_create(&labels).inc();
+        self.upload_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A hook has ended.
+    pub fn hook(&self, name: &str, end: HookEnd, took: Duration) {
+        let mut names = self
+            .hook_names
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !names.iter().any(|known| known == name) && names.len() < HOOKS_MAX {
+            names.push(name.to_owned());
+        }
+        let name = names.iter().find(|known| *known == name);
+        let mut labels = label("hook", name.map_or(OTHER, String::as_str));
+        labels.push(("result", end.name().to_owned()));
+        self.hooks.get_or_create(&labels).inc();
+        self.hook_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Somebody tried to log in.
+    pub fn log_in(&self, result: LogIn) {
+        let result = match result {
+            LogIn::Right => "right",
+            LogIn::Wrong => "wrong",
+            LogIn::Slowed => "slowed",
+        };
+        self.log_ins.get_or_create(&label("result", result)).inc();
+    }
+
+    /// A request was refused because there was no place.
+    pub fn busy(&self, place: Place) {
+        self.busy.get_or_create(&label("place", place.name())).inc();
+    }
+
+    /// A counter of pages that were remembered, or were not: to be kept by who counts.
+    pub fn page_cache(&self, remembered: bool) -> Counter {
+        let result = if remembered { "hit" } else { "miss" };
+        self.page_cache
+            .get_or_create_owned(&label("result", result))
+    }
+}
+
+impl Place {
+    fn name(self) -> &'static str {
+        match self {
+            Place::Expensive => "expensive",
+            Place::Stream => "stream",
+            Place::Upload => "upload",
+            Place::Password => "password",
+        }
+    }
+}
+
+/// Everything as Prometheus reads it, with what is looked up only now.
+pub async fn text(app: &App) -> String {
+    stock::refresh(app).await;
+    let metrics = app.metrics();
+    metrics.process.refresh();
+    let (running, waiting) = app.hooks().counts();
+    metrics.hooks_running.set(signed(running as u64));
+    metrics.hooks_waiting.set(signed(waiting as u64));
+    let free = app.uploads().available_permits();
+    let places = app.limits().uploads_concurrent_max;
+    metrics
+        .uploads_in_progress
+        .set(signed(places.saturating_sub(free) as u64));
+    let mut text = String::new();
+    // OK because a String takes all that is written to it.
+    let _: std::fmt::Result = prometheus_text::encode(&mut text, &metrics.registry);
+    text
+}
+
+fn label(name: &'static str, value: &str) -> Labels {
+    vec![(name, value.to_owned())]
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn durations() -> Histogram {
+    Histogram::new(DURATION_BUCKETS)
+}
+
+fn longer() -> Histogram {
+    Histogram::new(LONG_BUCKETS)
+}
+
+fn register<M: prometheus_client::registry::Metric + Clone + Default>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// A gauge of seconds or bytes that is not whole.
+type FloatGauge = Gauge<f64, AtomicU64>;

@@ -1,0 +1,129 @@
+//! How much there is: builds, artifacts, databases, room on the disk. Counting takes a while on a
+//! large server, so it is done again only when something was written, and takes at most a
+//! hundredth of the time.
+
+use std::time::{Duration, Instant};
+
+use builder_store::stock::{self, Artifacts, Builds};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::{Gauges, Labels, OTHER, label, register, signed};
+use crate::app::App;
+
+/// Jobs on platforms that are told apart, those with the most builds; others are counted together.
+const JOBS_MAX: usize = 500;
+/// One part of the time is spent on counting.
+const IDLE_SHARE: u32 = 100;
+/// A reader of metrics waits this long for a count; the next one gets it.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct Stock {
+    counted: Mutex<Option<Counted>>,
+    builds: Gauges,
+    failed: Gauges,
+    artifacts: Gauge,
+    artifact_bytes: Gauge,
+    database_bytes: Gauges,
+    free_bytes: Gauge,
+}
+
+#[derive(Debug)]
+struct Counted {
+    at: Instant,
+    took: Duration,
+    generation: i64,
+}
+
+impl Stock {
+    pub(super) fn new(registry: &mut Registry) -> Stock {
+        Stock {
+            counted: Mutex::default(),
+            builds: register(registry, "builds", "Builds by job and platform"),
+            failed: register(
+                registry,
+                "failed_builds",
+                "Builds without a main binary by job and platform",
+            ),
+            artifacts: register(registry, "artifacts", "Artifacts, each content once"),
+            artifact_bytes: register(
+                registry,
+                "artifact_bytes",
+                "Bytes of artifacts, each content once",
+            ),
+            database_bytes: register(
+                registry,
+                "database_bytes",
+                "Bytes of each database with its write-ahead log",
+            ),
+            free_bytes: register(
+                registry,
+                "disk_free_bytes",
+                "Free bytes on the disk of the data directory",
+            ),
+        }
+    }
+
+    fn show(&self, builds: &[Builds], artifacts: Artifacts) {
+        self.builds.clear();
+        self.failed.clear();
+        for (number, of) in builds.iter().enumerate() {
+            let labels: Labels = if number < JOBS_MAX {
+                vec![("job", of.job.clone()), ("platform", of.platform.clone())]
+            } else {
+                vec![("job", OTHER.to_owned()), ("platform", OTHER.to_owned())]
+            };
+            self.builds.get_or_create(&labels).inc_by(signed(of.builds));
+            self.failed.get_or_create(&labels).inc_by(signed(of.failed));
+        }
+        self.artifacts.set(signed(artifacts.files));
+        self.artifact_bytes.set(signed(artifacts.bytes));
+    }
+}
+
+/// Brings the numbers up to date, if they are not and it is time.
+pub(super) async fn refresh(app: &App) {
+    let stock = &app.metrics().stock;
+    // An error is in the log of `free_bytes`' other uses; the last value stays.
+    if let Ok(free) = app.store().free_bytes() {
+        stock.free_bytes.set(signed(free));
+    }
+    for (file, bytes) in stock::database_bytes(app.store()) {
+        let gauge = stock
+            .database_bytes
+            .get_or_create_owned(&label("file", file));
+        gauge.set(signed(bytes));
+    }
+    let app = app.clone();
+    // Goes on when nobody waits any more.
+    let count = tokio::spawn(async move { count(&app).await });
+    let _late = timeout(WAIT_MAX, count).await;
+}
+
+async fn count(app: &App) {
+    let stock = &app.metrics().stock;
+    let Ok(mut counted) = stock.counted.try_lock() else {
+        return;
+    };
+    let Ok(generation) = app.store().generation() else {
+        return;
+    };
+    if let Some(last) = &*counted
+        && (last.generation == generation || last.at.elapsed() < last.took * IDLE_SHARE)
+    {
+        return;
+    }
+    let begin = Instant::now();
+    let found = app.read(|tx| Ok((stock::builds(tx)?, stock::artifacts(tx)?)));
+    if let Ok((builds, artifacts)) = found.await {
+        stock.show(&builds, artifacts);
+    }
+    *counted = Some(Counted {
+        at: Instant::now(),
+        took: begin.elapsed(),
+        generation,
+    });
+}

@@ -1,0 +1,299 @@
+//! What those see who watch a server: metrics, health, the names of requests.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use builder_web::metrics::influx;
+use builder_web::routes;
+use builder_web::upload::hooks::HookEnd;
+use tower::ServiceExt;
+
+use crate::build::build;
+use crate::program::Process;
+use crate::server::{ALICE, BUILDER, Server, basic, exchange, wait_until};
+
+/// What Prometheus reads of a server.
+fn metrics(server: &Server) -> String {
+    let request = axum::http::Request::get("/metrics")
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let router = routes::watching(server.app.clone());
+    server.runtime().block_on(async move {
+        let response = router.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let content_type = response.headers()["content-type"].to_str().unwrap();
+        assert!(content_type.starts_with("text/plain; version=0.0.4"));
+        let body = http_body_util::BodyExt::collect(response.into_body());
+        String::from_utf8(body.await.unwrap().to_bytes().to_vec()).unwrap()
+    })
+}
+
+/// The value of a series, labels included.
+fn value(metrics: &str, series: &str) -> f64 {
+    let mut found = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    let value = found
+        .next()
+        .unwrap_or_else(|| panic!("no {series} in {metrics}"));
+    assert_eq!(found.next(), None, "{series} is there once");
+    value.parse().unwrap()
+}
+
+#[test]
+fn requests_are_counted_by_the_pattern_of_their_route_and_by_status() {
+    let hello = build("hello", 1).file("bin/x", "x");
+    let server = Server::of(std::slice::from_ref(&hello));
+    for target in [
+        "/job/hello",
+        "/job/hello/",
+        "/job/none",
+        "/nowhere/1",
+        "/nowhere/2",
+    ] {
+        server.get(target);
+    }
+    server.get(&format!("{}/f/bin/x", hello.url()));
+    let text = metrics(&server);
+    let requests = |route: &str, status: u16| {
+        let series =
+            format!("builder_web_http_requests_total{{route=\"{route}\",status=\"{status}\"}}");
+        value(&text, &series)
+    };
+    assert_eq!(requests("/job/{job}", 200), 2.0);
+    assert_eq!(requests("/job/{job}", 404), 1.0);
+    assert_eq!(requests("(none)", 404), 2.0);
+    assert_eq!(requests("/job/{job}/build/{uuid}/f/{*path}", 200), 1.0);
+    assert_eq!(requests("/upload", 201), 1.0);
+    let seconds = "builder_web_http_request_duration_seconds";
+    let count = format!("{seconds}_count{{route=\"/job/{{job}}\"}}");
+    assert_eq!(value(&text, &count), 3.0);
+    for label in ["hello", "nowhere"] {
+        let mut requests = text.lines().filter(|line| line.contains("http_request"));
+        assert!(!requests.any(|line| line.contains(label)), "{label}");
+    }
+}
+
+#[test]
+fn uploads_hooks_log_ins_builds_and_sizes_are_counted() {
+    let server = Server::new();
+    let hooks = server.configdir().join("upload-hooks");
+    std::fs::create_dir(&hooks).unwrap();
+    for (name, script) in [("a.sh", "#!/bin/sh\nexit 0"), ("b.sh", "#!/bin/sh\nexit 3")] {
+        std::fs::write(hooks.join(name), script).unwrap();
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(hooks.join(name), executable).unwrap();
+    }
+    let odd = "odd \"name\"\\";
+    server.keep(&build("hello", 1).file("bin/x", "four"));
+    server.keep(
+        &build("hello", 2)
+            .file("bin/x", "four")
+            .file("more", "six6!!"),
+    );
+    server.keep(&build(odd, 3));
+    let again = build("hello", 1).file("bin/x", "four");
+    assert_eq!(server.upload(&again).status, 409);
+    assert_eq!(
+        server.upload_bytes((ALICE.0, "no"), again.exec()).status,
+        401
+    );
+    wait_until("the hooks have run", || {
+        let text = metrics(&server);
+        text.contains("builder_web_hooks_total{hook=\"a.sh\",result=\"succeeded\"} 2")
+            && text.contains("builder_web_hooks_total{hook=\"b.sh\",result=\"failed\"} 2")
+            && text.contains("builder_web_artifacts 2")
+    });
+    let text = metrics(&server);
+    let of = |series: &str| value(&text, series);
+    assert_eq!(of("builder_web_uploads_total{status=\"201\"}"), 3.0);
+    assert_eq!(of("builder_web_uploads_total{status=\"409\"}"), 1.0);
+    assert_eq!(of("builder_web_uploads_total{status=\"401\"}"), 1.0);
+    assert_eq!(of("builder_web_upload_duration_seconds_count"), 5.0);
+    assert!(of("builder_web_upload_bytes_total") > 100.0);
+    assert_eq!(of("builder_web_uploads_in_progress"), 0.0);
+    assert_eq!(of("builder_web_hooks_running"), 0.0);
+    assert_eq!(of("builder_web_hooks_waiting"), 0.0);
+    assert_eq!(of("builder_web_hook_duration_seconds_count"), 4.0);
+    assert_eq!(of("builder_web_log_ins_total{result=\"wrong\"}"), 1.0);
+    assert!(of("builder_web_log_ins_total{result=\"right\"}") >= 1.0);
+    let platform = "debian-12";
+    let of_job = |what: &str, job: &str| {
+        let lines = text.lines().filter(|line| {
+            line.starts_with(&format!("builder_web_{what}{{job=\"{job}\",platform=\""))
+        });
+        let sum: f64 = lines
+            .map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
+            .sum();
+        sum
+    };
+    assert_eq!(of_job("builds", "hello"), 2.0, "on {platform} or another");
+    assert_eq!(of_job("failed_builds", "hello"), 0.0);
+    assert_eq!(of_job("failed_builds", "odd \\\"name\\\"\\\\"), 1.0);
+    assert_eq!(of("builder_web_artifact_bytes"), 10.0);
+    for file in ["builder", "builder-web", "builder-web-record"] {
+        let series = format!("builder_web_database_bytes{{file=\"{file}.sqlite3\"}}");
+        assert!(of(&series) > 4096.0, "{file}");
+    }
+    assert!(of("process_resident_memory_bytes") > 1e6);
+    assert!(of("process_open_fds") > 3.0);
+    assert!(of("process_cpu_seconds_total") > 0.0);
+    assert_eq!(of("process_start_time_seconds"), 1_778_559_213.0);
+}
+
+#[test]
+fn metrics_have_an_address_of_their_own_and_are_not_at_the_public_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let process = Process::serve(directory.path(), &[]);
+    assert_eq!(
+        exchange(process.address, "GET", "/healthz", &[], b"").text(),
+        "ok\n"
+    );
+    assert_eq!(
+        exchange(process.address, "GET", "/readyz", &[], b"").text(),
+        "ok\n"
+    );
+    assert_ne!(
+        exchange(process.address, "GET", "/metrics", &[], b"").status,
+        200
+    );
+    let own = process.metrics_address();
+    assert_ne!(own, process.address);
+    let text = exchange(own, "GET", "/metrics", &[], b"").text();
+    let health = "builder_web_http_requests_total{route=\"/healthz\",status=\"200\"}";
+    assert_eq!(value(&text, health), 1.0);
+    assert!(value(&text, "builder_web_sent_bytes_total") > 500.0);
+    assert!(value(&text, "builder_web_connections") >= 1.0);
+    assert_eq!(exchange(own, "GET", "/readyz", &[], b"").text(), "ok\n");
+    assert_eq!(exchange(own, "GET", "/", &[], b"").status, 404);
+}
+
+#[test]
+fn every_metric_that_the_dashboard_and_the_alerts_name_exists() {
+    let server = Server::of(&[build("hello", 1).file("bin/x", "x")]);
+    // A family without a member is not shown.
+    let metrics_of = server.app.metrics();
+    metrics_of.hook("x.sh", HookEnd::Succeeded, Duration::ZERO);
+    server.get("/");
+    let text = metrics(&server);
+    let known: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    let packaging = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging");
+    let mut named = 0;
+    for file in ["grafana-dashboard.json", "alerts.yml"] {
+        let rules = std::fs::read_to_string(packaging.join(file)).unwrap();
+        if file.ends_with("json") {
+            let _dashboard: serde_json::Value = serde_json::from_str(&rules).unwrap();
+        }
+        let word = |char: char| char.is_ascii_alphanumeric() || char == '_';
+        for name in rules.split(|char| !word(char)) {
+            if !name.starts_with("builder_web_") && !name.starts_with("process_") {
+                continue;
+            }
+            let plain = ["_bucket", "_count", "_sum"]
+                .iter()
+                .find_map(|part| name.strip_suffix(part))
+                .unwrap_or(name);
+            assert!(
+                known.contains(&plain),
+                "{name} of {file} is not in {known:?}"
+            );
+            named += 1;
+        }
+    }
+    assert!(named > 40);
+    for metric in known {
+        let dashboard = std::fs::read_to_string(packaging.join("grafana-dashboard.json")).unwrap();
+        assert!(dashboard.contains(metric), "{metric} is on no panel");
+    }
+}
+
+#[test]
+fn influx_gets_the_same_and_again_after_it_was_away() {
+    let server = Server::of(&[build("a job, with=signs", 1).file("bin/x", "x")]);
+    let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = collector.local_addr().unwrap();
+    let app = server.app.clone();
+    let period = Duration::from_millis(50);
+    let to = address.to_string().parse().unwrap();
+    server.runtime().spawn(influx::send(app, to, period));
+    for _round in 0..2 {
+        let (stream, _) = collector.accept().unwrap();
+        let lines: Vec<String> = BufReader::new(stream)
+            .lines()
+            .map(|line| line.unwrap())
+            .take(200)
+            .collect();
+        for line in &lines {
+            let parts: Vec<&str> = line.rsplitn(3, ' ').collect();
+            assert_eq!(parts[0], "1778559213000000000", "{line}");
+            let number = parts[1].strip_prefix("value=").unwrap();
+            assert!(number.parse::<f64>().is_ok(), "{line}");
+            assert!(parts[2].contains(",vm=builder-web"), "{line}");
+        }
+        let has = |start: &str| lines.iter().any(|line| line.starts_with(start));
+        assert!(has(
+            "builder_web_uploads_total,vm=builder-web,status=201 value=1 "
+        ));
+        assert!(has(
+            "builder_web_builds,vm=builder-web,job=a\\ job\\,\\ with\\=signs,platform="
+        ));
+        assert!(has("process_open_fds,vm=builder-web value="));
+    }
+}
+
+#[test]
+fn a_server_that_cannot_take_uploads_or_is_stopping_is_alive_and_not_ready() {
+    let server = Server::with(|config| config.limits.disk_reserve_bytes = u64::MAX);
+    assert_eq!(server.get("/healthz").status, 200);
+    let answer = server.get_with("/readyz", &[("accept", "application/json")]);
+    assert_eq!(answer.status, 503);
+    assert_eq!(
+        answer.json()["error"],
+        "the disk is full: uploads are refused"
+    );
+    let server = Server::new();
+    let answer = server.get("/readyz");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "ok\n"));
+    server.app.stop_begins();
+    assert_eq!(server.get("/readyz").status, 503);
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
+fn every_answer_names_its_request_and_a_trusted_proxys_name_is_kept() {
+    let server = Server::new();
+    let ids: Vec<String> = ["/", "/none", "/readyz"]
+        .iter()
+        .map(|target| {
+            server
+                .get(target)
+                .header("x-request-id")
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    assert!(ids[0] != ids[1] && ids[1] != ids[2], "{ids:?}");
+    let directory = tempfile::tempdir().unwrap();
+    let trusting = Process::serve(directory.path(), &["--trusted-proxy", "127.0.0.0/8"]);
+    let headers = [
+        ("x-request-id", "from-the-proxy_1.2"),
+        ("x-forwarded-for", "192.0.2.77"),
+        ("authorization", &*basic(BUILDER)),
+    ];
+    let answer = exchange(trusting.address, "POST", "/upload", &headers, b"");
+    assert_eq!(answer.header("x-request-id"), Some("from-the-proxy_1.2"));
+    wait_until("the log has it", || {
+        let log = trusting.log();
+        log.contains("from-the-proxy_1.2") && log.contains("192.0.2.77")
+    });
+    let other = tempfile::tempdir().unwrap();
+    let untrusting = Process::serve(other.path(), &[]);
+    let answer = exchange(untrusting.address, "GET", "/", &headers, b"");
+    assert_ne!(answer.header("x-request-id"), Some("from-the-proxy_1.2"));
+}
