@@ -1,0 +1,700 @@
+//! What takes space in an ELF file: its loaded bytes, each counted once, by OCaml module and C file.
+//!
+//! OCaml units are counted from marker to marker, since most of their data has symbols without a
+//! size; everything else symbol by symbol. What no symbol covers is told by section, so that the
+//! sum is that of the sections.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use gimli::{EndianSlice, RunTimeEndian, Section as _};
+use object::elf::{
+    FileHeader32, FileHeader64, SHF_ALLOC, SHF_COMPRESSED, SHF_EXECINSTR, SHT_NOBITS, SHT_SYMTAB,
+    STB_LOCAL, STT_FILE, STT_FUNC, STT_SECTION, STT_TLS,
+};
+use object::read::elf::{FileHeader, SectionHeader, SectionTable, Sym};
+use object::{Endian, Endianness, FileKind};
+
+use crate::Error;
+use crate::symbol_name::{self, Marker};
+use crate::text;
+
+/// Bytes of a file that are read. Debug binaries of unikernels have up to 60 MiB.
+pub const BINARY_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Symbols that are looked at; a large unikernel has 100,000.
+pub const SYMBOLS_MAX: usize = 1_000_000;
+/// Bytes of a symbol's name that are looked at.
+const NAME_BYTES_MAX: usize = 512;
+/// Compilation units of debug information that are looked at; one for each C file.
+const UNITS_MAX: usize = 4096;
+/// Bytes of a unit's table of abbreviations. They have some KiB.
+const ABBREVIATIONS_BYTES_MAX: usize = 32 * 1024;
+/// Attributes of a unit's first entry. It has a dozen.
+const ATTRIBUTES_MAX: usize = 64;
+/// Ranges of addresses of all units.
+const RANGES_MAX: usize = 200_000;
+/// Functions that are named of each part.
+const LARGEST_MAX: usize = 5;
+
+/// What takes space in a binary.
+#[derive(Debug)]
+pub(crate) struct Binary {
+    pub(crate) parts: Vec<Part>,
+    /// Bytes of memory that are zero at the start and not in the file.
+    pub(crate) zeroed_bytes: u64,
+    /// Symbols that were not looked at.
+    pub(crate) symbols_left: usize,
+}
+
+/// A module, a C file, or what is left of a section.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) kind: Kind,
+    /// Library, package or, of what nobody claims, nothing.
+    pub(crate) group: String,
+    /// Module, file or section.
+    pub(crate) name: String,
+    pub(crate) code_bytes: u64,
+    pub(crate) data_bytes: u64,
+    /// Its largest functions.
+    pub(crate) largest: Vec<(u64, String)>,
+}
+
+/// What a part is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Kind {
+    OCaml,
+    Runtime,
+    C,
+    #[default]
+    Unnamed,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 4] = [Kind::OCaml, Kind::Runtime, Kind::C, Kind::Unnamed];
+
+    /// As people read it.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Kind::OCaml => "OCaml",
+            Kind::Runtime => "OCaml runtime",
+            Kind::C => "C",
+            Kind::Unnamed => "Unnamed",
+        }
+    }
+}
+
+impl Part {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.code_bytes.saturating_add(self.data_bytes)
+    }
+}
+
+impl Binary {
+    /// The loaded bytes of an ELF file.
+    pub(crate) fn read(file: &[u8]) -> Result<Binary, Error> {
+        let bytes = file.len() as u64;
+        if bytes > BINARY_BYTES_MAX {
+            return Err(Error::TooLarge {
+                bytes,
+                bytes_max: BINARY_BYTES_MAX,
+            });
+        }
+        let malformed = |error: object::Error| Error::NotElf(error.to_string());
+        match FileKind::parse(file) {
+            Ok(FileKind::Elf64) => read::<FileHeader64<Endianness>>(file).map_err(malformed)?,
+            Ok(FileKind::Elf32) => read::<FileHeader32<Endianness>>(file).map_err(malformed)?,
+            _ => return Err(Error::NotElf("it begins otherwise".to_owned())),
+        }
+        .ok_or(Error::NothingLoaded)
+    }
+
+    /// The sum of all parts.
+    pub(crate) fn bytes(&self) -> u64 {
+        let parts = self.parts.iter().map(Part::bytes);
+        parts.fold(0, u64::saturating_add)
+    }
+}
+
+/// A loaded section with bytes in the file.
+struct Section {
+    index: usize,
+    start: u64,
+    end: u64,
+    is_code: bool,
+    name: String,
+}
+
+struct Symbol<'f> {
+    /// Among the loaded ones.
+    section: usize,
+    start: u64,
+    bytes: u64,
+    name: &'f [u8],
+    is_function: bool,
+    /// The source file that the linker was told.
+    file: Option<&'f [u8]>,
+}
+
+/// Addresses of a section, and whose they are.
+#[derive(Clone, Copy)]
+struct Claim {
+    section: usize,
+    start: u64,
+    end: u64,
+    owner: usize,
+}
+
+fn read<H: FileHeader<Endian = Endianness>>(file: &[u8]) -> object::Result<Option<Binary>> {
+    let header = H::parse(file)?;
+    let endian = header.endian()?;
+    let all = header.sections(endian, file)?;
+    let mut sections = Vec::new();
+    let mut zeroed_bytes = 0_u64;
+    for (index, section) in all.iter().enumerate() {
+        let flags = section.sh_flags(endian);
+        let start: u64 = section.sh_addr(endian).into();
+        let bytes: u64 = section.sh_size(endian).into();
+        if !flags.contains(SHF_ALLOC) {
+            continue;
+        }
+        if section.sh_type(endian) == SHT_NOBITS {
+            zeroed_bytes = zeroed_bytes.saturating_add(bytes);
+        } else if bytes > 0 && section.data(endian, file).is_ok() {
+            sections.push(Section {
+                index,
+                start,
+                end: start.saturating_add(bytes),
+                is_code: flags.contains(SHF_EXECINSTR),
+                name: text::name(all.section_name(endian, section).unwrap_or_default()),
+            });
+        }
+    }
+    if sections.is_empty() {
+        return Ok(None);
+    }
+    let (symbols, symbols_left) = symbols(&all, endian, file, &sections)?;
+    let files = SourceFiles::read(&all, endian, file);
+    let mut owners = Owners::new(&symbols, files);
+    let ranges = ranges(&symbols, &sections, &mut owners);
+    count(&symbols, &sections, &ranges, &mut owners);
+    Ok(Some(Binary {
+        parts: owners.finish(&sections),
+        zeroed_bytes,
+        symbols_left,
+    }))
+}
+
+/// The symbols of loaded sections, and how many were left out.
+fn symbols<'f, H: FileHeader<Endian = Endianness>>(
+    all: &SectionTable<'f, H>,
+    endian: Endianness,
+    file: &'f [u8],
+    sections: &[Section],
+) -> object::Result<(Vec<Symbol<'f>>, usize)> {
+    let table = all.symbols(endian, file, SHT_SYMTAB)?;
+    let names: &[u8] = match all.section(table.string_section()) {
+        Ok(section) => section.data(endian, file)?,
+        // No table at all.
+        Err(_) => &[],
+    };
+    let by_index: HashMap<usize, usize> = sections
+        .iter()
+        .enumerate()
+        .map(|(place, section)| (section.index, place))
+        .collect();
+    let mut symbols = Vec::new();
+    let mut of_file: Option<&[u8]> = None;
+    for (index, symbol) in table.enumerate().take(SYMBOLS_MAX) {
+        let from = usize::try_from(symbol.st_name(endian)).unwrap_or(usize::MAX);
+        let name = names.get(from..).unwrap_or_default();
+        let name = name.get(..NAME_BYTES_MAX).unwrap_or(name);
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        match symbol.st_type() {
+            STT_FILE => of_file = Some(name).filter(|name| !name.is_empty()),
+            STT_SECTION | STT_TLS => {}
+            kind => {
+                let section = table.symbol_section(endian, symbol, index).ok().flatten();
+                let place = section.and_then(|section| by_index.get(&section.0));
+                let Some(&place) = place else { continue };
+                let local = symbol.st_bind() == STB_LOCAL;
+                symbols.push(Symbol {
+                    section: place,
+                    start: symbol.st_value(endian).into(),
+                    bytes: symbol.st_size(endian).into(),
+                    name,
+                    is_function: kind == STT_FUNC,
+                    file: of_file.filter(|_| local),
+                });
+            }
+        }
+    }
+    // The longer one first where several begin.
+    symbols.sort_by_key(|symbol| (symbol.section, symbol.start, u64::MAX - symbol.bytes));
+    Ok((symbols, table.len().saturating_sub(SYMBOLS_MAX)))
+}
+
+/// Who owns what, by name.
+struct Owners<'f> {
+    units: HashSet<&'f [u8]>,
+    files: SourceFiles,
+    parts: Vec<Part>,
+    by_name: HashMap<(Kind, String, String), usize>,
+    by_unit: HashMap<&'f [u8], usize>,
+    by_file: HashMap<&'f [u8], usize>,
+    /// What is left of each loaded section.
+    claimed: HashMap<usize, u64>,
+}
+
+impl<'f> Owners<'f> {
+    fn new(symbols: &[Symbol<'f>], files: SourceFiles) -> Owners<'f> {
+        let markers = symbols
+            .iter()
+            .filter_map(|symbol| symbol_name::marker(symbol.name));
+        Owners {
+            units: markers.map(|marker| marker.unit).collect(),
+            files,
+            parts: Vec::new(),
+            by_name: HashMap::new(),
+            by_unit: HashMap::new(),
+            by_file: HashMap::new(),
+            claimed: HashMap::new(),
+        }
+    }
+
+    fn named(&mut self, kind: Kind, group: &str, name: &str) -> usize {
+        let key = (kind, group.to_owned(), name.to_owned());
+        *self.by_name.entry(key).or_insert_with(|| {
+            self.parts.push(Part {
+                kind,
+                group: group.to_owned(),
+                name: name.to_owned(),
+                ..Part::default()
+            });
+            self.parts.len() - 1
+        })
+    }
+
+    fn unit(&mut self, unit: &'f [u8]) -> usize {
+        if let Some(owner) = self.by_unit.get(unit) {
+            return *owner;
+        }
+        let owner = if unit.first().is_some_and(u8::is_ascii_uppercase) {
+            let (library, module) = symbol_name::library_and_module(unit);
+            let library = text::name(library);
+            let module = match module {
+                [] => library.clone(),
+                module => text::name(module),
+            };
+            self.named(Kind::OCaml, &library, &module)
+        } else {
+            self.named(Kind::Runtime, "made by the compiler", &text::name(unit))
+        };
+        self.by_unit.insert(unit, owner);
+        owner
+    }
+
+    fn of(&mut self, symbol: &Symbol<'f>) -> usize {
+        if let Some((unit, _)) = symbol_name::ocaml(symbol.name, &self.units) {
+            return self.unit(unit);
+        }
+        if let Some(library) = symbol_name::c_library(symbol.name) {
+            let file = self.files.at(symbol.start).map(|file| file.name.clone());
+            return self.named(Kind::C, library, file.as_deref().unwrap_or("other"));
+        }
+        if let Some(file) = self.files.at(symbol.start) {
+            let (kind, group, name) = (file.kind, file.group.clone(), file.name.clone());
+            return self.named(kind, &group, &name);
+        }
+        if symbol.name.starts_with(b"caml_") {
+            let file = symbol.file.map(text::name);
+            return self.named(Kind::Runtime, "runtime", file.as_deref().unwrap_or("other"));
+        }
+        match symbol.file {
+            Some(file) => match self.by_file.get(file) {
+                Some(owner) => *owner,
+                None => {
+                    let owner = self.named(Kind::C, "C code", &text::name(file));
+                    self.by_file.insert(file, owner);
+                    owner
+                }
+            },
+            None => self.named(Kind::C, "C code", "of unknown files"),
+        }
+    }
+
+    fn add(&mut self, owner: usize, section: usize, is_code: bool, bytes: u64) {
+        let claimed = self.claimed.entry(section).or_default();
+        *claimed = claimed.saturating_add(bytes);
+        if let Some(part) = self.parts.get_mut(owner) {
+            let sum = match is_code {
+                true => &mut part.code_bytes,
+                false => &mut part.data_bytes,
+            };
+            *sum = sum.saturating_add(bytes);
+        }
+    }
+
+    /// A function of a part, if it is among its largest.
+    fn function(&mut self, owner: usize, symbol: &Symbol<'f>) {
+        let Some(part) = self.parts.get_mut(owner) else {
+            return;
+        };
+        let at = part
+            .largest
+            .partition_point(|(bytes, _)| *bytes >= symbol.bytes);
+        if at >= LARGEST_MAX || symbol.bytes == 0 || !symbol.is_function {
+            return;
+        }
+        let name = match symbol_name::ocaml(symbol.name, &self.units) {
+            Some((_, item)) => text::name(&symbol_name::item(item)),
+            None => text::name(symbol.name),
+        };
+        part.largest.insert(at, (symbol.bytes, name));
+        part.largest.truncate(LARGEST_MAX);
+    }
+
+    /// All parts with the rest of every section.
+    fn finish(mut self, sections: &[Section]) -> Vec<Part> {
+        for (place, section) in sections.iter().enumerate() {
+            let all = section.end.saturating_sub(section.start);
+            let claimed = self.claimed.get(&place).copied().unwrap_or_default();
+            let owner = self.named(Kind::Unnamed, "", &section.name);
+            self.add(
+                owner,
+                place,
+                section.is_code,
+                all.saturating_sub(claimed),
+            );
+        }
+        self.parts.retain(|part| part.bytes() > 0);
+        self.parts
+    }
+}
+
+/// From marker to marker, in order and without overlaps.
+fn ranges<'f>(
+    symbols: &[Symbol<'f>],
+    sections: &[Section],
+    owners: &mut Owners<'f>,
+) -> Vec<Claim> {
+    let mut begun: BTreeMap<(usize, &[u8], bool), u64> = BTreeMap::new();
+    let mut ended: HashMap<(usize, &[u8], bool), u64> = HashMap::new();
+    for symbol in symbols {
+        let Some(Marker {
+            unit,
+            of_code,
+            is_end,
+        }) = symbol_name::marker(symbol.name)
+        else {
+            continue;
+        };
+        let key = (symbol.section, unit, of_code);
+        match is_end {
+            true => ended.insert(key, symbol.start),
+            false => begun.insert(key, symbol.start),
+        };
+    }
+    let mut claims: Vec<Claim> = Vec::new();
+    for ((section, unit, of_code), start) in begun {
+        let Some(&end) = ended.get(&(section, unit, of_code)) else {
+            continue;
+        };
+        let Some(of) = sections.get(section) else {
+            continue;
+        };
+        let (start, end) = (start.max(of.start), end.min(of.end));
+        if start < end {
+            claims.push(Claim {
+                section,
+                start,
+                end,
+                owner: owners.unit(unit),
+            });
+        }
+    }
+    claims.sort_unstable_by_key(|claim| (claim.section, claim.start, claim.end, claim.owner));
+    let mut until = (0, 0);
+    claims.retain_mut(|claim| {
+        if until.0 == claim.section {
+            claim.start = claim.start.max(until.1);
+        }
+        if claim.start >= claim.end {
+            return false;
+        }
+        until = (claim.section, claim.end);
+        true
+    });
+    for claim in &claims {
+        let is_code = sections
+            .get(claim.section)
+            .is_some_and(|section| section.is_code);
+        owners.add(claim.owner, claim.section, is_code, claim.end - claim.start);
+    }
+    claims
+}
+
+/// Counts what symbols have outside of `ranges`, each address once. Both are in order.
+fn count<'f>(
+    symbols: &[Symbol<'f>],
+    sections: &[Section],
+    ranges: &[Claim],
+    owners: &mut Owners<'f>,
+) {
+    let mut range = 0;
+    let mut until = (usize::MAX, 0);
+    for (at, symbol) in symbols.iter().enumerate() {
+        let Some(section) = sections.get(symbol.section) else {
+            continue;
+        };
+        if symbol_name::marker(symbol.name).is_some() || symbol_name::is_of_the_linker(symbol.name)
+        {
+            continue;
+        }
+        let end = match symbol.bytes {
+            0 => next_start(symbols, at).unwrap_or(section.end),
+            bytes => symbol.start.saturating_add(bytes),
+        };
+        if until.0 != symbol.section {
+            until = (symbol.section, section.start);
+        }
+        let start = symbol.start.max(section.start);
+        let (from, end) = (start.max(until.1), end.min(section.end));
+        let key = (symbol.section, start);
+        while ranges
+            .get(range)
+            .is_some_and(|range| (range.section, range.end) <= key)
+        {
+            range += 1;
+        }
+        let inside = ranges
+            .get(range)
+            .filter(|range| (range.section, range.start) <= key);
+        if let Some(inside) = inside {
+            owners.function(inside.owner, symbol);
+        }
+        if from >= end {
+            continue;
+        }
+        let mut bytes = end - from;
+        for covered in ranges.get(range..).unwrap_or_default() {
+            if covered.section != symbol.section || covered.start >= end {
+                break;
+            }
+            let overlap = covered
+                .end
+                .min(end)
+                .saturating_sub(covered.start.max(from));
+            bytes = bytes.saturating_sub(overlap);
+        }
+        until.1 = end;
+        if bytes > 0 {
+            let owner = owners.of(symbol);
+            owners.add(owner, symbol.section, section.is_code, bytes);
+            if inside.is_none() {
+                owners.function(owner, symbol);
+            }
+        }
+    }
+}
+
+/// Where the next symbol of the same section begins, at another address.
+fn next_start(symbols: &[Symbol<'_>], at: usize) -> Option<u64> {
+    let this = symbols.get(at)?;
+    // Sorted by address: found at once unless many names share an address, as the binary search
+    // is for.
+    let rest = symbols.get(at..)?;
+    let same = rest.partition_point(|symbol| {
+        symbol.section == this.section && symbol.start == this.start
+    });
+    let next = rest.get(same)?;
+    (next.section == this.section).then_some(next.start)
+}
+
+/// Which source file the code at an address is from, by its compilation unit.
+struct SourceFiles {
+    files: Vec<SourceFile>,
+    /// Start, end, file; by start.
+    ranges: Vec<(u64, u64, usize)>,
+}
+
+struct SourceFile {
+    kind: Kind,
+    group: String,
+    name: String,
+}
+
+type Slice<'f> = EndianSlice<'f, RunTimeEndian>;
+
+impl SourceFiles {
+    /// Debug information that is packed or damaged tells nothing: the symbols have to do.
+    fn read<H: FileHeader<Endian = Endianness>>(
+        all: &SectionTable<'_, H>,
+        endian: Endianness,
+        file: &[u8],
+    ) -> SourceFiles {
+        let order = match endian.is_big_endian() {
+            true => RunTimeEndian::Big,
+            false => RunTimeEndian::Little,
+        };
+        let section = |id: gimli::SectionId| {
+            let found = all.section_by_name(endian, id.name().as_bytes());
+            let bytes = found
+                .filter(|(_, section)| !section.sh_flags(endian).contains(SHF_COMPRESSED))
+                .and_then(|(_, section)| section.data(endian, file).ok());
+            Ok::<Slice<'_>, gimli::Error>(EndianSlice::new(bytes.unwrap_or_default(), order))
+        };
+        let mut files = SourceFiles {
+            files: Vec::new(),
+            ranges: Vec::new(),
+        };
+        if let Ok(dwarf) = gimli::DwarfSections::load(section)
+            .map(|sections| sections.borrow(|section| *section))
+        {
+            // What was read before the damage is as good as it was.
+            let _: gimli::Result<()> = files.read_units(&dwarf, order);
+        }
+        files.ranges.sort_unstable();
+        files
+    }
+
+    fn read_units(
+        &mut self,
+        dwarf: &gimli::Dwarf<Slice<'_>>,
+        order: RunTimeEndian,
+    ) -> gimli::Result<()> {
+        let mut units = dwarf.units();
+        let abbreviations = dwarf.debug_abbrev.reader().slice();
+        for _ in 0..UNITS_MAX {
+            let Some(header) = units.next()? else { break };
+            let end = header
+                .debug_abbrev_offset()
+                .0
+                .saturating_add(ABBREVIATIONS_BYTES_MAX);
+            let bounded = abbreviations.get(..end).unwrap_or(abbreviations);
+            let abbreviations = header.abbreviations(&gimli::DebugAbbrev::new(bounded, order));
+            // A unit on its own may be damaged.
+            if let Ok(abbreviations) = abbreviations {
+                let _: gimli::Result<()> = self.read_unit(dwarf, header, &abbreviations);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_unit(
+        &mut self,
+        dwarf: &gimli::Dwarf<Slice<'_>>,
+        header: gimli::UnitHeader<Slice<'_>>,
+        abbreviations: &gimli::Abbreviations,
+    ) -> gimli::Result<()> {
+        let mut entries = header.entries(abbreviations);
+        let Some(entry) = entries.next_dfs()? else {
+            return Ok(());
+        };
+        let (mut name, mut directory) = (String::new(), String::new());
+        let (mut low, mut high, mut ranges) = (None, None, None);
+        for attribute in entry.attrs().iter().take(ATTRIBUTES_MAX) {
+            let value = attribute.value();
+            match attribute.name() {
+                gimli::DW_AT_name => name = string(dwarf, value),
+                gimli::DW_AT_comp_dir => directory = string(dwarf, value),
+                gimli::DW_AT_low_pc => {
+                    if let gimli::AttributeValue::Addr(address) = value {
+                        low = Some(address);
+                    }
+                }
+                gimli::DW_AT_high_pc => high = Some(value),
+                gimli::DW_AT_ranges => {
+                    if let gimli::AttributeValue::RangeListsRef(offset) = value {
+                        ranges = Some(offset);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if name.is_empty() || name.ends_with(".ml") {
+            return Ok(());
+        }
+        let index = self.files.len();
+        self.files.push(SourceFile::of(&directory, &name));
+        if let Some(offset) = ranges {
+            let mut ranges = dwarf.ranges.ranges(
+                gimli::RangeListsOffset(offset.0),
+                header.encoding(),
+                low.unwrap_or_default(),
+                &dwarf.debug_addr,
+                gimli::DebugAddrBase(0),
+            )?;
+            while let Some(range) = ranges.next()? {
+                self.add(range.begin, range.end, index);
+                if self.ranges.len() >= RANGES_MAX {
+                    break;
+                }
+            }
+            return Ok(());
+        }
+        let end = match (low, high) {
+            (Some(low), Some(gimli::AttributeValue::Addr(end))) if end > low => Some(end),
+            (Some(low), Some(value)) => value.udata_value().and_then(|bytes| low.checked_add(bytes)),
+            _ => None,
+        };
+        if let (Some(low), Some(end)) = (low, end) {
+            self.add(low, end, index);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, start: u64, end: u64, file: usize) {
+        if start < end && self.ranges.len() < RANGES_MAX {
+            self.ranges.push((start, end, file));
+        }
+    }
+
+    fn at(&self, address: u64) -> Option<&SourceFile> {
+        let after = self.ranges.partition_point(|(start, ..)| *start <= address);
+        let (_, end, file) = self.ranges.get(after.checked_sub(1)?)?;
+        self.files.get(*file).filter(|_| address < *end)
+    }
+}
+
+impl SourceFile {
+    fn of(directory: &str, name: &str) -> SourceFile {
+        let path = match name.starts_with('/') {
+            true => name.to_owned(),
+            false => format!("{directory}/{name}"),
+        };
+        let file = path.rsplit('/').next().unwrap_or_default();
+        let (kind, group) = match symbol_name::package_of_path(&path) {
+            _ if symbol_name::is_runtime_path(&path) => (Kind::Runtime, "runtime"),
+            Some(package) => (Kind::C, package),
+            None => (Kind::C, "C code"),
+        };
+        SourceFile {
+            kind,
+            group: text::cut(group, text::NAME_CHARS_MAX),
+            name: text::cut(file, text::NAME_CHARS_MAX),
+        }
+    }
+}
+
+/// A string of debug information, cut off where names of files end.
+fn string(
+    dwarf: &gimli::Dwarf<Slice<'_>>,
+    value: gimli::AttributeValue<Slice<'_>>,
+) -> String {
+    const PATH_BYTES_MAX: usize = 4096;
+    let bytes = match value {
+        gimli::AttributeValue::String(slice) => slice.slice(),
+        gimli::AttributeValue::DebugStrRef(offset) => {
+            let all = dwarf.debug_str.reader().slice();
+            all.get(offset.0..).unwrap_or_default()
+        }
+        gimli::AttributeValue::DebugLineStrRef(offset) => {
+            let all = dwarf.debug_line_str.reader().slice();
+            all.get(offset.0..).unwrap_or_default()
+        }
+        _ => &[],
+    };
+    let bytes = bytes.get(..PATH_BYTES_MAX).unwrap_or(bytes);
+    let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,156 @@
+//! Text of a document: names from outside, made harmless, and numbers as people read them.
+
+use std::fmt::Write;
+
+/// Characters of a name that are shown; symbols of templates in C++ have thousands.
+pub(crate) const NAME_CHARS_MAX: usize = 200;
+
+/// Appends a text from outside so that it is text wherever it stands, in an attribute too.
+/// Characters that cannot be seen, or that turn the direction of what follows, are replaced.
+pub(crate) fn escape(out: &mut String, text: &str) {
+    for char in text.chars() {
+        match char {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            '\n' => out.push('\n'),
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                out.push('\u{fffd}');
+            }
+            char if char.is_control() => out.push('\u{fffd}'),
+            char => out.push(char),
+        }
+    }
+}
+
+/// A text from outside, made harmless.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    escape(&mut out, text);
+    out
+}
+
+/// The bytes of a name as a text of bounded length.
+pub(crate) fn name(bytes: &[u8]) -> String {
+    cut(&String::from_utf8_lossy(bytes), NAME_CHARS_MAX)
+}
+
+/// At most so many characters, the last one `…` if some are missing.
+pub(crate) fn cut(text: &str, chars_max: usize) -> String {
+    if text.chars().count() <= chars_max {
+        return text.to_owned();
+    }
+    let mut out: String = text.chars().take(chars_max.saturating_sub(1)).collect();
+    out.push('…');
+    out
+}
+
+/// A size in bytes with two to three digits and a binary unit, as on the site's pages.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = float(bytes) / 1024.0;
+    let mut unit = 0;
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let unit = UNITS.get(unit).unwrap_or(&"");
+    match value < 9.95 {
+        true => format!("{value:.1} {unit}"),
+        false => format!("{value:.0} {unit}"),
+    }
+}
+
+/// By how much a size changed, with its sign.
+pub(crate) fn change(left: u64, right: u64) -> String {
+    match right.cmp(&left) {
+        std::cmp::Ordering::Less => format!("−{}", bytes(left - right)),
+        std::cmp::Ordering::Equal => "±0".to_owned(),
+        std::cmp::Ordering::Greater => format!("+{}", bytes(right - left)),
+    }
+}
+
+/// A share in percent: `12.3 %`.
+pub(crate) fn percent(part: u64, whole: u64) -> String {
+    match whole {
+        0 => "0 %".to_owned(),
+        _ => format!("{:.1} %", 100.0 * float(part) / float(whole)),
+    }
+}
+
+/// `1 package`, `2 packages`.
+pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        _ => format!("{number} {many}"),
+    }
+}
+
+/// As precise as what is drawn of it.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "nothing is drawn or printed with more than six digits"
+)]
+pub(crate) fn float(number: u64) -> f64 {
+    number as f64
+}
+
+/// A coordinate, to a tenth of a unit; what is no number is the origin.
+pub(crate) fn number(out: &mut String, value: f64) {
+    let value = if value.is_finite() { value } else { 0.0 };
+    let start = out.len();
+    // Writing to a string cannot fail.
+    let _: std::fmt::Result = write!(out, "{value:.1}");
+    if out.ends_with(".0") {
+        out.truncate(out.len() - 2);
+    }
+    if out.get(start..) == Some("-0") {
+        out.truncate(start);
+        out.push('0');
+    }
+}
+
+/// Appends formatted text; writing to a string cannot fail.
+macro_rules! push {
+    ($out:expr, $($text:tt)*) => {{
+        use std::fmt::Write as _;
+        let _: std::fmt::Result = write!($out, $($text)*);
+    }};
+}
+pub(crate) use push;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_from_outside_is_text_and_nothing_else() {
+        assert_eq!(
+            escaped("<a href='x'>&\"\u{202e}\0"),
+            "&lt;a href=&#39;x&#39;&gt;&amp;&quot;\u{fffd}\u{fffd}"
+        );
+        assert_eq!(cut("abcdef", 4), "abc…");
+        assert_eq!(cut("abcd", 4), "abcd");
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        let number = |value| {
+            let mut out = String::new();
+            super::number(&mut out, value);
+            out
+        };
+        assert_eq!(number(1.0), "1");
+        assert_eq!(number(-0.01), "0");
+        assert_eq!(number(2.25), "2.2");
+        assert_eq!(number(f64::NAN), "0");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(u64::MAX), "16 EiB");
+        assert_eq!(change(3000, 1000), "−2.0 KiB");
+    }
+}
