@@ -30,6 +30,7 @@ pub mod backup;
 pub mod builds;
 pub mod cache;
 pub mod derived;
+pub mod doctor;
 pub mod jobs;
 pub mod latest;
 pub mod migrations;
@@ -44,7 +45,7 @@ pub mod verify_cache;
 
 pub use artifacts::Artifacts;
 pub use db::Tx;
-pub use error::{Error, OpenError, Result};
+pub use error::{Error, OpenError, Result, with_causes};
 pub use names::{ArtifactPath, JobName, NameError, PlainFileName, Platform};
 pub use sha256::Sha256;
 pub use stage::{StagedArtifact, Staging, TextFile, TextFileWriter};

@@ -17,7 +17,7 @@ use crate::store::adopt;
 use crate::{ArtifactPath, Error, JobName, Result, Sha256, Store, Tx, builds, latest};
 
 /// Held with an exclusive lock while its directory is in use, by whichever process.
-const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 /// After so many bytes it is looked again whether the disk is getting full.
 const SPACE_CHECK_BYTES: u64 = 32 * 1024 * 1024;
 /// What is about to be moved, a line each: `artifact SHA256` or `build JOB/UUID`.

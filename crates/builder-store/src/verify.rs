@@ -392,7 +392,7 @@ fn artifact_in(path: &Path) -> Option<Sha256> {
 }
 
 /// What is in a directory, which may be gone.
-fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     let failed = |source| Error::file("read", directory, source);
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -406,7 +406,7 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Calls `each` for every file below a directory. Symbolic links to directories are not followed.
-fn walk(directory: &Path, each: &mut dyn FnMut(&Path)) -> Result<()> {
+pub(crate) fn walk(directory: &Path, each: &mut dyn FnMut(&Path)) -> Result<()> {
     let mut todo = vec![directory.to_owned()];
     while let Some(next) = todo.pop() {
         for path in entries(&next)? {

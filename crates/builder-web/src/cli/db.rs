@@ -2,6 +2,7 @@
 //! belong together, a file.
 
 mod backup;
+mod doctor;
 mod export;
 mod import;
 mod migrate;
@@ -49,6 +50,8 @@ enum DbCommand {
     VerifyInputId(verify_input_id::VerifyInputIdArgs),
     /// Check the pictures of artifacts in the cache
     VerifyCacheDir(verify_cache_dir::VerifyCacheDirArgs),
+    /// Look for what is not well, and say what mends it
+    Doctor(doctor::DoctorArgs),
     /// Make a backup, or bring one up to date, while the server serves
     Backup(backup::BackupArgs),
     /// Take in exec files without a server
@@ -67,6 +70,7 @@ pub(super) fn run(args: DbArgs) -> anyhow::Result<()> {
         DbCommand::VerifyDataDir(args) => verify_data_dir::run(&args),
         DbCommand::VerifyInputId(args) => verify_input_id::run(&args),
         DbCommand::VerifyCacheDir(args) => verify_cache_dir::run(&args),
+        DbCommand::Doctor(args) => doctor::run(&args),
         DbCommand::Backup(args) => backup::run(&args),
         DbCommand::Import(args) => import::run(&args),
         DbCommand::Export(args) => export::export(&args),

@@ -247,30 +247,57 @@ impl HookCall {
 
 /// The hooks that are there now. One that cannot be looked at is left out and noted.
 fn hooks(directory: &Path) -> Vec<PathBuf> {
-    // No directory: no hooks.
-    let Ok(entries) = fs::read_dir(directory) else {
-        return Vec::new();
-    };
-    let mut hooks: Vec<PathBuf> = entries
-        .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            // FreeBSD's package brings `*.sh.sample`, which are not to be run.
-            if path.extension()? != "sh" {
-                return None;
+    let mut hooks: Vec<PathBuf> = look(directory)
+        .into_iter()
+        .filter_map(|(path, state)| match state {
+            HookState::Runs => Some(path),
+            HookState::Unreachable(error) => {
+                warn!("hook {} is left out: {error}", path.display());
+                None
             }
-            match fs::metadata(&path) {
-                Ok(metadata) => (metadata.is_file()
-                    && metadata.permissions().mode() & 0o111 == 0o111)
-                    .then_some(path),
-                Err(error) => {
-                    warn!("hook {} is left out: {error}", path.display());
-                    None
-                }
-            }
+            HookState::NotExecutable | HookState::Other => None,
         })
         .collect();
     hooks.sort();
     hooks
+}
+
+/// What something in `upload-hooks/` is.
+#[derive(Debug)]
+pub enum HookState {
+    /// It is run after each upload with a main binary.
+    Runs,
+    /// A script that not everybody may execute: it is not run.
+    NotExecutable,
+    /// A script that cannot be looked at, such as a symbolic link to nowhere.
+    Unreachable(std::io::Error),
+    /// Something else, such as `*.sh.sample`, which FreeBSD's package brings.
+    Other,
+}
+
+/// All that is in a directory of hooks. No directory: no hooks.
+pub fn look(directory: &Path) -> Vec<(PathBuf, HookState)> {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let state = |path: &Path| {
+        if path.extension().is_none_or(|extension| extension != "sh") {
+            return HookState::Other;
+        }
+        match fs::metadata(path) {
+            Ok(metadata) if !metadata.is_file() => HookState::Other,
+            Ok(metadata) if metadata.permissions().mode() & 0o111 == 0o111 => HookState::Runs,
+            Ok(_) => HookState::NotExecutable,
+            Err(error) => HookState::Unreachable(error),
+        }
+    };
+    paths
+        .map(|path| {
+            let state = state(&path);
+            (path, state)
+        })
+        .collect()
 }
 
 struct Run {

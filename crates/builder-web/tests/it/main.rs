@@ -60,6 +60,9 @@ mod backup;
 mod carry;
 
 #[cfg(test)]
+mod doctor;
+
+#[cfg(test)]
 mod verify;
 
 #[cfg(test)]

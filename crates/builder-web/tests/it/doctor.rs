@@ -1,0 +1,224 @@
+//! `builder-db doctor`: what is not well is told, with a command, and the command mends it.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::build::build;
+use crate::carry::{db, empty, some_builds, write_all};
+use crate::cli::call;
+use crate::program::{BUILDER_WEB, Process, succeeds};
+
+struct Place {
+    holder: tempfile::TempDir,
+    data: String,
+    at: String,
+}
+
+fn place() -> Place {
+    let (holder, data, at) = empty();
+    write_all(Path::new(&at), &some_builds());
+    db(0, &["import", "-d", &data, &at]);
+    // The commands it tells are those of an installation.
+    for name in ["builder-db", "builder-migrations", "builder-web"] {
+        symlink(BUILDER_WEB, holder.path().join(name)).unwrap();
+    }
+    fs::create_dir_all(holder.path().join("config/upload-hooks")).unwrap();
+    Place { holder, data, at }
+}
+
+impl Place {
+    fn findings(&self, status: i32) -> Vec<(String, String, String, String)> {
+        let config = self.holder.path().join("config");
+        let arguments = [
+            "doctor",
+            "-d",
+            &self.data,
+            "-c",
+            config.to_str().unwrap(),
+            "--json",
+        ];
+        let json: Value = serde_json::from_str(&db(status, &arguments).0).unwrap();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let all = json["findings"].as_array().unwrap().iter();
+        all.map(|finding| {
+            (
+                text(&finding["level"]),
+                text(&finding["check"]),
+                text(&finding["what"]),
+                text(&finding["mend"]),
+            )
+        })
+        // The machine the test runs on may be nearly full.
+        .filter(|(_, check, ..)| check != "space")
+        .collect()
+    }
+
+    /// The one finding of a kind; runs its command, after which it is not found any more.
+    #[track_caller]
+    fn mended(&self, level: &str, check: &str, what: &str) {
+        let of = |findings: &[(String, String, String, String)]| {
+            let mut all = findings.iter().cloned();
+            all.find(|(_, of, said, _)| of == check && said.contains(what))
+        };
+        let found = self.findings(i32::from(level != "note"));
+        let Some((told, _, _, mend)) = of(&found) else {
+            panic!("{check}: {what} is not in {found:#?}");
+        };
+        assert_eq!(told, level, "{found:#?}");
+        let path = format!("{}:/usr/bin:/bin", self.holder.path().display());
+        let command = format!("PATH={path}; {}", mend.replace("BACKUP", "../backup"));
+        let output = call(
+            "/bin/sh",
+            &["-c", &format!("cd {}; {command}", self.data)],
+            "",
+        );
+        assert!(output.status.success(), "{command}: {output:?}");
+        let again = self.findings(0);
+        assert!(of(&again).is_none(), "{command}: {again:#?}");
+    }
+}
+
+#[test]
+fn a_directory_that_is_well_has_no_findings_also_while_it_is_served() {
+    let place = place();
+    let quiet = |findings: &[(String, String, String, String)]| {
+        // Test directories are for their user alone, but not on every machine.
+        findings.iter().all(|(_, check, ..)| check == "permissions")
+    };
+    let found = place.findings(0);
+    assert!(quiet(&found), "{found:#?}");
+    let process = Process::serve(Path::new(&place.data), &[]);
+    let found = place.findings(0);
+    assert!(quiet(&found), "{found:#?}");
+    drop(process);
+    let config = place.holder.path().join("config");
+    let (out, _) = db(
+        0,
+        &["doctor", "-d", &place.data, "-c", config.to_str().unwrap()],
+    );
+    assert!(out.ends_with(&format!("{} is well\n", place.data)), "{out}");
+}
+
+#[test]
+fn each_finding_comes_with_the_command_that_mends_it() {
+    let place = place();
+    let data = Path::new(&place.data);
+    db(
+        0,
+        &[
+            "backup",
+            "-d",
+            &place.data,
+            place.holder.path().join("backup").to_str().unwrap(),
+        ],
+    );
+    let sqlite = |file: &str, sql: &str| {
+        succeeds(data, "sqlite3", &[file, sql]);
+    };
+
+    sqlite("builder.sqlite3", "DROP INDEX idx_build_failed");
+    place.mended("warning", "schema", "the index idx_build_failed is missing");
+
+    fs::create_dir_all(data.join("_artifacts/00")).unwrap();
+    fs::write(data.join("_artifacts/00").join("0".repeat(64)), "x").unwrap();
+    place.mended("warning", "orphans", "1 file that nothing names");
+    place.mended("note", "quarantine", "1 file with 1 bytes");
+
+    let x = builder_store::Sha256::of(b"x").to_hex();
+    fs::remove_file(data.join("_artifacts").join(&x[..2]).join(&x)).unwrap();
+    place.mended(
+        "problem",
+        "files",
+        "1 file that rows name, missing or of another size",
+    );
+
+    fs::create_dir_all(data.join("_staging/1.1")).unwrap();
+    fs::write(data.join("_staging/1.1/lock"), "").unwrap();
+    place.mended("warning", "staging", "1 directory of interrupted uploads");
+    fs::create_dir_all(data.join("_staging/of-the-ocaml-server")).unwrap();
+    place.mended("warning", "staging", "builder-web did not make");
+
+    fs::write(data.join("builder-web.sqlite3"), "x".repeat(5000)).unwrap();
+    for suffix in ["-wal", "-shm"] {
+        let _gone = fs::remove_file(data.join(format!("builder-web.sqlite3{suffix}")));
+    }
+    place.mended("warning", "derived", "is damaged");
+
+    let hooks = place.holder.path().join("config/upload-hooks");
+    fs::write(hooks.join("a.sh"), "#!/bin/sh\n").unwrap();
+    fs::set_permissions(hooks.join("a.sh"), fs::Permissions::from_mode(0o744)).unwrap();
+    place.mended(
+        "warning",
+        "hooks",
+        "a.sh is not run: not everybody may execute it",
+    );
+    symlink("/nonexistent", hooks.join("b.sh")).unwrap();
+    place.mended("warning", "hooks", "b.sh is not run");
+    fs::write(hooks.join("c.sh.sample"), "#!/bin/sh\n").unwrap();
+    place.mended("note", "hooks", "c.sh.sample is a sample");
+}
+
+#[test]
+fn builds_from_the_future_and_damage_of_the_database_are_told() {
+    let place = place();
+    let data = Path::new(&place.data);
+    let future = build("hello", 70).later(400_000_000);
+    let file = format!("{}/future.exec", place.at);
+    fs::write(&file, future.exec()).unwrap();
+    db(0, &["import", "-d", &place.data, &file]);
+    let found = place.findings(1);
+    let clock = found
+        .iter()
+        .find(|(_, check, ..)| check == "clock")
+        .unwrap();
+    assert!(
+        clock.2.contains("1 builds started in the future"),
+        "{found:#?}"
+    );
+    assert!(clock.2.contains(&future.uuid.to_string()), "{found:#?}");
+
+    // In the middle of the table of builds.
+    let database = data.join("builder.sqlite3");
+    succeeds(
+        data,
+        "sqlite3",
+        &[
+            database.to_str().unwrap(),
+            "PRAGMA wal_checkpoint(TRUNCATE)",
+        ],
+    );
+    let mut bytes = fs::read(&database).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 3000].fill(7);
+    fs::write(&database, bytes).unwrap();
+    let found = place.findings(1);
+    assert!(
+        found
+            .iter()
+            .any(|(level, check, what, _)| level == "problem"
+                && check == "database"
+                && (what.contains("is damaged") || what.contains("cannot be checked"))),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn a_directory_that_cannot_be_opened_is_examined_all_the_same() {
+    let place = place();
+    let none = place.holder.path().join("none");
+    let (out, _) = db(1, &["doctor", "-d", none.to_str().unwrap()]);
+    let command = format!("$ builder-web db migrate -d {}", none.display());
+    assert!(out.contains(&command), "{out}");
+    db(0, &["migrate", "-d", none.to_str().unwrap()]);
+    let down = ["migrations", "down", "--to", "15", "-d", &place.data];
+    assert!(call(BUILDER_WEB, &down, "").status.success());
+    place.mended(
+        "problem",
+        "schema",
+        "the database has version 15, the server needs 18",
+    );
+    db(0, &["verify-data-dir", "-d", &place.data]);
+}
