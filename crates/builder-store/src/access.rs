@@ -22,3 +22,47 @@ pub fn add(tx: &mut Tx<'_>, user_id: i64, job_id: i64) -> Result<()> {
     )?;
     Ok(())
 }
+
+/// Takes a job off a user's list; whether it was on it.
+pub fn remove(tx: &mut Tx<'_>, user_id: i64, job_id: i64) -> Result<bool> {
+    let removed = tx.execute(
+        r#"DELETE FROM access_list WHERE "user" = $1 AND job = $2"#,
+        &[user_id.into(), job_id.into()],
+    )?;
+    Ok(removed > 0)
+}
+
+/// Takes all jobs off a user's list.
+pub(crate) fn clear(tx: &mut Tx<'_>, user_id: i64) -> Result<()> {
+    tx.execute(
+        r#"DELETE FROM access_list WHERE "user" = $1"#,
+        &[user_id.into()],
+    )?;
+    Ok(())
+}
+
+/// Who may upload to what: a user and a job on the user's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// The name of the user.
+    pub user: String,
+    /// The name of the job.
+    pub job: String,
+}
+
+/// All access lists, or that of one user, by user and job.
+pub fn all(tx: &mut Tx<'_>, user: Option<&str>) -> Result<Vec<Access>> {
+    tx.query(
+        r#"SELECT u.username, j.name FROM access_list a
+           JOIN "user" u ON u.id = a."user" JOIN job j ON j.id = a.job
+           WHERE u.username = $1 OR $1 IS NULL
+           ORDER BY u.username, j.name"#,
+        &[user.into()],
+        |row| {
+            Ok(Access {
+                user: row.text(0)?,
+                job: row.text(1)?,
+            })
+        },
+    )
+}

@@ -35,3 +35,35 @@ pub fn set(tx: &mut Tx<'_>, kind: Kind, sha256: Sha256, value: &[u8]) -> Result<
     )?;
     Ok(())
 }
+
+/// What is kept is of these kinds and versions.
+pub(crate) fn kinds(tx: &mut Tx<'_>) -> Result<Vec<(String, i64)>> {
+    let mut all: Vec<(String, i64)> = Vec::new();
+    loop {
+        // Each time the first after the last one: a step in the index, not a scan of it.
+        let (name, version) = all
+            .last()
+            .map_or(("", 0), |(name, version)| (name, *version));
+        let next = tx.query_opt(
+            "SELECT kind, version FROM own.derived WHERE (kind, version) > ($1, $2)
+             ORDER BY kind, version LIMIT 1",
+            &[name.into(), version.into()],
+            |row| Ok((row.text(0)?, row.int(1)?)),
+        )?;
+        match next {
+            Some(next) => all.push(next),
+            None => return Ok(all),
+        }
+    }
+}
+
+/// Forgets what was computed from an artifact that is there no more.
+pub(crate) fn forget(tx: &mut Tx<'_>, kinds: &[(String, i64)], sha256: Sha256) -> Result<()> {
+    for (kind, version) in kinds {
+        tx.execute(
+            "DELETE FROM own.derived WHERE kind = $1 AND version = $2 AND sha256 = $3",
+            &[kind.as_str().into(), (*version).into(), (&sha256).into()],
+        )?;
+    }
+    Ok(())
+}

@@ -35,6 +35,7 @@ pub mod jobs;
 pub mod latest;
 pub mod migrations;
 pub mod record;
+pub mod removal;
 pub mod stock;
 pub mod tags;
 pub mod tracked;

@@ -481,7 +481,7 @@ fn undo_intent(store: &Store, directory: &Path) -> Result<()> {
     })
 }
 
-fn remove_directory(directory: &Path) -> Result<()> {
+pub(crate) fn remove_directory(directory: &Path) -> Result<()> {
     match fs::remove_dir_all(directory) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(Error::file("remove", directory, source))

@@ -1,6 +1,6 @@
 //! The table `user`: its row and statements. What is in a password hash is not known here.
 
-use crate::{Result, Tx};
+use crate::{Result, Tx, access};
 
 /// A user who may upload.
 #[derive(Clone, PartialEq, Eq)]
@@ -115,4 +115,107 @@ pub fn add(
     } else {
         Added::Added
     })
+}
+
+/// Gives a user another password, and says anew whether access is restricted; whether there is one.
+pub fn update(
+    tx: &mut Tx<'_>,
+    name: &str,
+    password: &PasswordHash,
+    restricted: bool,
+) -> Result<bool> {
+    let updated = tx.execute(
+        r#"UPDATE "user" SET password_hash = $2, password_salt = $3, scrypt_n = $4, scrypt_r = $5,
+             scrypt_p = $6, restricted = $7
+           WHERE username = $1"#,
+        &[
+            name.into(),
+            password.hash.as_slice().into(),
+            password.salt.as_slice().into(),
+            password.scrypt_n.into(),
+            password.scrypt_r.into(),
+            password.scrypt_p.into(),
+            restricted.into(),
+        ],
+    )?;
+    Ok(updated > 0)
+}
+
+/// Takes a user's password and access list away, as the OCaml server does: no password has the empty
+/// hash. The user's builds keep their uploader. Whether there is such a user.
+pub fn disable(tx: &mut Tx<'_>, name: &str) -> Result<bool> {
+    let Some(user) = by_name(tx, name)? else {
+        return Ok(false);
+    };
+    access::clear(tx, user.id)?;
+    let none = PasswordHash {
+        hash: Vec::new(),
+        salt: Vec::new(),
+        ..user.password
+    };
+    update(tx, name, &none, true)
+}
+
+/// What [`remove`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// The user is gone, with the access list.
+    Removed,
+    /// There is no such user.
+    Unknown,
+    /// The user has uploaded this many builds, which name their uploader: nothing was changed.
+    HasBuilds(u64),
+}
+
+/// Removes a user who has uploaded no build that is there.
+pub fn remove(tx: &mut Tx<'_>, name: &str) -> Result<Removed> {
+    let Some(user) = by_name(tx, name)? else {
+        return Ok(Removed::Unknown);
+    };
+    let builds = tx.query_opt(
+        r#"SELECT count(*) FROM build WHERE "user" = $1"#,
+        &[user.id.into()],
+        |row| row.size(0),
+    )?;
+    if let Some(count @ 1..) = builds {
+        return Ok(Removed::HasBuilds(count));
+    }
+    access::clear(tx, user.id)?;
+    tx.execute(r#"DELETE FROM "user" WHERE id = $1"#, &[user.id.into()])?;
+    Ok(Removed::Removed)
+}
+
+/// A user as a list shows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The name to log in with.
+    pub name: String,
+    /// May upload only to jobs on the access list.
+    pub restricted: bool,
+    /// Cannot log in any more.
+    pub disabled: bool,
+    /// How many jobs are on the access list.
+    pub jobs: u64,
+    /// How many builds that are there the user has uploaded.
+    pub builds: u64,
+}
+
+/// All users, by name.
+pub fn all(tx: &mut Tx<'_>) -> Result<Vec<Listed>> {
+    tx.query(
+        r#"SELECT u.username, u.restricted, u.password_hash,
+             (SELECT count(*) FROM access_list a WHERE a."user" = u.id),
+             (SELECT count(*) FROM build b WHERE b."user" = u.id)
+           FROM "user" u ORDER BY u.username"#,
+        &[],
+        |row| {
+            Ok(Listed {
+                name: row.text(0)?,
+                restricted: row.bool(1)?,
+                disabled: row.blob(2)?.is_empty(),
+                jobs: row.size(3)?,
+                builds: row.size(4)?,
+            })
+        },
+    )
 }

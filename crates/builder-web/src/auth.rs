@@ -126,13 +126,7 @@ pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<User> {
         .map_err(Error::internal)?;
     app.blocking(move |app| {
         // An unknown user costs the same time as a wrong password.
-        let nobody = PasswordHash {
-            hash: vec![0; HASH_BYTES],
-            salt: vec![0; SALT_BYTES],
-            scrypt_n: ScryptParams::default().n,
-            scrypt_r: ScryptParams::default().r,
-            scrypt_p: ScryptParams::default().p,
-        };
+        let nobody = nobody();
         let stored = user.as_ref().map_or(&nobody, |user| &user.password);
         let right = verify(&given.password, stored);
         match user {
@@ -176,14 +170,30 @@ fn credentials(headers: &HeaderMap, bytes_max: usize) -> Option<Credentials> {
     })
 }
 
+/// A hash that no password has.
+fn nobody() -> PasswordHash {
+    let ScryptParams { n, r, p } = ScryptParams::default();
+    PasswordHash {
+        hash: vec![0; HASH_BYTES],
+        salt: vec![0; SALT_BYTES],
+        scrypt_n: n,
+        scrypt_r: r,
+        scrypt_p: p,
+    }
+}
+
 fn verify(password: &[u8], stored: &PasswordHash) -> bool {
+    // A user who was disabled: the same time as for a wrong password.
+    let disabled = stored.hash.is_empty();
+    let nobody = nobody();
+    let stored = if disabled { &nobody } else { stored };
     let params = ScryptParams {
         n: stored.scrypt_n,
         r: stored.scrypt_r,
         p: stored.scrypt_p,
     };
     match derive(password, &stored.salt, params, stored.hash.len()) {
-        Ok(key) => key.ct_eq(&stored.hash).into(),
+        Ok(key) => !disabled && bool::from(key.ct_eq(&stored.hash)),
         Err(error) => {
             warn!("a stored password cannot be checked: {error}");
             false

@@ -255,6 +255,12 @@ fn say(text: &str) {
     let _: std::io::Result<()> = writeln!(std::io::stdout(), "{text}");
 }
 
+/// What a command asks; the answer is on the same line. On standard error, so that it is seen when
+/// the output goes elsewhere.
+fn say_question(text: &str) {
+    let _: std::io::Result<()> = write!(std::io::stderr(), "{text}");
+}
+
 /// What a command complains of.
 fn say_error(text: &str) {
     let _: std::io::Result<()> = writeln!(std::io::stderr(), "{text}");

@@ -33,6 +33,7 @@ pub mod show;
 pub mod site;
 pub mod stalling;
 pub mod stream;
+pub mod times;
 pub mod urls;
 
 pub use clock::Clock;

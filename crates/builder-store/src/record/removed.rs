@@ -7,7 +7,7 @@ use builder_exec::{ExecutionResult, Timestamp};
 use uuid::Uuid;
 
 use crate::builds::{Artifact, unpack_result};
-use crate::db::Row;
+use crate::db::{Row, days, picoseconds};
 use crate::{Result, Sha256, Tx};
 
 /// What is known of a build that was removed.
@@ -76,6 +76,36 @@ impl RemovedBuild {
     pub fn duration(&self) -> std::time::Duration {
         self.start.duration_to(&self.finish)
     }
+}
+
+/// Records a build, which is still there, as removed.
+pub(crate) fn add(tx: &mut Tx<'_>, build_id: i64, now: &Timestamp) -> Result<()> {
+    tx.execute(
+        r#"INSERT INTO record.removed_build (uuid, job, platform, start_d, start_ps, finish_d,
+             finish_ps, result_code, result_msg, main_path, main_sha256, main_size, input_id,
+             uploader, removed_d, removed_ps)
+           SELECT b.uuid, j.name, b.platform, b.start_d, b.start_ps, b.finish_d, b.finish_ps,
+             b.result_code, b.result_msg, m.filepath, m.sha256, m.size, b.input_id,
+             coalesce(u.username, ''), $2, $3
+           FROM build b JOIN job j ON j.id = b.job
+           LEFT JOIN build_artifact m ON m.id = b.main_binary
+           LEFT JOIN "user" u ON u.id = b."user"
+           WHERE b.id = $1
+           ON CONFLICT (uuid) DO UPDATE
+           SET removed_d = excluded.removed_d, removed_ps = excluded.removed_ps"#,
+        &[build_id.into(), days(now), picoseconds(now)],
+    )?;
+    Ok(())
+}
+
+/// Forgets builds that are there: their removal did not happen, or they were uploaded again.
+pub(crate) fn forget_existing(tx: &mut Tx<'_>) -> Result<()> {
+    tx.execute(
+        "DELETE FROM record.removed_build
+         WHERE EXISTS (SELECT 1 FROM build b WHERE b.uuid = removed_build.uuid)",
+        &[],
+    )?;
+    Ok(())
 }
 
 /// The removed build of this name.

@@ -11,6 +11,9 @@ mod schema;
 mod record;
 
 #[cfg(test)]
+mod removal;
+
+#[cfg(test)]
 mod versions;
 
 #[cfg(test)]

@@ -1,13 +1,17 @@
 //! `builder-web db`, also `builder-db`: looking after the database. One command, or a few that
 //! belong together, a file.
 
+mod access;
 mod backup;
 mod doctor;
 mod export;
 mod import;
 mod migrate;
 mod password;
+mod pins;
 mod record;
+mod remove;
+mod table;
 mod users;
 mod verify_cache_dir;
 mod verify_data_dir;
@@ -37,8 +41,43 @@ pub(super) struct BuilderDb {
 enum DbCommand {
     /// Create the data directory and its database, if they are not there
     Migrate(migrate::MigrateArgs),
-    /// Add a user who may upload; the password is read from standard input
-    UserAdd(users::AddArgs),
+    /// Add a user who may upload
+    ///
+    /// The password is asked for on a terminal, or is the first line of standard input.
+    UserAdd(users::PasswordArgs),
+    /// Give a user another password, and say anew whether access is restricted
+    ///
+    /// The password is asked for on a terminal, or is the first line of standard input. Without
+    /// --unrestricted the user may then upload only to the jobs on the access list.
+    UserUpdate(users::PasswordArgs),
+    /// Remove a user who has not uploaded any build that is still there
+    UserRemove(users::UserArgs),
+    /// Keep a user from logging in, and empty the access list
+    UserDisable(users::UserArgs),
+    /// List the users
+    UserList(users::ListArgs),
+    /// Let a restricted user upload to a job
+    AccessAdd(access::AccessArgs),
+    /// Let a restricted user no longer upload to a job
+    AccessRemove(access::AccessArgs),
+    /// List which user may upload to which job
+    AccessList(access::ListArgs),
+    /// Remove a job with all its builds
+    ///
+    /// What is known of the builds is kept, and shown on their pages. Can run while the server does.
+    JobRemove(remove::JobRemoveArgs),
+    /// Remove old builds
+    ///
+    /// Artifacts that a remaining build has are kept, and so are pinned builds. What is known of the
+    /// builds that go is kept too, and shown on their pages. Can run while the server does; when it
+    /// is interrupted, its next run finishes the work.
+    Vacuum(remove::VacuumArgs),
+    /// Keep a build from ever being vacuumed
+    Pin(pins::PinArgs),
+    /// Let a pinned build be vacuumed again
+    Unpin(pins::UnpinArgs),
+    /// List the pinned builds
+    PinList(pins::ListArgs),
     /// Take builder-web-record.sqlite3 back to an older version; stop the server first
     ///
     /// Needed only before an older builder-web is installed, which says so. What newer versions
@@ -66,6 +105,18 @@ pub(super) fn run(args: DbArgs) -> anyhow::Result<()> {
     match args.command {
         DbCommand::Migrate(args) => migrate::run(&args),
         DbCommand::UserAdd(args) => users::add(&args),
+        DbCommand::UserUpdate(args) => users::update(&args),
+        DbCommand::UserRemove(args) => users::remove(&args),
+        DbCommand::UserDisable(args) => users::disable(&args),
+        DbCommand::UserList(args) => users::list(&args),
+        DbCommand::AccessAdd(args) => access::add(&args),
+        DbCommand::AccessRemove(args) => access::remove(&args),
+        DbCommand::AccessList(args) => access::list(&args),
+        DbCommand::JobRemove(args) => remove::job_remove(&args),
+        DbCommand::Vacuum(args) => remove::vacuum(args),
+        DbCommand::Pin(args) => pins::pin(&args),
+        DbCommand::Unpin(args) => pins::unpin(&args),
+        DbCommand::PinList(args) => pins::list(&args),
         DbCommand::RecordTakeBack(args) => record::take_back(&args),
         DbCommand::VerifyDataDir(args) => verify_data_dir::run(&args),
         DbCommand::VerifyInputId(args) => verify_input_id::run(&args),

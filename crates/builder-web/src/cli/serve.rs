@@ -104,6 +104,19 @@ pub(super) fn run_server(
             }
         });
         watch_server(&app, watch).await?;
+        let store = app.store().clone();
+        // Not of the runtime, whose end would wait for it: that it is cut off at any point is no harm.
+        std::thread::spawn(move || match store.finish_removals() {
+            Ok(files) if files.artifacts > 0 => info!(
+                "finished a removal that was interrupted: {} artifacts",
+                files.artifacts
+            ),
+            Ok(_) => {}
+            Err(error) => warn!(
+                "files of removed builds cannot be removed: {}",
+                with_causes(&error)
+            ),
+        });
         info!("serving {datadir} on http://{address}");
         ready(address);
         let mut stopping = Instant::now();

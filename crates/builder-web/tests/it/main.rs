@@ -66,6 +66,9 @@ mod doctor;
 mod verify;
 
 #[cfg(test)]
+mod builder_db;
+
+#[cfg(test)]
 mod crashes;
 
 #[cfg(test)]

@@ -1,0 +1,45 @@
+//! Lists as people read them.
+
+use crate::cli::say;
+
+/// Columns as wide as what is in them, without borders: lines that `awk` takes apart too.
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(super) fn new<const N: usize>(heading: [&str; N]) -> Table {
+        Table {
+            rows: vec![heading.map(str::to_owned).to_vec()],
+        }
+    }
+
+    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.to_vec());
+    }
+
+    pub(super) fn say(&self) {
+        let mut widths: Vec<usize> = Vec::new();
+        for row in &self.rows {
+            widths.resize(widths.len().max(row.len()), 0);
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        for row in &self.rows {
+            let mut line = String::new();
+            for (width, cell) in widths.iter().zip(row) {
+                line.push_str(&format!("{cell:width$}  "));
+            }
+            say(line.trim_end());
+        }
+    }
+}
+
+/// `1 build`, `2 builds`.
+pub(super) fn count(count: impl TryInto<u64>, what: &str) -> String {
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    }
+}
