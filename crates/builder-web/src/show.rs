@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use builder_exec::Timestamp;
+use builder_store::verdict::Verdict;
 
 /// A size in bytes with two to three digits and a binary unit: `1.4 MiB`.
 pub fn bytes(bytes: &u64) -> String {
@@ -55,6 +56,27 @@ pub fn age(now: &Timestamp, time: &Timestamp) -> String {
         _ => (seconds / (365 * DAY), "year"),
     };
     format!("{} ago", counted(count, unit))
+}
+
+/// Each verdict by its name, and in words.
+pub const VERDICTS: [(&str, &str); 6] = [
+    ("reproduced", "reproduced"),
+    ("unchanged", "unchanged"),
+    ("changed", "changed"),
+    ("built-once", "only built once"),
+    ("not-reproducible", "not reproducible"),
+    ("failed", "failed"),
+];
+
+/// What is known of a build's reproducibility, in two or three words.
+pub fn verdict(verdict: impl std::borrow::Borrow<Verdict>) -> String {
+    let verdict = verdict.borrow();
+    if let Verdict::Reproduced { by } = verdict {
+        return format!("reproduced by {by}");
+    }
+    let mut known = VERDICTS.iter();
+    let words = known.find(|(name, _)| *name == verdict.name());
+    words.map_or_else(String::new, |(_, words)| (*words).to_owned())
 }
 
 /// A number with its noun: `1 build`, `2 builds`.

@@ -59,6 +59,52 @@ function copyButtons() {
   });
 }
 
+// Jobs are filtered while one types; without the script the form asks the server to.
+function filterJobs() {
+  const form = document.querySelector("form[data-filter=jobs]");
+  if (!form) return;
+  const { name, platform, state } = form.elements;
+  const jobs = [...document.querySelectorAll(".jobs tbody")].map((body) => ({
+    body,
+    text: body.rows[0].textContent.toLowerCase(),
+    rows: [...body.rows].slice(1).map((row) => ({
+      row,
+      platform: row.cells[0].textContent,
+      state: row.querySelector(".state").classList[1],
+    })),
+  }));
+  const none = document.querySelector(".none");
+  const apply = () => {
+    const words = name.value.toLowerCase().split(/\s+/);
+    let shown = 0;
+    for (const job of jobs) {
+      const named = words.every((word) => job.text.includes(word));
+      let rows = 0;
+      for (const { row, ...is } of job.rows) {
+        row.hidden = (platform.value && is.platform !== platform.value) || (state.value && is.state !== state.value);
+        if (!row.hidden) rows += 1;
+      }
+      job.body.hidden = !named || rows === 0;
+      if (!job.body.hidden) shown += 1;
+    }
+    for (const section of document.querySelectorAll(".jobs")) {
+      section.hidden = !section.querySelector("tbody:not([hidden])");
+    }
+    form.querySelector("output").textContent = shown === 1 ? "1 job" : shown + " jobs";
+    none.hidden = shown > 0;
+    const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value)).toString();
+    history.replaceState(null, "", query ? "?" + query : location.pathname);
+  };
+  // A page that the server has filtered does not hold the other jobs: from there, ask the server.
+  if (location.search && [name, platform, state].some((field) => field.value)) {
+    for (const select of [platform, state]) select.addEventListener("change", () => form.requestSubmit());
+    return;
+  }
+  form.querySelector("button").hidden = true;
+  form.addEventListener("input", apply);
+  form.addEventListener("submit", (event) => event.preventDefault());
+}
+
 // Rows shown as cards stay rows of a table to those who hear them.
 function tableRoles() {
   for (const table of document.querySelectorAll("table.cards")) {
@@ -73,12 +119,13 @@ function tableRoles() {
   }
 }
 
-// Where there are many of them, tables are given roles when they are shown as cards.
+// Tables have many cells: they are given roles when they are first shown as cards.
 const cards = matchMedia("(max-width: 48rem)");
 
 document.addEventListener("DOMContentLoaded", () => {
   themeButton();
   copyButtons();
+  filterJobs();
   if (cards.matches) tableRoles();
   cards.addEventListener("change", tableRoles, { once: true });
 });

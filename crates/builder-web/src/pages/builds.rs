@@ -1,21 +1,24 @@
-//! `/` and `/all-builds`: the jobs by section, and on each platform the newest successful build.
+//! `/` and `/all-builds`: the jobs by section, and on each platform what is known of the newest
+//! build, with a download of the newest successful one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use builder_exec::Timestamp;
 use builder_store::builds::Build;
-use builder_store::{Tx, jobs, latest};
+use builder_store::latest::{self, Latest};
+use builder_store::{Tx, jobs};
 use serde_json::{Map, Value, json};
 
 use crate::app::{App, Page};
 use crate::derived::Solo5;
 use crate::error::Result;
 use crate::markdown::Html;
+use crate::query::Query;
 use crate::respond::{Accepts, Layout};
 use crate::show;
 use crate::urls;
@@ -24,23 +27,43 @@ use crate::urls;
 const NO_SECTION: &str = "Uncategorized";
 
 /// `GET /`: without builds that finished too long ago.
-pub async fn active(State(app): State<App>, headers: HeaderMap) -> Result<Response> {
+pub async fn active(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response> {
     let than = app.config().expired_jobs.and_then(|age| {
         let seconds = app.now().unix_seconds() - i64::try_from(age.as_secs()).ok()?;
         Timestamp::from_unix(seconds, 0)
     });
-    get(app, headers, than, false).await
+    get(app, headers, query, than, false).await
 }
 
 /// `GET /all-builds`: however old they are.
-pub async fn all(State(app): State<App>, headers: HeaderMap) -> Result<Response> {
-    get(app, headers, None, true).await
+pub async fn all(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response> {
+    get(app, headers, query, None, true).await
 }
 
-async fn get(app: App, headers: HeaderMap, than: Option<Timestamp>, all: bool) -> Result<Response> {
+async fn get(
+    app: App,
+    headers: HeaderMap,
+    query: Option<String>,
+    than: Option<Timestamp>,
+    all: bool,
+) -> Result<Response> {
     let accepts = Accepts::of(&headers);
+    let filter = Filter::of(&Query::parse(query.as_deref()));
     app.page(accepts, move |app, tx| {
-        Ok(BuildsPage::load(app, tx, than, all, accepts.json)?)
+        let page = if accepts.json {
+            BuildsPage::load_json(app, tx, than, all)
+        } else {
+            BuildsPage::load(app, tx, than, all, filter)
+        };
+        Ok(page?)
     })
     .await
 }
@@ -49,8 +72,12 @@ async fn get(app: App, headers: HeaderMap, than: Option<Timestamp>, all: bool) -
 #[template(path = "builds.html")]
 struct BuildsPage {
     layout: Arc<Layout>,
+    now: Timestamp,
     all: bool,
     introduction: Option<Html>,
+    filter: Filter,
+    /// Those that can be chosen.
+    platforms: BTreeSet<String>,
     sections: Vec<Section>,
 }
 
@@ -63,63 +90,164 @@ struct Job {
     name: String,
     synopsis: String,
     /// By platform.
-    builds: Vec<Build>,
-    /// Of the newest build on any platform, for programs.
-    latest: Option<(String, Solo5)>,
+    latest: Vec<Latest>,
+    /// Of the newest successful build on any platform, for programs.
+    solo5: Option<(String, Solo5)>,
+}
+
+/// Which jobs are shown: all, where a text is empty.
+#[derive(Default)]
+struct Filter {
+    /// Words that are all in the job's name or synopsis, in lower case.
+    name: String,
+    platform: String,
+    /// The name of a verdict.
+    state: String,
+}
+
+impl Filter {
+    fn of(query: &Query) -> Filter {
+        let text = |name| query.get(name).unwrap_or_default().trim().to_owned();
+        Filter {
+            name: text("name"),
+            platform: text("platform"),
+            state: text("state"),
+        }
+    }
+
+    fn is_set(&self) -> bool {
+        [&self.name, &self.platform, &self.state]
+            .iter()
+            .any(|text| !text.is_empty())
+    }
+
+    fn shows_job(&self, name: &str, synopsis: &str) -> bool {
+        let text = format!("{name} {synopsis}").to_lowercase();
+        let words = self.name.to_lowercase();
+        words.split_whitespace().all(|word| text.contains(word))
+    }
+
+    fn shows(&self, latest: &Latest) -> bool {
+        (self.platform.is_empty() || self.platform == latest.platform)
+            && (self.state.is_empty() || self.state == latest.newest_verdict().name())
+    }
+}
+
+/// Whether a build is new enough to be shown.
+fn is_of_late(build: Option<&Build>, than: Option<Timestamp>) -> bool {
+    build.is_some_and(|build| than.is_none_or(|than| build.finish > than))
 }
 
 impl BuildsPage {
+    /// For people: jobs that have ever built something and were built of late, whatever came of it.
     fn load(
         app: &App,
         tx: &mut Tx<'_>,
         than: Option<Timestamp>,
         all: bool,
-        with_solo5: bool,
+        filter: Filter,
     ) -> builder_store::Result<BuildsPage> {
         let mut by_job = latest::by_job(tx)?;
-        let mut sections: BTreeMap<String, Vec<Job>> = BTreeMap::new();
+        let mut platforms = BTreeSet::new();
+        let mut jobs = Vec::new();
         for job in jobs::all(tx)? {
-            let latest = by_job.remove(&job.id).unwrap_or_default();
-            let mut builds: Vec<Build> = latest
-                .into_iter()
-                .filter_map(|latest| latest.successful)
-                .collect();
-            let newest = builds.iter().max_by_key(|build| build.age()).cloned();
-            builds.retain(|build| than.is_none_or(|than| build.finish > than));
-            if builds.is_empty() {
+            let mut latest = by_job.remove(&job.id).unwrap_or_default();
+            if latest.iter().all(|latest| latest.successful.is_none()) {
                 continue;
             }
-            let mut latest = None;
-            if with_solo5
-                && let Some(build) = newest
-                && let Some(main) = &build.main_binary
-                && let Some(solo5) = app.derived().solo5(app.store(), tx, main.sha256)?
-            {
-                latest = Some((build.uuid.to_string(), solo5));
+            latest.retain(|latest| is_of_late(latest.newest(), than));
+            for latest in &latest {
+                if !platforms.contains(&latest.platform) {
+                    platforms.insert(latest.platform.clone());
+                }
             }
-            sections
-                .entry(job.section.unwrap_or_else(|| NO_SECTION.to_owned()))
-                .or_default()
-                .push(Job {
-                    name: job.name,
-                    synopsis: job.synopsis.unwrap_or_default(),
-                    builds,
-                    latest,
-                });
+            let synopsis = job.synopsis.unwrap_or_default();
+            latest.retain(|latest| filter.shows(latest));
+            if latest.is_empty() || !filter.shows_job(&job.name, &synopsis) {
+                continue;
+            }
+            let job_shown = Job {
+                name: job.name,
+                synopsis,
+                latest,
+                solo5: None,
+            };
+            jobs.push((job.section, job_shown));
         }
-        // From Z to A, as clients know the list: unikernels before packages.
-        let sections = sections
-            .into_iter()
-            .rev()
-            .map(|(name, jobs)| Section { name, jobs })
-            .collect();
         Ok(BuildsPage {
             layout: app.layout().clone(),
+            now: app.now(),
             all,
             introduction: None,
-            sections,
+            filter,
+            platforms,
+            sections: by_section(jobs),
         })
     }
+
+    /// For programs: jobs with a successful build of late, each with its newest.
+    fn load_json(
+        app: &App,
+        tx: &mut Tx<'_>,
+        than: Option<Timestamp>,
+        all: bool,
+    ) -> builder_store::Result<BuildsPage> {
+        let mut by_job = latest::by_job(tx)?;
+        let mut jobs = Vec::new();
+        for job in jobs::all(tx)? {
+            let latest = by_job.remove(&job.id).unwrap_or_default();
+            let successful = latest.into_iter().filter_map(|latest| latest.successful);
+            let successful: Vec<Build> = successful.collect();
+            if !successful.iter().any(|build| is_of_late(Some(build), than)) {
+                continue;
+            }
+            let newest = successful.into_iter().max_by_key(Build::age);
+            let mut solo5 = None;
+            if let Some(build) = newest
+                && let Some(main) = &build.main_binary
+                && let Some(known) = app.derived().solo5(app.store(), tx, main.sha256)?
+            {
+                solo5 = Some((build.uuid.to_string(), known));
+            }
+            let job_shown = Job {
+                name: job.name,
+                synopsis: job.synopsis.unwrap_or_default(),
+                latest: Vec::new(),
+                solo5,
+            };
+            jobs.push((job.section, job_shown));
+        }
+        Ok(BuildsPage {
+            layout: app.layout().clone(),
+            now: app.now(),
+            all,
+            introduction: None,
+            filter: Filter::default(),
+            platforms: BTreeSet::new(),
+            sections: by_section(jobs),
+        })
+    }
+
+    /// How many jobs are shown.
+    fn count(&self) -> i128 {
+        self.sections
+            .iter()
+            .map(|section| section.jobs.len() as i128)
+            .sum()
+    }
+}
+
+/// From Z to A, as clients know the list: unikernels before packages.
+fn by_section(jobs: Vec<(Option<String>, Job)>) -> Vec<Section> {
+    let mut sections: BTreeMap<String, Vec<Job>> = BTreeMap::new();
+    for (section, job) in jobs {
+        let name = section.unwrap_or_else(|| NO_SECTION.to_owned());
+        sections.entry(name).or_default().push(job);
+    }
+    let sections = sections.into_iter().rev();
+    sections
+        .map(|(name, jobs)| Section { name, jobs })
+        .collect()
 }
 
 impl Page for BuildsPage {
@@ -136,7 +264,7 @@ impl Page for BuildsPage {
             for job in &section.jobs {
                 names.push(json!({ "name": job.name, "synopsis": job.synopsis }));
                 let mut entry = json!({ "name": job.name, "synopsis": job.synopsis });
-                if let Some((uuid, solo5)) = &job.latest {
+                if let Some((uuid, solo5)) = &job.solo5 {
                     entry["latest"] = json!({
                         "uuid": uuid,
                         "solo5_manifest": solo5.solo5_manifest,
