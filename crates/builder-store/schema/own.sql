@@ -4,13 +4,13 @@
 
 -- One row: how this file is to be read, and how far it has followed builder.sqlite3.
 CREATE TABLE own.progress (
-  schema_version INTEGER NOT NULL, -- 3
+  schema_version INTEGER NOT NULL, -- 4
   indexed_build INTEGER NOT NULL,  -- builds with an id up to this one are in the tables below
   indexed_uuid TEXT NOT NULL,      -- its uuid: another one there tells of a restored backup
   indexed_count INTEGER NOT NULL   -- how many they are: fewer there tell of a removal by others
 );
 INSERT INTO own.progress (schema_version, indexed_build, indexed_uuid, indexed_count)
-VALUES (3, 0, '', 0);
+VALUES (4, 0, '', 0);
 
 -- The newest build with a main binary, and the newest without, of each job on each platform; of the
 -- first, what its verdict rests on (verdict.rs).
@@ -36,3 +36,14 @@ CREATE TABLE own.derived (
   value BLOB NOT NULL,
   PRIMARY KEY (kind, version, sha256)
 ) WITHOUT ROWID;
+
+-- Why a build without a main binary failed, as far as it could be told.
+CREATE TABLE own.failure (
+  build INTEGER PRIMARY KEY NOT NULL,
+  uuid TEXT NOT NULL,        -- of that build: another one there tells of a restored backup
+  version INTEGER NOT NULL,  -- of those who tell
+  class TEXT NOT NULL,       -- such as 'disk-full'
+  line INTEGER,              -- of the console, counted from 1: the one that told
+  told TEXT,                 -- its text
+  last_lines TEXT NOT NULL   -- of the console
+);

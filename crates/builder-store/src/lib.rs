@@ -31,6 +31,7 @@ pub mod builds;
 pub mod cache;
 pub mod derived;
 pub mod doctor;
+pub mod failures;
 pub mod jobs;
 pub mod latest;
 pub mod migrations;

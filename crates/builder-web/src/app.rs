@@ -18,6 +18,7 @@ use crate::config::{Config, Limits};
 use crate::derived::Derived;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
+use crate::failures;
 use crate::page_cache::PageCache;
 use crate::respond::{self, Accepts, Layout};
 use crate::stream;
@@ -40,6 +41,7 @@ struct Inner {
     hooks: Hooks,
     metrics: Metrics,
     stopping: AtomicBool,
+    looking: failures::Looking,
 }
 
 /// What a page shows: as HTML by its template, or as JSON.
@@ -65,6 +67,7 @@ impl App {
             layout: Arc::new(crate::pages::layout(&config.site)),
             metrics,
             stopping: AtomicBool::new(false),
+            looking: failures::Looking::default(),
             store: Arc::new(store),
             config,
             clock,
@@ -149,6 +152,12 @@ impl App {
     /// What is run after an upload.
     pub fn hooks(&self) -> &Hooks {
         &self.0.hooks
+    }
+
+    /// Looks in the background at failed builds that were not looked at yet.
+    pub fn look_at_failures(&self) {
+        let app = self.clone();
+        tokio::task::spawn_blocking(move || app.0.looking.catch_up(app.store()));
     }
 
     /// Runs `work`, which blocks, on a thread for that. A client that leaves does not stop it.

@@ -1,6 +1,9 @@
 //! The console of a build as it is kept: lines `SECONDS.mmms:TEXT`, oldest first. Lines are found in
 //! one way only, so whoever counts first and sends afterwards finds the same ones twice.
 
+pub mod ansi;
+pub mod outline;
+
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 

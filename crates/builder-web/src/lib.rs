@@ -19,6 +19,8 @@ pub mod console;
 pub mod derived;
 pub mod error;
 pub mod exec_file;
+pub mod failure;
+pub mod failures;
 pub mod file_body;
 pub mod headers;
 pub mod inputs;

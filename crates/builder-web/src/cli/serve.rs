@@ -117,6 +117,7 @@ pub(super) fn run_server(
                 with_causes(&error)
             ),
         });
+        app.look_at_failures();
         info!("serving {datadir} on http://{address}");
         ready(address);
         let mut stopping = Instant::now();

@@ -22,6 +22,7 @@ use crate::auth;
 use crate::console;
 use crate::derived;
 use crate::error::{Error, Result, with_causes};
+use crate::failures;
 
 /// A build that was kept.
 #[derive(Debug)]
@@ -274,6 +275,9 @@ fn keep(app: &App, user: &User, arriving: Arriving<'_>, build: Build) -> Result<
                 app.derived().keep_later(sha256, solo5);
                 app.derived().keep(app.store());
             }
+            if main.is_none() {
+                keep_failure(app, build.uuid);
+            }
         }
         Err(builder_store::Error::BuildExists { uuid }) => {
             return Err(build_exists(&build.job, uuid));
@@ -298,6 +302,15 @@ fn keep(app: &App, user: &User, arriving: Arriving<'_>, build: Build) -> Result<
         uuid,
         hook,
     })
+}
+
+/// Why it failed, now that it is kept: nothing of that is a reason to refuse it.
+fn keep_failure(app: &App, uuid: Uuid) {
+    match app.store().read(|tx| builds::by_uuid(tx, uuid)) {
+        Ok(Some(build)) => failures::keep(app.store(), &build),
+        Ok(None) => {}
+        Err(error) => warn!("cannot look at build {uuid}: {}", with_causes(&error)),
+    }
 }
 
 fn about(

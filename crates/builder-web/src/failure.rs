@@ -1,0 +1,885 @@
+//! Why a build failed, as far as its result and the end of its console tell. Pure: knows neither
+//! files nor the database. What is recognised is a list of rules, tried in the order of how much
+//! they explain: a full disk explains a compiler's error, and not the other way round.
+
+use builder_exec::ExecutionResult;
+
+/// Counted up when the same console gives another class: what was kept is then made anew.
+pub const VERSION: i64 = 1;
+
+/// Bytes of a console's end that are looked at.
+pub const TAIL_BYTES_MAX: usize = 256 * 1024;
+/// Lines of that end that are looked at: what is further from the end did not end the build.
+const TAIL_LINES_MAX: usize = 400;
+/// Characters that are looked at, and kept, of a line.
+const LINE_CHARS_MAX: usize = 400;
+/// Lines of the end that are kept to be shown.
+const LAST_LINES: usize = 5;
+/// A complaint of the network further from the end than this was followed by something that went well.
+const NETWORK_LINES_MAX: usize = 60;
+
+/// What a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each says it by its name and label")]
+pub enum Class {
+    DiskFull,
+    OutOfMemory,
+    ChecksumMismatch,
+    MissingPackage,
+    DependencyConflict,
+    Solver,
+    Network,
+    Timeout,
+    WorkerLost,
+    Permission,
+    MissingCommand,
+    TestFailure,
+    CompileError,
+    LinkError,
+    MissingFile,
+    Crash,
+    Killed,
+    NoMainBinary,
+    Other,
+}
+
+impl Class {
+    /// All, in the order of how much they explain.
+    pub const ALL: [Class; 19] = [
+        Class::DiskFull,
+        Class::OutOfMemory,
+        Class::ChecksumMismatch,
+        Class::MissingPackage,
+        Class::DependencyConflict,
+        Class::Solver,
+        Class::Network,
+        Class::Timeout,
+        Class::WorkerLost,
+        Class::Permission,
+        Class::MissingCommand,
+        Class::TestFailure,
+        Class::CompileError,
+        Class::LinkError,
+        Class::MissingFile,
+        Class::Crash,
+        Class::Killed,
+        Class::NoMainBinary,
+        Class::Other,
+    ];
+
+    /// Its name in URLs, JSON and the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::DiskFull => "disk-full",
+            Class::OutOfMemory => "out-of-memory",
+            Class::ChecksumMismatch => "checksum-mismatch",
+            Class::MissingPackage => "missing-package",
+            Class::DependencyConflict => "dependency-conflict",
+            Class::Solver => "solver",
+            Class::Network => "network",
+            Class::Timeout => "timeout",
+            Class::WorkerLost => "worker-lost",
+            Class::Permission => "permission",
+            Class::MissingCommand => "missing-command",
+            Class::TestFailure => "test-failure",
+            Class::CompileError => "compile-error",
+            Class::LinkError => "link-error",
+            Class::MissingFile => "missing-file",
+            Class::Crash => "crash",
+            Class::Killed => "killed",
+            Class::NoMainBinary => "no-main-binary",
+            Class::Other => "other",
+        }
+    }
+
+    /// The class of this name.
+    pub fn of_name(name: &str) -> Option<Class> {
+        Class::ALL.into_iter().find(|class| class.name() == name)
+    }
+
+    /// What people read.
+    pub fn label(self) -> &'static str {
+        match self {
+            Class::DiskFull => "Disk full",
+            Class::OutOfMemory => "Out of memory",
+            Class::ChecksumMismatch => "Checksum mismatch",
+            Class::MissingPackage => "Missing package",
+            Class::DependencyConflict => "Dependency conflict",
+            Class::Solver => "Solver gave up",
+            Class::Network => "Network",
+            Class::Timeout => "Timeout",
+            Class::WorkerLost => "Worker lost",
+            Class::Permission => "Permission denied",
+            Class::MissingCommand => "Missing command",
+            Class::TestFailure => "Test failure",
+            Class::CompileError => "Compile error",
+            Class::LinkError => "Link error",
+            Class::MissingFile => "Missing file",
+            Class::Crash => "Crash",
+            Class::Killed => "Killed",
+            Class::NoMainBinary => "No single file in bin/",
+            Class::Other => "Other",
+        }
+    }
+}
+
+/// What is told of a failed build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What it is.
+    pub class: Class,
+    /// The line that told, counted from the first line of the tail as 0, and its text.
+    pub told: Option<(usize, String)>,
+    /// The last lines with something in them, oldest first.
+    pub last_lines: Vec<String>,
+}
+
+/// Rules of one class: a line, in lower case, that has all parts of one of the rules tells it.
+/// Parts stand in the order they are to be found.
+struct Rules {
+    class: Class,
+    rules: &'static [&'static [&'static str]],
+}
+
+/// In the order of how much they explain. Each part is from a message of a tool that builds meet:
+/// coreutils and libc, gcc and ld, make, ocamlfind and dune, opam, orb, apt and dpkg, pkg, curl,
+/// wget, git, the Linux kernel.
+const RULES: &[Rules] = &[
+    Rules {
+        class: Class::DiskFull,
+        rules: &[
+            &["no space left on device"],
+            &["disk quota exceeded"],
+            &["enospc"],
+            &["you don't have enough free space in"],
+            &["not enough space on disk"],
+            &["filesystem full"],
+            &["file system full"],
+        ],
+    },
+    Rules {
+        class: Class::OutOfMemory,
+        rules: &[
+            &["out of memory"],
+            &["out_of_memory"],
+            &["cannot allocate memory"],
+            &["virtual memory exhausted"],
+            &["memory exhausted"],
+            &["oom-kill"],
+            &["std::bad_alloc"],
+            &["swap space", "killed"],
+            &["was killed: out of swap space"],
+            &["fatal signal killed terminated program"],
+        ],
+    },
+    Rules {
+        class: Class::ChecksumMismatch,
+        rules: &[
+            &["checksum mismatch"],
+            &["bad checksum"],
+            &["hash sum mismatch"],
+            &["hash mismatch"],
+            &["mismatching checksum"],
+            &["checksum did not match"],
+            &["checksum does not match"],
+            &["wrong checksum"],
+            &["computed checksum did not match"],
+            &["fails size or checksum"],
+            &["size mismatch for"],
+        ],
+    },
+    Rules {
+        class: Class::MissingPackage,
+        rules: &[
+            &["e: unable to locate package"],
+            &["has no installation candidate"],
+            &["no packages available to install matching"],
+            &["no package named", "found"],
+            &["couldn't find any package by"],
+            &["unable to find a match:"],
+            &["no packages matching"],
+            &["unknown package", "is not available"],
+            &["packages are unavailable on this host"],
+            &["system package install failed"],
+            &["unmet dependencies", "not installable"],
+            &["no package '", "' found"],
+            &["ocamlfind: package `", "' not found"],
+            &["error: library \"", "\" not found"],
+            &["error: library", "not found"],
+            &["package '", "', required by", "not found"],
+        ],
+    },
+    Rules {
+        class: Class::DependencyConflict,
+        rules: &[
+            &["conflict between the dependencies"],
+            &["package conflict!"],
+            &["no agreement on the version of"],
+            &["can't be satisfied"],
+            &["cannot be satisfied"],
+            &["unmet dependencies"],
+            &["you have held broken packages"],
+            &["unmet availability conditions"],
+            &["dependency problems prevent"],
+            &["missing dependency for package"],
+            &["conflicts with installed package"],
+        ],
+    },
+    Rules {
+        class: Class::Solver,
+        rules: &[
+            &["sorry, resolution of the request timed out"],
+            &["resolution of the request timed out"],
+            &["no solution found"],
+            &["no solution for"],
+            &["solver failed"],
+            &["could not determine which packages to install"],
+            &["cudf", "failed"],
+            &["external solver", "failed"],
+        ],
+    },
+    Rules {
+        class: Class::Network,
+        rules: NETWORK,
+    },
+    Rules {
+        class: Class::Timeout,
+        rules: &[
+            &["timeout: sending signal"],
+            &["timed out after"],
+            &["build timed out"],
+            &["job timed out"],
+            &["execution timed out"],
+            &["time limit exceeded"],
+            &["cpu time limit exceeded"],
+        ],
+    },
+    Rules {
+        class: Class::Permission,
+        rules: &[
+            &["permission denied"],
+            &["operation not permitted"],
+            &["read-only file system"],
+            &["you must be root"],
+            &["are you root?"],
+            &["insufficient privileges"],
+            &["a password is required"],
+        ],
+    },
+    Rules {
+        class: Class::MissingCommand,
+        rules: &[
+            &["command not found"],
+            &[": not found"],
+            &["exec format error"],
+            &["no such file or directory", "execvp"],
+            &["program", "not found in path"],
+            &["error: program", "not found in the tree or in path"],
+        ],
+    },
+    Rules {
+        class: Class::TestFailure,
+        rules: &[
+            &["tests failed"],
+            &["test failed"],
+            &["[fail]"],
+            &["see ", "test-suite.log"],
+            &["failed tests:"],
+            &["error! in", "test failed"],
+            &[" failure! in "],
+            &["test suite failed"],
+            &["assertion failed"],
+            &["assert_failure"],
+            &["assertion", "failed."],
+            &["exception: assert failure"],
+        ],
+    },
+    Rules {
+        class: Class::LinkError,
+        rules: &[
+            &["undefined reference to"],
+            &["undefined symbol"],
+            &["ld: cannot find"],
+            &["cannot find -l"],
+            &["no implementations provided for the following modules"],
+            &["final link failed"],
+            &["collect2: error: ld returned"],
+            &["multiple definition of"],
+            &["error while linking"],
+            &["error during linking"],
+            &["relocation truncated to fit"],
+        ],
+    },
+    Rules {
+        class: Class::CompileError,
+        rules: &[
+            &[": error: "],
+            &[": fatal error: "],
+            &["error: unbound"],
+            &["error: this expression has type"],
+            &["error: this pattern matches"],
+            &["error: syntax error"],
+            &["error: some type variable"],
+            &["error: signature mismatch"],
+            &["error: the implementation"],
+            &["error: the value"],
+            &["error: the module"],
+            &["error: the function applied"],
+            &["error: this function"],
+            &["error: this variant"],
+            &["error: this field"],
+            &["error: this constant"],
+            &["error: this optional"],
+            &["error: types"],
+            &["error: cannot find file"],
+            &["error (warning "],
+            &["error (alert "],
+            &["error: unused"],
+            &["error[e0"],
+            &["error: could not compile"],
+            &["#=== error while compiling"],
+            &["[error] the compilation of"],
+        ],
+    },
+    Rules {
+        class: Class::MissingFile,
+        rules: &[
+            &["no such file or directory"],
+            &["no rule to make target"],
+            &["cannot open file"],
+        ],
+    },
+    Rules {
+        class: Class::Crash,
+        rules: &[
+            &["segmentation fault"],
+            &["bus error ("],
+            &["illegal instruction"],
+            &["core dumped"],
+            &["fatal error: exception"],
+            &["stack overflow"],
+            &["internal compiler error"],
+            &["panicked at"],
+        ],
+    },
+    Rules {
+        class: Class::Killed,
+        rules: &[
+            &[" killed "],
+            &["]: killed"],
+            &["] killed"],
+            &["received sigterm"],
+            &["terminated by signal"],
+        ],
+    },
+];
+
+const NETWORK: &[&[&str]] = &[
+    &["could not resolve"],
+    &["couldn't resolve host"],
+    &["temporary failure in name resolution"],
+    &["temporary failure resolving"],
+    &["name or service not known"],
+    &["name does not resolve"],
+    &["no address record"],
+    &["transient resolver failure"],
+    &["connection timed out"],
+    &["connection refused"],
+    &["connection reset"],
+    &["connection closed by"],
+    &["network is unreachable"],
+    &["no route to host"],
+    &["host is unreachable"],
+    &["operation timed out after"],
+    &["failed to connect to"],
+    &["unable to access '"],
+    &["could not read from remote repository"],
+    &["the remote end hung up"],
+    &["failed to fetch"],
+    &["failed to get sources"],
+    &["error while fetching sources"],
+    &["unable to update repository"],
+    &["curl: ("],
+    &["curl error code"],
+    &["http error 5"],
+    &["error 502"],
+    &["error 503"],
+    &["error 504"],
+    &["the requested url returned error"],
+    &["ssl certificate problem"],
+    &["tls handshake"],
+    &["gnutls_handshake"],
+    &["tls connection was non-properly terminated"],
+    &["certificate verify failed"],
+];
+
+/// Signals of a process in the numbers of Linux and FreeBSD, which are the same for these, and of
+/// OCaml's `Sys`, which are negative: builders send the latter.
+const KILL: [i64; 2] = [9, -7];
+const CRASHES: [i64; 10] = [4, 6, 8, 10, 11, 7, -1, -3, -5, -10];
+const CPU_TIME: [i64; 3] = [24, 14, -2];
+
+/// What the result and the end of a console tell. The first line of `tail` may be cut off at its
+/// beginning. Lines are without the time they begin with in the file.
+pub fn classify(result: &ExecutionResult, tail: &[String]) -> Failure {
+    let first = tail.len().saturating_sub(TAIL_LINES_MAX);
+    let lines = tail.get(first..).unwrap_or_default();
+    let lower: Vec<String> = lines.iter().map(|line| cut(line).to_lowercase()).collect();
+    let of_log = RULES
+        .iter()
+        .find_map(|rules| Some((rules.class, first_match(rules, &lower)?)));
+    let of_result = class_of_result(result);
+    let (class, told) = match (of_result, of_log) {
+        // The log tells why it was killed; that it was is known.
+        (Some(Class::Killed), Some((class @ (Class::OutOfMemory | Class::DiskFull), at))) => {
+            (class, Some(at))
+        }
+        (Some(class), Some((of_log, at))) if class == of_log => (class, Some(at)),
+        (Some(class), _) => (class, None),
+        (None, Some((class, at))) => (class, Some(at)),
+        (None, None) => match lower
+            .iter()
+            .rposition(|line| tells_error_in_lower_case(line))
+        {
+            Some(at) => (Class::Other, Some(at)),
+            None => (Class::Other, None),
+        },
+    };
+    let told = told.and_then(|at| Some((first + at, cut(lines.get(at)?).trim().to_owned())));
+    let mut last_lines: Vec<String> = tail
+        .iter()
+        .rev()
+        .map(|line| cut(line).trim_end().to_owned())
+        .filter(|line| !line.trim().is_empty())
+        .take(LAST_LINES)
+        .collect();
+    last_lines.reverse();
+    Failure {
+        class,
+        told,
+        last_lines,
+    }
+}
+
+/// What the result tells by itself.
+fn class_of_result(result: &ExecutionResult) -> Option<Class> {
+    match result {
+        ExecutionResult::Exited(0) => Some(Class::NoMainBinary),
+        // What `timeout` and shells say of a command that ran too long or was killed.
+        ExecutionResult::Exited(124) => Some(Class::Timeout),
+        ExecutionResult::Exited(137) => Some(Class::Killed),
+        ExecutionResult::Exited(139) => Some(Class::Crash),
+        ExecutionResult::Exited(_) => None,
+        ExecutionResult::Signalled(signal) if KILL.contains(signal) => Some(Class::Killed),
+        ExecutionResult::Signalled(signal) if CPU_TIME.contains(signal) => Some(Class::Timeout),
+        ExecutionResult::Signalled(signal) if CRASHES.contains(signal) => Some(Class::Crash),
+        ExecutionResult::Signalled(_) | ExecutionResult::Stopped(_) => Some(Class::Killed),
+        ExecutionResult::Message(message) => {
+            let message = String::from_utf8_lossy(message).to_lowercase();
+            let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+            if says(&["timeout", "timed out", "time limit", "too long"]) {
+                Some(Class::Timeout)
+            } else if says(&["no space left", "disk full", "quota"]) {
+                Some(Class::DiskFull)
+            } else if says(&["out of memory", "cannot allocate"]) {
+                Some(Class::OutOfMemory)
+            } else if says(&[
+                "worker",
+                "connection",
+                "disconnect",
+                "went away",
+                "lost",
+                "eof",
+            ]) {
+                Some(Class::WorkerLost)
+            } else if says(&["kill", "abort", "cancel"]) {
+                Some(Class::Killed)
+            } else {
+                None
+            }
+        }
+    }
+}
+
+/// The first line that tells: what follows from a failure comes after it.
+fn first_match(rules: &Rules, lower: &[String]) -> Option<usize> {
+    let first = match rules.class {
+        Class::Network => lower.len().saturating_sub(NETWORK_LINES_MAX),
+        _ => 0,
+    };
+    let found = |line: &String| rules.rules.iter().any(|rule| has_in_order(line, rule));
+    let at = lower.iter().skip(first).position(|line| {
+        // A warning is not what ended it.
+        found(line) && !line.contains("warning:") && !tells_that_none_failed(line)
+    })?;
+    Some(first + at)
+}
+
+/// `0 tests failed` and the like.
+fn tells_that_none_failed(line: &str) -> bool {
+    line.starts_with("0 ") || line.contains(" 0 tests failed") || line.contains(" 0 failed")
+}
+
+fn has_in_order(line: &str, parts: &[&str]) -> bool {
+    let mut rest = line;
+    parts.iter().all(|part| match rest.split_once(part) {
+        Some((_, after)) => {
+            rest = after;
+            true
+        }
+        None => false,
+    })
+}
+
+/// As much of a line as is looked at.
+fn cut(line: &str) -> &str {
+    match line.char_indices().nth(LINE_CHARS_MAX) {
+        Some((at, _)) => line.get(..at).unwrap_or(line),
+        None => line,
+    }
+}
+
+/// Whether a line tells of an error, whichever tool it is of: where a reader of a console wants to
+/// look first. `line` is without its time and colours.
+pub fn tells_error(line: &str) -> bool {
+    tells_error_in_lower_case(&cut(line).to_lowercase())
+}
+
+fn tells_error_in_lower_case(line: &str) -> bool {
+    const ANYWHERE: [&str; 14] = [
+        "[error]",
+        "=== error",
+        "make: ***",
+        "]: ***",
+        "fatal:",
+        "no space left on device",
+        "out of memory",
+        "segmentation fault",
+        "command not found",
+        "undefined reference to",
+        "panicked at",
+        "e: unable to",
+        "no packages available to install matching",
+        "could not resolve host",
+    ];
+    const BEGINNING: [&str; 5] = ["fail:", "failed:", "e: ", "fatal error", "exception:"];
+    let trimmed = line.trim_start();
+    if ANYWHERE.iter().any(|word| line.contains(word))
+        || BEGINNING.iter().any(|word| trimmed.starts_with(word))
+    {
+        return true;
+    }
+    // `error:` as a word: `x.c:3: error: …`, `Error: …`, `error[E0308]: …`, `Error (warning 32): …`
+    let mut rest = line;
+    let mut before = ' ';
+    while let Some((head, tail)) = rest.split_once("error") {
+        before = head.chars().next_back().unwrap_or(before);
+        let word = !before.is_alphanumeric() && before != '-' && before != '_';
+        if word && (tail.starts_with(": ") || tail.starts_with('[') || tail.starts_with(" (")) {
+            return true;
+        }
+        if word && tail == ":" {
+            return true;
+        }
+        before = 'r';
+        rest = tail;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAILED: ExecutionResult = ExecutionResult::Exited(1);
+
+    fn lines(text: &str) -> Vec<String> {
+        text.lines().map(ToOwned::to_owned).collect()
+    }
+
+    /// The class of a console with this end, and the line that told.
+    fn check(result: &ExecutionResult, text: &str) -> (&'static str, String) {
+        let failure = classify(result, &lines(text));
+        if let Some((at, told)) = &failure.told {
+            assert!(lines(text)[*at].contains(told.as_str()));
+        }
+        (
+            failure.class.name(),
+            failure.told.map_or_else(String::new, |(_, told)| told),
+        )
+    }
+
+    #[test]
+    fn each_class_is_recognised_by_what_the_tools_say_of_it() {
+        for (class, told, text) in [
+            (
+                "disk-full",
+                "# /usr/bin/ld: final link failed: No space left on device",
+                "[ocaml-solo5: make -j4]\n[ERROR] The compilation of ocaml-solo5.0.8.2 failed at \"make -j4\".\n\n#=== ERROR while compiling ocaml-solo5.0.8.2 ===#\n# exit-code            2\n### output ###\n# /usr/bin/ld: final link failed: No space left on device\n# collect2: error: ld returned 1 exit status\n# make: *** [Makefile:61: ocaml] Error 2",
+            ),
+            (
+                "disk-full",
+                "E: You don't have enough free space in /var/cache/apt/archives/.",
+                "Need to get 812 MB of archives.\nE: You don't have enough free space in /var/cache/apt/archives/.",
+            ),
+            (
+                "out-of-memory",
+                "[ 8211.402113] Out of memory: Killed process 48211 (ocamlopt.opt) total-vm:9412880kB",
+                "sh: line 1: 48211 Killed                  ocamlfind ocamlopt -c src/vc.ml\n[ 8211.402113] Out of memory: Killed process 48211 (ocamlopt.opt) total-vm:9412880kB",
+            ),
+            (
+                "out-of-memory",
+                "cc1plus: out of memory allocating 65536 bytes after a total of 1 bytes",
+                "cc1plus: out of memory allocating 65536 bytes after a total of 1 bytes\nmake: *** [Makefile:3: a.o] Error 1",
+            ),
+            (
+                "out-of-memory",
+                "Fatal error: exception Out_of_memory",
+                "Fatal error: exception Out_of_memory",
+            ),
+            (
+                "checksum-mismatch",
+                "[ERROR] dune.3.17.0: Bad checksum, expected sha256=abc",
+                "[ERROR] dune.3.17.0: Bad checksum, expected sha256=abc\nOpamSolution.Fetch_fail(\"Checksum mismatch\")",
+            ),
+            (
+                "checksum-mismatch",
+                "Hash Sum mismatch",
+                "E: Failed to fetch http://deb.example.org/x.deb\nHash Sum mismatch",
+            ),
+            (
+                "missing-package",
+                "E: Unable to locate package debhelper",
+                "Reading package lists...\nE: Unable to locate package debhelper\n[ERROR] System package install failed with exit code 100",
+            ),
+            (
+                "missing-package",
+                "pkg: No packages available to install matching 'libev' have been found in the repositories",
+                "Updating FreeBSD repository catalogue...\npkg: No packages available to install matching 'libev' have been found in the repositories",
+            ),
+            (
+                "missing-package",
+                "E: Package 'python2' has no installation candidate",
+                "E: Package 'python2' has no installation candidate",
+            ),
+            (
+                "missing-package",
+                "Error: Library \"lwt.unix\" not found.",
+                "File \"src/dune\", line 3, characters 12-20:\n3 |  (libraries lwt.unix)\nError: Library \"lwt.unix\" not found.\n-> required by alias default",
+            ),
+            (
+                "missing-package",
+                "Package 'gmp', required by 'virtual:world', not found",
+                "Package gmp was not found in the pkg-config search path.\nPackage 'gmp', required by 'virtual:world', not found",
+            ),
+            (
+                "dependency-conflict",
+                "[ERROR] Package conflict!",
+                "[ERROR] Package conflict!\n  * No agreement on the version of ocaml:\n    - (invariant) -> ocaml-base-compiler >= 5.3",
+            ),
+            (
+                "dependency-conflict",
+                " libssl3 : Depends: libc6 (>= 2.38) but 2.36 is to be installed".trim(),
+                " libssl3 : Depends: libc6 (>= 2.38) but 2.36 is to be installed\nE: Unable to correct problems, you have held broken packages.",
+            ),
+            (
+                "solver",
+                "[ERROR] Sorry, resolution of the request timed out.",
+                "[ERROR] Sorry, resolution of the request timed out.\n        Try to specify a more precise request",
+            ),
+            (
+                "network",
+                "curl: (6) Could not resolve host: code.example.org",
+                "curl: (6) Could not resolve host: code.example.org\n[ERROR] Failed to get sources of tls.2.0.0: curl error code 6",
+            ),
+            (
+                "network",
+                "fatal: unable to access 'https://code.example.org/x.git/': Failed to connect",
+                "Cloning into 'x'...\nfatal: unable to access 'https://code.example.org/x.git/': Failed to connect",
+            ),
+            (
+                "network",
+                "wget: unable to resolve host address: Temporary failure in name resolution",
+                "wget: unable to resolve host address: Temporary failure in name resolution",
+            ),
+            (
+                "timeout",
+                "timeout: sending signal TERM to command 'dune'",
+                "timeout: sending signal TERM to command 'dune'",
+            ),
+            (
+                "permission",
+                "mkdir: cannot create directory '/opt/x': Permission denied",
+                "mkdir: cannot create directory '/opt/x': Permission denied",
+            ),
+            (
+                "missing-command",
+                "build.sh: line 4: orb: command not found",
+                "+ orb build\nbuild.sh: line 4: orb: command not found",
+            ),
+            (
+                "missing-command",
+                "sh: gmake: not found",
+                "sh: gmake: not found",
+            ),
+            (
+                "test-failure",
+                "[FAIL]        parse          2   empty lines.",
+                "[OK]          parse          1   lines.\n[FAIL]        parse          2   empty lines.\nFull test results in `_build/_tests/x`.\n1 failure! in 0.012s. 14 tests run.",
+            ),
+            (
+                "test-failure",
+                "3 tests failed out of 41",
+                "3 tests failed out of 41\nmake: *** [check] Error 1",
+            ),
+            (
+                "compile-error",
+                "src/main.c:12:3: error: expected ';' before '}' token",
+                "src/main.c: In function 'main':\nsrc/main.c:12:3: error: expected ';' before '}' token\nmake[1]: *** [Makefile:30: main.o] Error 1",
+            ),
+            (
+                "compile-error",
+                "src/x.c:1:10: fatal error: gmp.h: No such file or directory",
+                "src/x.c:1:10: fatal error: gmp.h: No such file or directory\ncompilation terminated.",
+            ),
+            (
+                "compile-error",
+                "Error: The value zone has type Dns.Zone.t but an expression was expected of type",
+                "File \"blocklist.ml\", line 88, characters 31-35:\n88 |   | Some (zone, soa) -> x\nError: The value zone has type Dns.Zone.t but an expression was expected of type\nmake: *** [Makefile:22: dist] Error 1\n[ERROR] The compilation of millrace.dev failed at \"make build\".",
+            ),
+            (
+                "link-error",
+                "/usr/bin/ld: main.o: undefined reference to `mpz_init'",
+                "/usr/bin/ld: main.o: undefined reference to `mpz_init'\ncollect2: error: ld returned 1 exit status",
+            ),
+            (
+                "missing-file",
+                "cp: cannot stat 'dist/x.hvt': No such file or directory",
+                "cp: cannot stat 'dist/x.hvt': No such file or directory",
+            ),
+            (
+                "crash",
+                "Segmentation fault (core dumped)",
+                "Segmentation fault (core dumped)",
+            ),
+            (
+                "other",
+                "orb: opam install failed with code 31 [ERROR]",
+                "orb: opam install failed with code 31 [ERROR]",
+            ),
+            ("other", "", "nothing to see here"),
+            ("other", "", ""),
+        ] {
+            let (found, by) = check(&FAILED, text);
+            if class == "dependency-conflict" && text.contains("libssl3") {
+                assert_eq!(
+                    (found, by.as_str()),
+                    (
+                        class,
+                        "E: Unable to correct problems, you have held broken packages."
+                    )
+                );
+            } else {
+                assert_eq!((found, by.as_str()), (class, told), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_result_tells_what_the_log_does_not() {
+        let message = |text: &str| ExecutionResult::Message(text.as_bytes().to_vec());
+        for (result, text, class) in [
+            (ExecutionResult::Signalled(9), "compiling", "killed"),
+            (ExecutionResult::Signalled(-7), "compiling", "killed"),
+            (
+                ExecutionResult::Signalled(-7),
+                "Out of memory: Killed process 1 (cc1)",
+                "out-of-memory",
+            ),
+            (ExecutionResult::Signalled(-11), "error: x", "killed"),
+            (ExecutionResult::Signalled(-10), "", "crash"),
+            (ExecutionResult::Signalled(11), "", "crash"),
+            (ExecutionResult::Signalled(-2), "", "timeout"),
+            (ExecutionResult::Stopped(-20), "", "killed"),
+            (ExecutionResult::Exited(0), "all is well", "no-main-binary"),
+            (ExecutionResult::Exited(124), "", "timeout"),
+            (ExecutionResult::Exited(137), "", "killed"),
+            (ExecutionResult::Exited(139), "", "crash"),
+            (ExecutionResult::Exited(2), "", "other"),
+            (message("timeout after 3600s"), "x.c:1: error: y", "timeout"),
+            (message("the worker went away"), "", "worker-lost"),
+            (message("cancelled"), "", "killed"),
+            (message("?"), "x.c:1:1: error: y", "compile-error"),
+        ] {
+            assert_eq!(check(&result, text).0, class, "{result}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_was_overcome_did_not_end_the_build() {
+        let mut text = "retrying: connection timed out\n".to_owned();
+        text.push_str(&"fetched another one\n".repeat(80));
+        text.push_str("x.c:1:1: error: y\n");
+        assert_eq!(check(&FAILED, &text).0, "compile-error");
+        let warned =
+            "x.c:1:1: warning: 'a' is deprecated: error: soon\n0 tests failed\nrun.sh: exit 3";
+        assert_eq!(check(&FAILED, warned).0, "other");
+        assert_eq!(check(&FAILED, "10 tests failed").0, "test-failure");
+        let far = format!(
+            "No space left on device\n{}",
+            "went on\n".repeat(TAIL_LINES_MAX)
+        );
+        assert_eq!(check(&FAILED, &far).0, "other");
+    }
+
+    #[test]
+    fn the_last_lines_are_those_with_something_in_them() {
+        let failure = classify(&FAILED, &lines("1\n2\n\n3\n4\n  \n5\n6\n\n"));
+        assert_eq!(failure.last_lines, ["2", "3", "4", "5", "6"]);
+    }
+
+    #[test]
+    fn an_error_is_told_by_the_word_and_not_by_a_part_of_it() {
+        for line in [
+            "Error: Unbound module X",
+            "x.c:1:2: error: y",
+            "error[E0308]: mismatched",
+            "Error (warning 32):",
+            "make[2]: *** [all] Error 1",
+            "[ERROR] no",
+            "fatal: not a git repository",
+            "error:",
+            "FAIL: tests/a",
+        ] {
+            assert!(tells_error(line), "{line}");
+        }
+        for line in [
+            "0 errors",
+            "-Werror: on",
+            "gcc -Werror -c x.c",
+            "installed ppx_error",
+            "error_report.ml",
+            "terror: no",
+            "no error",
+            "",
+            "Result.Error x",
+            "retrieved errors.1.0",
+        ] {
+            assert!(!tells_error(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_class_has_a_name_of_its_own() {
+        for class in Class::ALL {
+            assert_eq!(Class::of_name(class.name()), Some(class));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_console_is_too_strange(text in "(?s).{0,400}") {
+            classify(&FAILED, &lines(&text));
+        }
+    }
+}
