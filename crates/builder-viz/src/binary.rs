@@ -359,12 +359,7 @@ impl<'f> Owners<'f> {
             let all = section.end.saturating_sub(section.start);
             let claimed = self.claimed.get(&place).copied().unwrap_or_default();
             let owner = self.named(Kind::Unnamed, "", &section.name);
-            self.add(
-                owner,
-                place,
-                section.is_code,
-                all.saturating_sub(claimed),
-            );
+            self.add(owner, place, section.is_code, all.saturating_sub(claimed));
         }
         self.parts.retain(|part| part.bytes() > 0);
         self.parts
@@ -372,11 +367,7 @@ impl<'f> Owners<'f> {
 }
 
 /// From marker to marker, in order and without overlaps.
-fn ranges<'f>(
-    symbols: &[Symbol<'f>],
-    sections: &[Section],
-    owners: &mut Owners<'f>,
-) -> Vec<Claim> {
+fn ranges<'f>(symbols: &[Symbol<'f>], sections: &[Section], owners: &mut Owners<'f>) -> Vec<Claim> {
     let mut begun: BTreeMap<(usize, &[u8], bool), u64> = BTreeMap::new();
     let mut ended: HashMap<(usize, &[u8], bool), u64> = HashMap::new();
     for symbol in symbols {
@@ -480,10 +471,7 @@ fn count<'f>(
             if covered.section != symbol.section || covered.start >= end {
                 break;
             }
-            let overlap = covered
-                .end
-                .min(end)
-                .saturating_sub(covered.start.max(from));
+            let overlap = covered.end.min(end).saturating_sub(covered.start.max(from));
             bytes = bytes.saturating_sub(overlap);
         }
         until.1 = end;
@@ -503,9 +491,8 @@ fn next_start(symbols: &[Symbol<'_>], at: usize) -> Option<u64> {
     // Sorted by address: found at once unless many names share an address, as the binary search
     // is for.
     let rest = symbols.get(at..)?;
-    let same = rest.partition_point(|symbol| {
-        symbol.section == this.section && symbol.start == this.start
-    });
+    let same =
+        rest.partition_point(|symbol| symbol.section == this.section && symbol.start == this.start);
     let next = rest.get(same)?;
     (next.section == this.section).then_some(next.start)
 }
@@ -547,8 +534,8 @@ impl SourceFiles {
             files: Vec::new(),
             ranges: Vec::new(),
         };
-        if let Ok(dwarf) = gimli::DwarfSections::load(section)
-            .map(|sections| sections.borrow(|section| *section))
+        if let Ok(dwarf) =
+            gimli::DwarfSections::load(section).map(|sections| sections.borrow(|section| *section))
         {
             // What was read before the damage is as good as it was.
             let _: gimli::Result<()> = files.read_units(&dwarf, order);
@@ -634,7 +621,9 @@ impl SourceFiles {
         }
         let end = match (low, high) {
             (Some(low), Some(gimli::AttributeValue::Addr(end))) if end > low => Some(end),
-            (Some(low), Some(value)) => value.udata_value().and_then(|bytes| low.checked_add(bytes)),
+            (Some(low), Some(value)) => {
+                value.udata_value().and_then(|bytes| low.checked_add(bytes))
+            }
             _ => None,
         };
         if let (Some(low), Some(end)) = (low, end) {
@@ -677,10 +666,7 @@ impl SourceFile {
 }
 
 /// A string of debug information, cut off where names of files end.
-fn string(
-    dwarf: &gimli::Dwarf<Slice<'_>>,
-    value: gimli::AttributeValue<Slice<'_>>,
-) -> String {
+fn string(dwarf: &gimli::Dwarf<Slice<'_>>, value: gimli::AttributeValue<Slice<'_>>) -> String {
     const PATH_BYTES_MAX: usize = 4096;
     let bytes = match value {
         gimli::AttributeValue::String(slice) => slice.slice(),

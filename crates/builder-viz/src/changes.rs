@@ -155,7 +155,9 @@ fn changes<'b>(left: &'b Binary, right: &'b Binary) -> Vec<Change<'b>> {
 
 fn summary(changes: &[Change<'_>]) -> String {
     let with = |class: &str| {
-        let of_class = changes.iter().filter(|change| change.class().starts_with(class));
+        let of_class = changes
+            .iter()
+            .filter(|change| change.class().starts_with(class));
         of_class.count()
     };
     let counts = [
@@ -171,7 +173,11 @@ fn summary(changes: &[Change<'_>]) -> String {
         .collect();
     match said.as_slice() {
         [] => "Every part has the same size.".to_owned(),
-        said => format!("Of {}: {}.", count(changes.len(), "part", "parts"), said.join(", ")),
+        said => format!(
+            "Of {}: {}.",
+            count(changes.len(), "part", "parts"),
+            said.join(", ")
+        ),
     }
 }
 
@@ -205,7 +211,9 @@ fn group_cells(groups: &[Group<'_>], rows: &Rows<'_>, total: u64) -> Vec<Cell> {
     let (small, shown): (Vec<&Group<'_>>, Vec<&Group<'_>>) = groups
         .iter()
         .partition(|group| group.bytes.saturating_mul(SMALL_CHANGE) < total);
-    let shown = shown.into_iter().map(|group| group_cell(group, rows, total));
+    let shown = shown
+        .into_iter()
+        .map(|group| group_cell(group, rows, total));
     let small = gathered(small.iter().map(|group| group.bytes));
     shown.chain(small).collect()
 }
@@ -232,9 +240,10 @@ fn of<'r>(rows: &'r Rows<'_>, part: &Part) -> Option<(usize, &'r Change<'r>)> {
 
 fn group_cell(group: &Group<'_>, rows: &Rows<'_>, total: u64) -> Cell {
     let cell = |part: &Part, label: &str| {
-        let (row, class, left, right) = of(rows, part).map_or((0, "same", 0, 0), |(row, change)| {
-            (row, change.class(), change.left, change.right)
-        });
+        let (row, class, left, right) = of(rows, part)
+            .map_or((0, "same", 0, 0), |(row, change)| {
+                (row, change.class(), change.left, change.right)
+            });
         Cell {
             label: label.to_owned(),
             title: format!(

@@ -135,7 +135,9 @@ impl Graph {
             .zip(distances)
             .zip(all_needs)
             .map(|((name, distance), needs)| Package {
-                version: versions.get(name.as_str()).map(|version| version.to_string()),
+                version: versions
+                    .get(name.as_str())
+                    .map(|version| version.to_string()),
                 name,
                 distance,
                 needs,

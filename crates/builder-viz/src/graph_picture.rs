@@ -274,14 +274,18 @@ fn node(out: &mut String, circle: &Circle, index: usize, package: &Package, most
     escape(out, &title(index, package));
     out.push_str("</title>");
     if index == 0 {
-        push!(out, "<circle r=\"16\"/><text text-anchor=\"middle\" y=\"34\">");
+        push!(
+            out,
+            "<circle r=\"16\"/><text text-anchor=\"middle\" y=\"34\">"
+        );
         escape(out, &cut(&with_version(package), LABEL_CHARS_MAX));
         out.push_str("</text></a>\n");
         return;
     }
     let angle = circle.angle(index);
     let (x, y) = circle.point(angle, 1.0);
-    let radius = 2.6 + 4.0 * float(package.needed_by.len() as u64).sqrt() / float(most.max(1) as u64).sqrt();
+    let radius =
+        2.6 + 4.0 * float(package.needed_by.len() as u64).sqrt() / float(most.max(1) as u64).sqrt();
     out.push_str("<circle cx=\"");
     number(out, x);
     out.push_str("\" cy=\"");

@@ -42,9 +42,8 @@ pub(crate) fn draw(out: &mut String, mut cells: Vec<Cell>, area: Rect) {
 }
 
 fn draw_cell(out: &mut String, cell: Cell, rect: Rect) {
-    let inside = !cell.children.is_empty()
-        && rect.width >= INSIDE_MIN
-        && rect.height >= INSIDE_MIN + HEAD;
+    let inside =
+        !cell.children.is_empty() && rect.width >= INSIDE_MIN && rect.height >= INSIDE_MIN + HEAD;
     push!(out, "<g class=\"{}\"><a href=\"#{}\"", cell.class, cell.row);
     out.push_str(" data-q=\"");
     escape(out, &cell.label);

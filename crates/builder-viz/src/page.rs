@@ -34,7 +34,9 @@ pub(crate) fn document(title: &str, body: &str) -> String {
     out.push_str("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     out.push_str("<meta http-equiv=\"Content-Security-Policy\" content=\"");
     escape(&mut out, policy());
-    out.push_str("\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>");
+    out.push_str(
+        "\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>",
+    );
     escape(&mut out, title);
     out.push_str("</title>\n<style>");
     out.push_str(STYLE);

@@ -43,10 +43,7 @@ pub(crate) fn marker(name: &[u8]) -> Option<Marker<'_>> {
 
 /// The unit and the item of a symbol that OCaml's compiler made of a unit. `units` are those that
 /// have markers: where there is no dot, they tell the last module from the item.
-pub(crate) fn ocaml<'n>(
-    name: &'n [u8],
-    units: &HashSet<&[u8]>,
-) -> Option<(&'n [u8], &'n [u8])> {
+pub(crate) fn ocaml<'n>(name: &'n [u8], units: &HashSet<&[u8]>) -> Option<(&'n [u8], &'n [u8])> {
     let rest = name.strip_prefix(b"caml")?;
     if !rest.first()?.is_ascii_uppercase() {
         return None;
@@ -170,9 +167,20 @@ pub(crate) fn c_library(name: &[u8]) -> Option<&'static str> {
         (
             "mirage-crypto-ec",
             &[
-                "mc_p224_", "mc_np224_", "mc_p256_", "mc_np256_", "mc_p384_", "mc_np384_",
-                "mc_p521_", "mc_np521_", "mc_25519_", "mc_x25519_", "fiat_p", "fiat_np",
-                "x25519_", "k25519",
+                "mc_p224_",
+                "mc_np224_",
+                "mc_p256_",
+                "mc_np256_",
+                "mc_p384_",
+                "mc_np384_",
+                "mc_p521_",
+                "mc_np521_",
+                "mc_25519_",
+                "mc_x25519_",
+                "fiat_p",
+                "fiat_np",
+                "x25519_",
+                "k25519",
             ],
         ),
         ("mirage-crypto", &["mc_", "_mc_"]),
@@ -277,7 +285,10 @@ mod tests {
             ("camlFoo__Make_1234", "Foo /  / Make"),
             ("camlLwt__", "Lwt /  / "),
             ("camlDune__exe__Main.entry", "Dune__exe / Main / entry"),
-            ("camlCamlinternalFormat.fun_12", "Stdlib / CamlinternalFormat / fun"),
+            (
+                "camlCamlinternalFormat.fun_12",
+                "Stdlib / CamlinternalFormat / fun",
+            ),
         ] {
             assert_eq!(of(name, &[]).as_deref(), Some(expected), "{name}");
         }
@@ -294,13 +305,31 @@ mod tests {
     fn markers_are_read_with_underscores_and_with_a_dot() {
         let unit = |name: &'static str| {
             let marker = marker(name.as_bytes())?;
-            Some((std::str::from_utf8(marker.unit).unwrap(), marker.of_code, marker.is_end))
+            Some((
+                std::str::from_utf8(marker.unit).unwrap(),
+                marker.of_code,
+                marker.is_end,
+            ))
         };
-        assert_eq!(unit("camlStdlib__List__code_begin"), Some(("Stdlib__List", true, false)));
-        assert_eq!(unit("camlStdlib__List.data_end"), Some(("Stdlib__List", false, true)));
+        assert_eq!(
+            unit("camlStdlib__List__code_begin"),
+            Some(("Stdlib__List", true, false))
+        );
+        assert_eq!(
+            unit("camlStdlib__List.data_end"),
+            Some(("Stdlib__List", false, true))
+        );
         assert_eq!(unit("caml_startup.code_end"), Some(("startup", true, true)));
-        assert_eq!(unit("caml_system__code_begin"), Some(("system", true, false)));
-        for name in ["camlcode_begin", "caml__code_begin", "camlX__code_beginning", "Xcode_end"] {
+        assert_eq!(
+            unit("caml_system__code_begin"),
+            Some(("system", true, false))
+        );
+        for name in [
+            "camlcode_begin",
+            "caml__code_begin",
+            "camlX__code_beginning",
+            "Xcode_end",
+        ] {
             assert_eq!(unit(name), None, "{name}");
         }
     }
@@ -309,8 +338,14 @@ mod tests {
     fn the_place_where_a_file_was_compiled_tells_its_package() {
         let home = "/tmp/myswitch/.opam-switch";
         for (path, package) in [
-            (format!("{home}/build/unipi.1/duniverse/gmp/src"), Some("gmp")),
-            (format!("{home}/build/digestif.1.2.0/src-c"), Some("digestif")),
+            (
+                format!("{home}/build/unipi.1/duniverse/gmp/src"),
+                Some("gmp"),
+            ),
+            (
+                format!("{home}/build/digestif.1.2.0/src-c"),
+                Some("digestif"),
+            ),
             (format!("{home}/sources/solo5/bindings"), Some("solo5")),
             ("/usr/src/debug/gmp".to_owned(), None),
             (format!("{home}/build"), None),

@@ -15,10 +15,11 @@ use tokio::sync::Semaphore;
 use crate::auth::Passwords;
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
+use crate::console::outline::Outlines;
 use crate::derived::Derived;
 use crate::error::{Error, Result};
-use crate::metrics::Metrics;
 use crate::failures;
+use crate::metrics::Metrics;
 use crate::page_cache::PageCache;
 use crate::respond::{self, Accepts, Layout};
 use crate::stream;
@@ -42,6 +43,7 @@ struct Inner {
     metrics: Metrics,
     stopping: AtomicBool,
     looking: failures::Looking,
+    outlines: Outlines,
 }
 
 /// What a page shows: as HTML by its template, or as JSON.
@@ -68,6 +70,7 @@ impl App {
             metrics,
             stopping: AtomicBool::new(false),
             looking: failures::Looking::default(),
+            outlines: Outlines::default(),
             store: Arc::new(store),
             config,
             clock,
@@ -154,6 +157,11 @@ impl App {
         &self.0.hooks
     }
 
+    /// Where things are in consoles that were looked at.
+    pub fn outlines(&self) -> &Outlines {
+        &self.0.outlines
+    }
+
     /// Looks in the background at failed builds that were not looked at yet.
     pub fn look_at_failures(&self) {
         let app = self.clone();
@@ -180,6 +188,17 @@ impl App {
         Ok(self.blocking(|app| app.store().read(read)).await??)
     }
 
+    /// Gives a page the form the client asked for. On a thread that may take its time.
+    pub fn show<P: Page>(&self, accepts: Accepts, mut page: P) -> Result<Response> {
+        page.prepare(self);
+        let (content_type, body) = match page.json().filter(|_| accepts.json) {
+            Some(json) => (respond::JSON, json.to_string()),
+            None => (respond::HTML, page.render().map_err(Error::internal)?),
+        };
+        let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
+        Ok((StatusCode::OK, headers, body).into_response())
+    }
+
     /// Loads a page from one moment of the database and gives it the form the client asked for.
     pub async fn page<P: Page>(
         &self,
@@ -188,14 +207,8 @@ impl App {
     ) -> Result<Response> {
         let response = self
             .blocking(move |app| {
-                let mut page = app.store().read(|tx| Ok(load(app, tx)))??;
-                page.prepare(app);
-                let (content_type, body) = match page.json().filter(|_| accepts.json) {
-                    Some(json) => (respond::JSON, json.to_string()),
-                    None => (respond::HTML, page.render().map_err(Error::internal)?),
-                };
-                let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
-                Ok((StatusCode::OK, headers, body).into_response())
+                let page = app.store().read(|tx| Ok(load(app, tx)))??;
+                app.show(accepts, page)
             })
             .await?;
         if self.derived().has_more_to_keep() {

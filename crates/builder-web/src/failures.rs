@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use builder_store::Store;
 use builder_store::builds::Build;
 use builder_store::failures::{self, Failure};
+use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use crate::console::outline;
@@ -99,4 +100,15 @@ pub fn label(class: &str) -> &str {
         Some(class) => class.label(),
         None => class,
     }
+}
+
+/// What is told of a failed build, for programs.
+pub fn to_json(failure: &Failure) -> Value {
+    let told = failure.told.as_ref();
+    json!({
+        "class": failure.class,
+        "line": told.map(|(line, _)| line),
+        "text": told.map(|(_, text)| text),
+        "last_lines": failure.last_lines,
+    })
 }

@@ -6,7 +6,8 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::app::App;
 use crate::pages::{
-    assets, build, build_file, builds, compare, failed_builds, hash, health, job, metrics, robots,
+    assets, build, build_file, builds, compare, console, failed_builds, hash, health, job, metrics,
+    robots,
 };
 use crate::urls::pattern;
 use crate::{error, headers, page_cache, upload};
@@ -20,6 +21,7 @@ pub fn router(app: App) -> Router {
         .slash(pattern::JOB, get(job::get))
         .slash(pattern::JOB_FAILED, get(job::get_with_failed))
         .slash(pattern::BUILD, get(build::get))
+        .slash(pattern::CONSOLE_PAGE, get(console::get))
         .slash(pattern::COMPARE, get(compare::get))
         .layer(from_fn_with_state(app.clone(), page_cache::layer));
     let files = Router::new()

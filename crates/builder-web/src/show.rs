@@ -43,6 +43,19 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
+/// A time since a beginning, to the millisecond: `7.042`, `1:02.345`, `2:01:02.345`.
+pub fn elapsed(nanoseconds: i64) -> String {
+    let sign = if nanoseconds < 0 { "-" } else { "" };
+    let ms = nanoseconds.unsigned_abs() / 1_000_000;
+    let (hours, minutes) = (ms / 3_600_000, ms / 60_000 % 60);
+    let (seconds, ms) = (ms / 1000 % 60, ms % 1000);
+    match (hours, minutes) {
+        (0, 0) => format!("{sign}{seconds}.{ms:03}"),
+        (0, _) => format!("{sign}{minutes}:{seconds:02}.{ms:03}"),
+        _ => format!("{sign}{hours}:{minutes:02}:{seconds:02}.{ms:03}"),
+    }
+}
+
 /// How long ago a time was, in its largest unit: `3 days ago`.
 pub fn age(now: &Timestamp, time: &Timestamp) -> String {
     let seconds = now.unix_seconds().saturating_sub(time.unix_seconds());
@@ -109,6 +122,19 @@ mod tests {
         ] {
             let time = Timestamp::from_unix(now.unix_seconds() - seconds, 0).unwrap();
             assert_eq!(age(&now, &time), text);
+        }
+    }
+
+    #[test]
+    fn a_time_since_the_beginning_is_read_as_on_a_clock() {
+        for (ms, text) in [
+            (0, "0.000"),
+            (7_042, "7.042"),
+            (62_345, "1:02.345"),
+            (7_262_345, "2:01:02.345"),
+            (-1_500, "-1.500"),
+        ] {
+            assert_eq!(elapsed(ms * 1_000_000), text);
         }
     }
 

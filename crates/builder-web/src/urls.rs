@@ -63,6 +63,7 @@ pub mod pattern {
     pub const ARTIFACT: &str = "/job/{job}/build/{uuid}/f/{*path}";
     pub const SCRIPT: &str = "/job/{job}/build/{uuid}/script";
     pub const CONSOLE: &str = "/job/{job}/build/{uuid}/console";
+    pub const CONSOLE_PAGE: &str = "/job/{job}/build/{uuid}/console.html";
     pub const EXEC: &str = "/job/{job}/build/{uuid}/exec";
     pub const ARCHIVE: &str = "/job/{job}/build/{uuid}/all.tar.gz";
 }
@@ -86,6 +87,37 @@ pub fn build(job: &str, uuid: &Uuid) -> String {
 /// client asked for below `latest/`, which is handed on as it was sent.
 pub fn below_build(job: &str, uuid: &Uuid, rest: &str) -> String {
     format!("/job/{}/build/{uuid}/{rest}", segment(job))
+}
+
+/// The lines of a console from one on, counted from 1, with what is looked for in it.
+pub fn console_page(job: &str, uuid: &Uuid, from: u64, find: Option<&str>) -> String {
+    let mut url = below_build(job, uuid, "console.html");
+    let mut parameters = Vec::new();
+    if from > 1 {
+        parameters.push(format!("from={from}"));
+    }
+    if let Some(find) = find {
+        parameters.push(format!("find={}", utf8_percent_encode(find, QUERY_VALUE)));
+    }
+    if !parameters.is_empty() {
+        url.push('?');
+        url.push_str(&parameters.join("&"));
+    }
+    url
+}
+
+/// A line of a console, counted from 1, among the lines around it.
+pub fn console_line(job: &str, uuid: &Uuid, line: u64, find: Option<&str>) -> String {
+    let from = console_from(line);
+    format!("{}#L{line}", console_page(job, uuid, from, find))
+}
+
+/// Lines of a console on one page.
+pub const CONSOLE_LINES: u64 = 1000;
+
+/// The first line of the page that this line of a console is on.
+pub fn console_from(line: u64) -> u64 {
+    line.saturating_sub(1) / CONSOLE_LINES * CONSOLE_LINES + 1
 }
 
 /// An artifact of a build.

@@ -105,6 +105,55 @@ function filterJobs() {
   form.addEventListener("submit", (event) => event.preventDefault());
 }
 
+// Lines of a console, named by #L17 or #L17-L21: shown, also when they are on another page of it,
+// and chosen by a click, with Shift up to another one.
+function consoleLines() {
+  const console = document.querySelector(".console");
+  if (!console) return;
+  const named = () => {
+    const match = /^#L(\d+)(?:-L?(\d+))?$/.exec(location.hash);
+    if (!match) return null;
+    const [from, to] = [Number(match[1]), Number(match[2] || match[1])];
+    return from <= to ? [from, to] : [to, from];
+  };
+  const show = (scroll) => {
+    for (const line of console.querySelectorAll(".chosen")) line.classList.remove("chosen");
+    const lines = named();
+    if (!lines) return;
+    const first = document.getElementById("L" + lines[0]);
+    if (!first) {
+      // Past the end the server has no page: ask for each one once.
+      const size = Number(console.dataset.lines);
+      const url = new URL(location);
+      const from = String(Math.floor((lines[0] - 1) / size) * size + 1);
+      if (lines[0] < 1 || url.searchParams.get("from") === from) return;
+      url.searchParams.set("from", from);
+      location.replace(url);
+      return;
+    }
+    for (let number = lines[0]; number <= lines[1]; number++) {
+      const line = document.getElementById("L" + number);
+      if (!line) break;
+      line.classList.add("chosen");
+    }
+    if (scroll) first.scrollIntoView({ block: "center" });
+  };
+  console.addEventListener("click", (event) => {
+    const link = event.target.closest(".line > a");
+    if (!link || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    const number = Number(link.textContent);
+    const chosen = named();
+    const hash = event.shiftKey && chosen && chosen[0] !== number
+      ? "#L" + Math.min(chosen[0], number) + "-L" + Math.max(chosen[0], number)
+      : "#L" + number;
+    history.replaceState(null, "", hash);
+    show(false);
+  });
+  addEventListener("hashchange", () => show(true));
+  show(true);
+}
+
 // Rows shown as cards stay rows of a table to those who hear them.
 function tableRoles() {
   for (const table of document.querySelectorAll("table.cards")) {
@@ -126,6 +175,7 @@ document.addEventListener("DOMContentLoaded", () => {
   themeButton();
   copyButtons();
   filterJobs();
+  consoleLines();
   if (cards.matches) tableRoles();
   cards.addEventListener("change", tableRoles, { once: true });
 });

@@ -5,10 +5,11 @@
 //! A line here is one of the file, as `sed -n 17p` of the raw text counts them. What was printed
 //! may have line ends of its own: such lines have no time.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use aho_corasick::AhoCorasick;
 
@@ -36,7 +37,7 @@ pub struct Outline {
     /// Lines of the file.
     pub lines: u64,
     /// Bytes of the file.
-    pub bytes: u64,
+    pub file_bytes: u64,
     /// The first line that tells of an error, counted from 1.
     pub first_error: Option<u64>,
     /// The longest waits between two lines, longest first.
@@ -83,7 +84,7 @@ impl Outline {
     pub fn of(file: &File) -> io::Result<Outline> {
         let mut outline = Outline {
             lines: 0,
-            bytes: 0,
+            file_bytes: 0,
             first_error: None,
             waits: Vec::new(),
             stride: STRIDE_LINES,
@@ -93,7 +94,7 @@ impl Outline {
         for_each_line(file, 0, ERROR_BYTES_MAX, |offset, bytes, length| {
             outline.place(offset, last_ns.unwrap_or(0));
             outline.lines += 1;
-            outline.bytes = offset + length;
+            outline.file_bytes = offset + length;
             let text = match parse_head(bytes) {
                 Some((time_ns, head)) => {
                     let wait = time_ns.saturating_sub(last_ns.unwrap_or(0));
@@ -201,6 +202,36 @@ impl Outline {
         })?;
         Ok(lines)
     }
+}
+
+/// Outlines that are remembered, each of some hundred bytes for a common console, at most 1 MiB.
+const OUTLINES_MAX: usize = 64;
+
+/// Remembers the outlines of consoles that were looked at, by where they are.
+#[derive(Debug, Default)]
+pub struct Outlines(Mutex<HashMap<String, Arc<Outline>>>);
+
+impl Outlines {
+    /// The outline of the console at `path`, which is `file` and has `bytes`.
+    pub fn get(&self, path: &str, file: &File, bytes: u64) -> io::Result<Arc<Outline>> {
+        let known = lock(&self.0).get(path).cloned();
+        if let Some(outline) = known.filter(|outline| outline.file_bytes == bytes) {
+            return Ok(outline);
+        }
+        let mut outline = Outline::of(file)?;
+        outline.file_bytes = bytes;
+        let outline = Arc::new(outline);
+        let mut known = lock(&self.0);
+        if known.len() >= OUTLINES_MAX {
+            known.clear();
+        }
+        known.insert(path.to_owned(), outline.clone());
+        Ok(outline)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What was found in a console.
@@ -406,7 +437,7 @@ mod tests {
             b"0.000s:begin\nmore\n7.000s:\x1b[31mErr\x1b[0mor: no\n8.000s:error: again\n68.000s:late\n69.000s:end",
         );
         let outline = Outline::of(&file).unwrap();
-        assert_eq!((outline.lines, outline.bytes), (6, 88));
+        assert_eq!((outline.lines, outline.file_bytes), (6, 88));
         assert_eq!(outline.first_error, Some(3));
         let waits: Vec<(u64, i64)> = outline
             .waits
