@@ -154,14 +154,14 @@ impl Doctor<'_> {
         match migrations::status(self.directory) {
             Ok(status) => {
                 if let Some(command) = status.interrupted {
+                    // Files are at two places, or at others than rows say, until it is seen to.
                     self.add(Finding::new(
                         "migration",
                         Level::Problem,
                         format!("{command} was interrupted, and has files to see to"),
                         format!("builder-migrations up --datadir {}", self.datadir),
                     ));
-                }
-                if status.version == VERSION_MAX {
+                } else if status.version == VERSION_MAX {
                     self.database(now);
                 } else {
                     self.add(Finding::new(

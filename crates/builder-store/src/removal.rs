@@ -451,6 +451,23 @@ impl Store {
     }
 }
 
+/// Whether a file that no row names, at this path below the data directory, is listed to be removed.
+pub(crate) fn is_listed(tx: &mut Tx<'_>, path: &Path) -> Result<bool> {
+    let mut names = path.iter().map(|part| part.to_string_lossy());
+    let (first, second, third) = (names.next(), names.next(), names.next());
+    let (kind, name) = match (first.as_deref(), second, third) {
+        (Some("_artifacts"), Some(_), Some(hex)) => (ARTIFACT, hex.into_owned()),
+        (Some(job), Some(uuid), Some(_)) => (BUILD, format!("{job}/{uuid}")),
+        _ => return Ok(false),
+    };
+    let found = tx.query_opt(
+        "SELECT 1 FROM record.file_removal WHERE kind = $1 AND name = $2",
+        &[kind.into(), name.as_str().into()],
+        |row| row.int(0),
+    )?;
+    Ok(found.is_some())
+}
+
 /// What is in the list of files: an artifact, by its digest, …
 const ARTIFACT: &str = "artifact";
 /// … or the directory of a build's console and script, `JOB/UUID`.

@@ -80,15 +80,6 @@ pub fn by_name(tx: &mut Tx<'_>, name: &str) -> Result<Option<User>> {
     )
 }
 
-/// The names of all users, in their order.
-pub fn names(tx: &mut Tx<'_>) -> Result<Vec<String>> {
-    tx.query(
-        r#"SELECT username FROM "user" ORDER BY username"#,
-        &[],
-        |row| row.text(0),
-    )
-}
-
 /// Adds a user; one of that name is left as it is.
 pub fn add(
     tx: &mut Tx<'_>,

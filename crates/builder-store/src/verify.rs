@@ -17,7 +17,7 @@ use crate::artifacts::{QUARANTINE, below, put_aside, sync_directory, sync_files}
 use crate::names::{RESERVED, RESERVED_PREFIXES};
 use crate::store::adopt;
 use crate::tracked::{self, Tracked, artifact_path};
-use crate::{Error, Result, Sha256, Store, Tx};
+use crate::{Error, Result, Sha256, Store, Tx, removal};
 
 /// Files are read in pieces of this size.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -38,6 +38,8 @@ pub enum Fault {
     Unreadable(String),
     /// Nothing in the database names it.
     Stray,
+    /// Its build was removed, and it was not yet.
+    ToBeRemoved,
     /// It holds what its name says, but rows give it another size.
     WrongSize,
     /// Its row gives a path that is not of this build, or that leaves the data directory.
@@ -55,6 +57,7 @@ impl Fault {
             Fault::Changed => "changed",
             Fault::Unreadable(_) => "unreadable",
             Fault::Stray => "stray",
+            Fault::ToBeRemoved => "to-be-removed",
             Fault::WrongSize => "wrong-size",
             Fault::Elsewhere => "elsewhere",
             Fault::StandIn => "stand-in",
@@ -71,6 +74,8 @@ pub enum Mended {
     Quarantined(PathBuf),
     /// A text that says that it was lost is there in its place.
     StandIn,
+    /// It was removed, as was begun with its build.
+    Removed,
 }
 
 /// One file that is not what it should be.
@@ -98,7 +103,7 @@ impl Problem {
     /// of the way, or a lost text has its stand-in.
     pub fn is_open(&self) -> bool {
         let done = |mended: &Mended| match mended {
-            Mended::Restored(_) | Mended::StandIn => true,
+            Mended::Restored(_) | Mended::StandIn | Mended::Removed => true,
             Mended::Quarantined(_) => self.fault == Fault::Stray,
         };
         self.fault != Fault::StandIn && !self.mended.iter().any(done)
@@ -360,10 +365,18 @@ fn strays(store: &Store, files: &[Tracked]) -> Result<Vec<Problem>> {
     let mut strays = Vec::new();
     for path in suspects {
         // Whoever uploads or removes holds the writer's lock between a file and its row.
-        if let Some(bytes) = store.write(|tx| stray_bytes(tx, store, &path))? {
+        let found = store.write(|tx| match stray_bytes(tx, store, &path)? {
+            Some(bytes) => Ok(Some((bytes, removal::is_listed(tx, &path)?))),
+            None => Ok(None),
+        })?;
+        if let Some((bytes, listed)) = found {
+            let fault = match listed {
+                true => Fault::ToBeRemoved,
+                false => Fault::Stray,
+            };
             strays.push(Problem {
                 found_bytes: Some(bytes),
-                ..Problem::new(path, Fault::Stray)
+                ..Problem::new(path, fault)
             });
         }
     }
@@ -424,7 +437,8 @@ pub(crate) fn walk(directory: &Path, each: &mut dyn FnMut(&Path)) -> Result<()> 
 // --- Mending.
 
 /// Mends what can be mended, and notes it in the report. What is damaged, and strays that lie
-/// where artifacts, consoles or scripts do, are moved into `_quarantine/`; nothing is removed.
+/// where artifacts, consoles or scripts do, are moved into `_quarantine/`; nothing is removed but
+/// what a removal of builds that was interrupted had yet to remove.
 ///
 /// The bytes of an artifact may be anywhere: in `from`, which are backups or any directories, in
 /// `_quarantine/`, in what interrupted uploads left, among strays. A text that is nowhere is
@@ -436,7 +450,7 @@ pub fn repair(store: &Store, report: &mut Report, from: &[PathBuf], now: &str) -
             continue;
         };
         match (&file, &problem.fault) {
-            (_, Fault::WrongSize | Fault::Elsewhere | Fault::Stray) => {}
+            (_, Fault::WrongSize | Fault::Elsewhere | Fault::Stray | Fault::ToBeRemoved) => {}
             (Tracked::Artifact(sha256, size), _) => {
                 mend_artifact(store, problem, &mut sources, *sha256, *size)?;
             }
@@ -461,6 +475,14 @@ pub fn repair(store: &Store, report: &mut Report, from: &[PathBuf], now: &str) -
                 prune(store.directory(), &problem.path);
                 problem.mended.push(Mended::Quarantined(aside));
             }
+        }
+    }
+    store.finish_removals()?;
+    for problem in &mut report.problems {
+        if problem.fault == Fault::ToBeRemoved
+            && fs::symlink_metadata(store.directory().join(&problem.path)).is_err()
+        {
+            problem.mended.push(Mended::Removed);
         }
     }
     sync_files(store.directory())?;

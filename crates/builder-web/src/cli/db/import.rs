@@ -188,7 +188,8 @@ fn uploader(store: &Store, name: Option<&str>) -> anyhow::Result<User> {
     let name = match name {
         Some(name) => name.to_owned(),
         None => {
-            let mut names = store.read(users::names)?;
+            let users = store.read(users::all)?;
+            let mut names: Vec<String> = users.into_iter().map(|user| user.name).collect();
             match names.len() {
                 1 => names.remove(0),
                 0 => {

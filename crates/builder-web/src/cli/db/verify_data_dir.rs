@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
-use builder_store::Store;
 use builder_store::verify::{self, Mended, Plan, Problem, Report};
+use builder_store::{Store, migrations};
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::Clock;
 use crate::cli::progress::Progress;
-use crate::cli::{DatadirArg, counted, say};
+use crate::cli::{DatadirArg, Refused, counted, say};
 use crate::show;
 
 #[derive(Debug, Args)]
@@ -33,10 +33,21 @@ pub(super) struct VerifyDataDirArgs {
 }
 
 pub(super) fn run(args: &VerifyDataDirArgs) -> anyhow::Result<()> {
-    let store = Store::open_beside(&args.datadir.datadir)?;
+    let datadir = &args.datadir.datadir;
+    if let Ok(status) = migrations::status(datadir)
+        && let Some(command) = status.interrupted
+    {
+        // Files are at two places until it is seen to.
+        return Err(Refused(format!(
+            "{command} was interrupted; first run: builder-migrations up --datadir {}",
+            datadir.display()
+        ))
+        .into());
+    }
+    let store = Store::open_beside(datadir)?;
     for from in &args.from {
         std::fs::read_dir(from)
-            .map_err(|error| crate::cli::Refused(format!("--from {}: {error}", from.display())))?;
+            .map_err(|error| Refused(format!("--from {}: {error}", from.display())))?;
     }
     let threads = match args.jobs {
         Some(jobs) => usize::from(jobs),
@@ -151,6 +162,7 @@ fn told(mended: &Mended) -> String {
     match mended {
         Mended::Restored(from) => format!("restored from {}", from.display()),
         Mended::Quarantined(to) => format!("moved to {}", to.display()),
+        Mended::Removed => "removed, as was begun with its build".to_owned(),
         Mended::StandIn => "replaced by a text that says that it was lost".to_owned(),
     }
 }
@@ -161,6 +173,7 @@ fn json(store: &Store, report: &Report) -> Value {
             Mended::Restored(from) => json!({ "restored_from": from.display().to_string() }),
             Mended::Quarantined(to) => json!({ "quarantined_as": to.display().to_string() }),
             Mended::StandIn => json!({ "stand_in": true }),
+            Mended::Removed => json!({ "removed": true }),
         });
         json!({
             "path": problem.path.display().to_string(),
