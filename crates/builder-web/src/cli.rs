@@ -2,6 +2,8 @@
 
 mod db;
 mod demo;
+mod generate;
+mod help;
 mod migrations;
 mod progress;
 mod serve;
@@ -12,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::client::TrustedProxy;
@@ -53,6 +55,10 @@ enum Command {
     Migrations(migrations::MigrationsArgs),
     /// Fill a directory with invented builds and serve it
     Demo(DemoArgs),
+    /// Write manual pages, for all names of the program
+    Man(generate::ManArgs),
+    /// Print or write completions for shells
+    Completions(generate::CompletionsArgs),
 }
 
 /// Options of the server.
@@ -219,17 +225,20 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         .map(PathBuf::from)
         .and_then(|path| path.file_name().map(|name| name.to_owned()));
     let outcome = if name.as_ref().is_some_and(|name| name == "builder-db") {
-        db::run(db::BuilderDb::parse_from(arguments).db)
+        db::run(parse::<db::BuilderDb>(help::builder_db(), arguments).db)
     } else if name.is_some_and(|name| name == "builder-migrations") {
-        migrations::run(migrations::BuilderMigrations::parse_from(arguments).migrations)
+        let command = help::builder_migrations();
+        migrations::run(parse::<migrations::BuilderMigrations>(command, arguments).migrations)
     } else {
-        let cli = Cli::parse_from(arguments);
+        let cli: Cli = parse(help::builder_web(), arguments);
         match cli.command {
             None => serve::run(cli.serve),
             Some(Command::Serve(serve)) => serve::run(*serve),
             Some(Command::Db(db)) => db::run(db),
             Some(Command::Migrations(migrations)) => migrations::run(migrations),
             Some(Command::Demo(demo)) => demo::run(demo),
+            Some(Command::Man(args)) => generate::man(&args),
+            Some(Command::Completions(args)) => generate::completions(&args),
         }
     };
     match outcome {
@@ -243,6 +252,12 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             }
         }
     }
+}
+
+/// Reads the command line. What makes no sense, and `--help`, end the program here.
+fn parse<P: FromArgMatches>(command: clap::Command, arguments: Vec<OsString>) -> P {
+    let matches = command.get_matches_from(arguments);
+    P::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
 /// Something that is to be put right before the command can run.

@@ -60,6 +60,12 @@ mod backup;
 mod carry;
 
 #[cfg(test)]
+mod interrupted;
+
+#[cfg(test)]
+mod manual;
+
+#[cfg(test)]
 mod doctor;
 
 #[cfg(test)]

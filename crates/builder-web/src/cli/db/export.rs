@@ -31,7 +31,6 @@ pub(super) struct ExtractArgs {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "builds", required = true, multiple = true, args = ["all", "job", "uuids"])]
 pub(super) struct ExportArgs {
     #[command(flatten)]
     datadir: DatadirArg,
@@ -39,7 +38,7 @@ pub(super) struct ExportArgs {
     #[arg(long, value_name = "DIR")]
     dest: PathBuf,
     /// Every build
-    #[arg(long, conflicts_with_all = ["job", "uuids"])]
+    #[arg(long, conflicts_with_all = ["job", "uuids"], required_unless_present_any = ["job", "uuids"])]
     all: bool,
     /// Every build of a job; may be repeated
     #[arg(long)]
