@@ -301,6 +301,19 @@ pub fn newest_with_artifact(tx: &mut Tx<'_>, sha256: Sha256) -> Result<Option<Bu
     )
 }
 
+/// The builds with this main binary, in any job, newest first, `count` at most.
+pub fn with_main_binary(tx: &mut Tx<'_>, sha256: Sha256, count: u32) -> Result<Vec<Build>> {
+    tx.query(
+        select_build!(
+            "FROM build_artifact m JOIN build b ON b.main_binary = m.id JOIN job j ON j.id = b.job
+             WHERE m.sha256 = $1
+             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT $2"
+        ),
+        &[(&sha256).into(), i64::from(count).into()],
+        Build::from_row,
+    )
+}
+
 /// One output of a job: the newest build that has it, with the artifact of that content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {

@@ -557,7 +557,7 @@ impl Doctor<'_> {
                 "sqlite3 {datadir}/{DATABASE} 'DELETE FROM build_artifact WHERE build NOT IN (SELECT id FROM build)'"
             )),
         )?;
-        if db.number("SELECT count(*) FROM user")? == 0 {
+        if db.number(r#"SELECT count(*) FROM "user""#)? == 0 {
             self.add(Finding::new(
                 "users",
                 Level::Note,

@@ -81,6 +81,11 @@ impl Error {
         )
     }
 
+    /// Whether a file is not there.
+    pub fn is_missing_file(&self) -> bool {
+        matches!(self, Error::File { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Whether space on the disk is what was missing.
     pub fn is_no_space(&self) -> bool {
         match self {

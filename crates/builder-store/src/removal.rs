@@ -24,7 +24,7 @@ use crate::artifacts::sync_directory;
 use crate::db::Row;
 use crate::record::removed;
 use crate::stage::remove_directory;
-use crate::{Error, JobName, Result, Sha256, Store, Tx, builds, derived, latest};
+use crate::{Error, JobName, Result, Sha256, Store, Tx, builds, derived};
 
 /// How long one turn may hold the writer's lock.
 const TURN_TIME_MAX: Duration = Duration::from_millis(50);
@@ -303,7 +303,9 @@ impl Store {
         })?;
         let files = self.mend_and_sweep(tell)?;
         // What is derived can be derived again: no reason to fail.
-        if let Err(error) = self.write(latest::catch_up) {
+        if !builds.is_empty()
+            && let Err(error) = self.catch_up()
+        {
             tracing::warn!("the latest builds are not kept up to date: {error}");
         }
         Ok(Removed {

@@ -14,7 +14,8 @@
 //! | [`Verdict::Changed`] | that build has another output |
 //! | [`Verdict::BuiltOnce`] | there is no successful build before it |
 //!
-//! Failed builds of the same input are no evidence for or against. "Before" goes by
+//! Failed builds of the same input are no evidence for or against. Builds whose artifacts were
+//! removed are, as long as the record knows them. "Before" goes by
 //! [`Build::age`].
 
 use std::collections::HashMap;
@@ -196,12 +197,19 @@ fn count(outputs: &[(Sha256, i64)], output: Sha256) -> (i64, i64) {
     ((same - 1).max(0), other)
 }
 
-/// The outputs of an input, each with how many builds have it.
+/// The outputs of an input, each with how many builds have it. What a build has shown is not undone
+/// by removing it.
 fn outputs_of_input(tx: &mut Tx<'_>, input_id: Sha256) -> Result<Vec<(Sha256, i64)>> {
     tx.query(
-        "SELECT m.sha256, COUNT(*)
-         FROM build b JOIN build_artifact m ON m.id = b.main_binary
-         WHERE b.input_id = $1 GROUP BY m.sha256",
+        "SELECT o.sha256, COUNT(*) FROM (
+           SELECT m.sha256 AS sha256
+           FROM build b JOIN build_artifact m ON m.id = b.main_binary
+           WHERE b.input_id = $1
+           UNION ALL
+           SELECT r.main_sha256 FROM record.removed_build r
+           WHERE r.input_id = $1 AND r.main_sha256 IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM build b WHERE b.uuid = r.uuid)
+         ) o GROUP BY o.sha256",
         &[(&input_id).into()],
         |row| Ok((row.sha256(0)?, row.int(1)?)),
     )

@@ -21,6 +21,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// There is no such page, job, build or artifact.
     NotFound(String),
+    /// It was there, and was removed.
+    Gone(String),
     /// The request is not one we can make sense of.
     BadRequest(String),
     /// Nobody, or nobody we know by that password, may do this.
@@ -58,6 +60,7 @@ impl Error {
     fn status(&self) -> StatusCode {
         match self {
             Error::NotFound(_) => StatusCode::NOT_FOUND,
+            Error::Gone(_) => StatusCode::GONE,
             Error::BadRequest(_) => StatusCode::BAD_REQUEST,
             Error::Unauthorized => StatusCode::UNAUTHORIZED,
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
@@ -75,6 +78,7 @@ impl Error {
     pub fn message(self) -> String {
         match self {
             Error::NotFound(message)
+            | Error::Gone(message)
             | Error::BadRequest(message)
             | Error::Forbidden(message)
             | Error::Conflict(message)
@@ -178,6 +182,7 @@ pub async fn render(State(app): State<App>, request: Request, next: Next) -> Res
     } else if method == Method::GET || method == Method::HEAD {
         let title = match status {
             StatusCode::NOT_FOUND => "This page does not exist",
+            StatusCode::GONE => "This was removed",
             StatusCode::BAD_REQUEST => "This request makes no sense",
             _ => status.canonical_reason().unwrap_or("Error"),
         };

@@ -30,6 +30,7 @@ pub mod names;
 pub mod pack;
 pub mod page_cache;
 pub mod query;
+pub mod removed;
 pub mod respond;
 pub mod show;
 pub mod site;

@@ -117,26 +117,23 @@ pub fn by_uuid(tx: &mut Tx<'_>, uuid: Uuid) -> Result<Option<RemovedBuild>> {
     )
 }
 
-/// The removed build whose main binary had this content and that started last.
-pub fn newest_with_main_binary(tx: &mut Tx<'_>, sha256: Sha256) -> Result<Option<RemovedBuild>> {
-    tx.query_opt(
-        select_removed!("r.main_sha256 = $1 ORDER BY r.start_d DESC, r.start_ps DESC LIMIT 1"),
-        &[(&sha256).into()],
+/// The removed builds from this input that had a main binary, newest first.
+pub fn successful_of_input(tx: &mut Tx<'_>, input_id: Sha256) -> Result<Vec<RemovedBuild>> {
+    tx.query(
+        select_removed!(
+            "r.input_id = $1 AND r.main_sha256 IS NOT NULL \
+             ORDER BY r.start_d DESC, r.start_ps DESC"
+        ),
+        &[(&input_id).into()],
         RemovedBuild::from_row,
     )
 }
 
-/// The removed builds from this input with this main binary, newest first.
-pub fn same_input_same_output(
-    tx: &mut Tx<'_>,
-    input_id: Sha256,
-    main_binary: Sha256,
-) -> Result<Vec<RemovedBuild>> {
+/// The removed builds with this main binary, newest first, `count` at most.
+pub fn with_main_binary(tx: &mut Tx<'_>, sha256: Sha256, count: u32) -> Result<Vec<RemovedBuild>> {
     tx.query(
-        select_removed!(
-            "r.input_id = $1 AND r.main_sha256 = $2 ORDER BY r.start_d DESC, r.start_ps DESC"
-        ),
-        &[(&input_id).into(), (&main_binary).into()],
+        select_removed!("r.main_sha256 = $1 ORDER BY r.start_d DESC, r.start_ps DESC LIMIT $2"),
+        &[(&sha256).into(), i64::from(count).into()],
         RemovedBuild::from_row,
     )
 }

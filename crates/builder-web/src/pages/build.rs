@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use builder_store::builds::{self, Artifact, Build};
+use builder_store::record::removed::{self, RemovedBuild};
 use builder_store::{Sha256, Tx};
 use serde_json::{Value, json};
 
@@ -15,6 +16,7 @@ use crate::derived::Solo5;
 use crate::error::{Error, Result};
 use crate::names;
 use crate::names::Path;
+use crate::removed::{self as gone, RemovedPage};
 use crate::respond::{Accepts, Layout};
 use crate::{show, urls};
 
@@ -25,11 +27,22 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Result<Response> {
     let uuid = names::uuid(&uuid).ok_or_else(missing)?;
-    app.page(Accepts::of(&headers), move |app, tx| {
-        let build = builds::by_uuid(tx, uuid)?.ok_or_else(missing)?;
-        Ok(BuildPage::load(app, tx, build)?)
-    })
-    .await
+    let page = app.page(
+        Accepts::of(&headers),
+        move |app, tx| match builds::by_uuid(tx, uuid)? {
+            Some(build) => Ok(BuildPage::load(app, tx, build)?),
+            None => Err(gone::missing(tx, uuid)?),
+        },
+    );
+    match page.await {
+        Err(Error::Gone(_)) => {
+            let page = app.page(Accepts::of(&headers), move |app, tx| {
+                RemovedPage::load(app, tx, uuid)?.ok_or_else(missing)
+            });
+            page.await
+        }
+        shown => shown,
+    }
 }
 
 fn missing() -> Error {
@@ -44,6 +57,8 @@ struct BuildPage {
     solo5: Option<Solo5>,
     artifacts: Vec<Artifact>,
     reproductions: Vec<Build>,
+    /// From the same input, whatever they gave.
+    removed: Vec<RemovedBuild>,
     same_input_different_output: Vec<Build>,
     different_input_same_output: Vec<Build>,
     latest: Option<Build>,
@@ -64,6 +79,10 @@ impl BuildPage {
             solo5,
             artifacts: builds::artifacts(tx, build.id)?,
             reproductions: builds::same_input_same_output(tx, &build)?,
+            removed: match (&build.main_binary, build.input_id) {
+                (Some(_), Some(input_id)) => removed::successful_of_input(tx, input_id)?,
+                _ => Vec::new(),
+            },
             same_input_different_output: builds::same_input_different_output(tx, &build)?,
             different_input_same_output: builds::different_input_same_output(tx, &build)?,
             latest,
@@ -75,11 +94,11 @@ impl BuildPage {
 
     /// What is known of its reproducibility, in a sentence.
     fn verdict(&self) -> String {
-        let count = self.reproductions.len();
+        let count = self.reproductions.len() + self.removed_reproductions().len();
         if self.build.main_binary.is_none() {
             return "This build has no main binary.".to_owned();
         }
-        if !self.same_input_different_output.is_empty() {
+        if !self.same_input_different_output.is_empty() || !self.removed_different().is_empty() {
             return "Not reproducible: the same input also gave another output.".to_owned();
         }
         match (self.build.input_id, count) {
@@ -91,6 +110,22 @@ impl BuildPage {
             (Some(_), 1) => "Reproduced by 1 other build: same input, same output.".to_owned(),
             (Some(_), _) => format!("Reproduced by {count} other builds: same input, same output."),
         }
+    }
+
+    /// Builds that reproduced it, and whose artifacts were removed.
+    fn removed_reproductions(&self) -> Vec<&RemovedBuild> {
+        self.removed_with_output(|sha256| sha256 == output(&self.build))
+    }
+
+    /// Builds that gave another output, which was removed.
+    fn removed_different(&self) -> Vec<&RemovedBuild> {
+        self.removed_with_output(|sha256| sha256 != output(&self.build))
+    }
+
+    fn removed_with_output(&self, is: impl Fn(Option<Sha256>) -> bool) -> Vec<&RemovedBuild> {
+        let sha256 = |build: &RemovedBuild| build.main_binary.as_ref().map(|main| main.sha256);
+        let all = self.removed.iter();
+        all.filter(|build| is(sha256(build))).collect()
     }
 
     /// The devices of a unikernel, in words.

@@ -20,7 +20,7 @@ use crate::exec_file::{ExecFile, check_size};
 use crate::names::Path;
 use crate::pack::{PACKED_BYTES_MIN, packer};
 use crate::respond::{self, Accepts, Encoding, Range};
-use crate::{file_body, headers, names, urls};
+use crate::{file_body, headers, names, removed, urls};
 
 const OCTETS: &str = "application/octet-stream";
 
@@ -52,11 +52,19 @@ pub async fn artifact(
     refuse_as_script(&headers)?;
     let (artifact, file, size) = app
         .blocking(move |app| {
-            let artifact = app
-                .store()
-                .read(|tx| builds::artifact(tx, uuid, &path))?
-                .ok_or_else(|| Error::NotFound("this build has no such artifact".to_owned()))?;
-            let (file, size) = app.store().artifacts().open(artifact.sha256)?;
+            let store = app.store();
+            let artifact = store.read(|tx| {
+                Ok(match builds::artifact(tx, uuid, &path)? {
+                    Some(artifact) => Ok(artifact),
+                    None if builds::exists(tx, uuid)? => {
+                        let what = "this build has no such artifact".to_owned();
+                        Err(Error::NotFound(what))
+                    }
+                    None => Err(removed::missing(tx, uuid)?),
+                })
+            })??;
+            let opened = store.artifacts().open(artifact.sha256);
+            let (file, size) = removed::opened(store, uuid, opened)?;
             // Cut off, it would pass for the whole.
             if size != artifact.size {
                 return Err(Error::internal(format!(
@@ -125,10 +133,13 @@ async fn text(
     headers: HeaderMap,
     which: fn(Build) -> String,
 ) -> Result<Response> {
-    let path = which(build(&app, &uuid).await?);
+    let build = build(&app, &uuid).await?;
+    let uuid = build.uuid;
+    let path = which(build);
     let (file, size, tag) = app
         .blocking(move |app| {
-            let (mut file, size) = app.store().open_text(&path)?;
+            let opened = app.store().open_text(&path);
+            let (mut file, size) = removed::opened(app.store(), uuid, opened)?;
             // The digest is not kept; a script or console is small and read from memory.
             let tag = digest(&mut file).map_err(Error::internal)?.to_hex();
             Ok::<_, Error>((file, size, tag))
@@ -150,7 +161,11 @@ pub async fn exec(
     let uuid = parse(&uuid)?;
     let (exec, name) = app
         .blocking(move |app| {
-            let exec = ExecFile::load(app.store(), uuid)?.ok_or_else(no_build)?;
+            let store = app.store();
+            let opened = ExecFile::load(store, uuid);
+            let Some(exec) = removed::opened(store, uuid, opened)? else {
+                return Err(store.read(|tx| removed::missing(tx, uuid))?);
+            };
             let name = format!("{}-{uuid}.exec", exec.job());
             Ok::<_, Error>((exec, name))
         })
@@ -175,12 +190,11 @@ pub async fn archive(
         .read(move |tx| match builds::by_uuid(tx, uuid)? {
             Some(build) => {
                 let artifacts = builds::artifacts(tx, build.id)?;
-                Ok(Some((build, artifacts)))
+                Ok(Ok((build, artifacts)))
             }
-            None => Ok(None),
+            None => removed::missing(tx, uuid).map(Err),
         })
-        .await?
-        .ok_or_else(no_build)?;
+        .await??;
     artifacts.sort_by(|one, other| one.path.cmp(&other.path));
     let tag = archive_tag(&build, &artifacts);
     let mut response = if respond::none_match(&headers, &tag) {
@@ -253,9 +267,11 @@ fn parse(uuid: &str) -> Result<Uuid> {
 
 async fn build(app: &App, uuid: &str) -> Result<Build> {
     let uuid = parse(uuid)?;
-    app.read(move |tx| builds::by_uuid(tx, uuid))
-        .await?
-        .ok_or_else(no_build)
+    app.read(move |tx| match builds::by_uuid(tx, uuid)? {
+        Some(build) => Ok(Ok(build)),
+        None => removed::missing(tx, uuid).map(Err),
+    })
+    .await?
 }
 
 fn digest(file: &mut File) -> io::Result<Sha256> {

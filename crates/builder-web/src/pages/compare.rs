@@ -18,7 +18,7 @@ use crate::error::{Error, Result, with_causes};
 use crate::inputs::{self, Changes};
 use crate::names::{self, Path};
 use crate::respond::{Accepts, Layout};
-use crate::urls;
+use crate::{removed, urls};
 
 fn missing() -> Error {
     Error::NotFound("one of the two builds does not exist".to_owned())
@@ -89,8 +89,14 @@ fn input(
 
 impl ComparePage {
     fn load(app: &App, tx: &mut Tx<'_>, left: Uuid, right: Uuid) -> Result<ComparePage> {
-        let (left, right) = (builds::by_uuid(tx, left)?, builds::by_uuid(tx, right)?);
-        let (left, right) = left.zip(right).ok_or_else(missing)?;
+        let mut build = |uuid| match builds::by_uuid(tx, uuid)? {
+            Some(build) => Ok(build),
+            None => Err(match removed::missing(tx, uuid)? {
+                Error::NotFound(_) => missing(),
+                gone => gone,
+            }),
+        };
+        let (left, right) = (build(left)?, build(right)?);
         let not_yet = || "not compared yet".to_owned();
         Ok(ComparePage {
             layout: app.layout().clone(),

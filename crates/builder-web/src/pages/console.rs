@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::names::Path;
 use crate::query::Query;
 use crate::respond::{Accepts, Layout};
-use crate::{failure, failures, names, show, urls};
+use crate::{failure, failures, names, removed, show, urls};
 
 /// Bytes of a line that are shown.
 const LINE_BYTES_MAX: usize = 4 * 1024;
@@ -47,16 +47,13 @@ pub async fn get(
     let query = Query::parse(query.as_deref());
     let accepts = Accepts::of(&headers);
     app.blocking(move |app| {
-        let (build, failure) = app
-            .store()
-            .read(|tx| match builds::by_uuid(tx, uuid)? {
-                Some(build) => {
-                    let failure = told::of_build(tx, build.id)?;
-                    Ok(Some((build, failure)))
-                }
-                None => Ok(None),
-            })?
-            .ok_or_else(missing)?;
+        let (build, failure) = app.store().read(|tx| match builds::by_uuid(tx, uuid)? {
+            Some(build) => {
+                let failure = told::of_build(tx, build.id)?;
+                Ok(Ok((build, failure)))
+            }
+            None => removed::missing(tx, uuid).map(Err),
+        })??;
         let page = ConsolePage::load(app, build, failure, &query)?;
         app.show(accepts, page)
     })

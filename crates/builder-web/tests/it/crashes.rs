@@ -33,7 +33,7 @@ fn numbered(number: u128) -> Build {
 }
 
 /// Uploads a build; whether it was answered 201. The server may go away at any time.
-fn try_upload(address: SocketAddr, build: &Build) -> bool {
+pub(crate) fn try_upload(address: SocketAddr, build: &Build) -> bool {
     let exec = build.exec();
     let (length, authorization) = (exec.len().to_string(), basic(BUILDER));
     let headers = [

@@ -78,4 +78,10 @@ mod builder_db;
 mod crashes;
 
 #[cfg(test)]
+mod kills;
+
+#[cfg(test)]
+mod removed;
+
+#[cfg(test)]
 mod demo;
