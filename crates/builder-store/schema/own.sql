@@ -47,3 +47,64 @@ CREATE TABLE own.failure (
   told TEXT,                 -- its text
   last_lines TEXT NOT NULL   -- of the console
 );
+-- Search, see search.rs. What builder.sqlite3 has an index for (uuids, digests, input ids) is looked
+-- up there; here is what it has none for: packages and where files are.
+
+-- One row: how far the tables below have followed builder.sqlite3.
+CREATE TABLE own.search_progress (
+  indexed_build INTEGER NOT NULL, -- builds with an id up to this one are in the tables below
+  indexed_uuid TEXT NOT NULL      -- its uuid
+);
+INSERT INTO own.search_progress (indexed_build, indexed_uuid) VALUES (0, '');
+
+-- Each distinct content of an opam switch, once however many builds share it. Ids grow in the order
+-- in which builds brought them: a later input has a greater one.
+CREATE TABLE own.switch (
+  id INTEGER PRIMARY KEY NOT NULL,
+  sha256 BLOB NOT NULL UNIQUE,
+  state INTEGER NOT NULL,   -- 0 to be read, 1 read, 2 cannot be read, 3 no build has it any more
+  packages INTEGER NOT NULL -- how many it has
+);
+CREATE INDEX own.idx_switch_state ON switch(state, id);
+
+CREATE TABLE own.package_name (
+  id INTEGER PRIMARY KEY NOT NULL,
+  name TEXT NOT NULL UNIQUE
+);
+
+-- A package of one version.
+CREATE TABLE own.package (
+  id INTEGER PRIMARY KEY NOT NULL,
+  name INTEGER NOT NULL, -- in own.package_name
+  version TEXT NOT NULL,
+  UNIQUE (name, version)
+);
+
+CREATE TABLE own.package_switch (
+  package INTEGER NOT NULL,
+  switch INTEGER NOT NULL,
+  PRIMARY KEY (package, switch)
+) WITHOUT ROWID;
+
+-- Each distinct path of an artifact.
+CREATE TABLE own.file (
+  id INTEGER PRIMARY KEY NOT NULL,
+  path TEXT NOT NULL UNIQUE
+);
+
+-- What a path is found by: its end from the beginning of each of its words on, in lower case and cut.
+CREATE TABLE own.file_word (
+  word TEXT NOT NULL,
+  file INTEGER NOT NULL,
+  PRIMARY KEY (word, file)
+) WITHOUT ROWID;
+
+-- The jobs whose builds have a file at a path, and the newest of these builds.
+CREATE TABLE own.file_job (
+  file INTEGER NOT NULL,
+  job INTEGER NOT NULL,
+  build INTEGER NOT NULL,
+  start_d INTEGER NOT NULL,
+  start_ps INTEGER NOT NULL,
+  PRIMARY KEY (file, job)
+) WITHOUT ROWID;

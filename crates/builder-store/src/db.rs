@@ -191,6 +191,13 @@ impl Row<'_> {
         })
     }
 
+    pub(crate) fn size_opt(&self, column: usize) -> Result<Option<u64>> {
+        match self.bytes(column)? {
+            Some(_) => self.size(column).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// A time from two columns, days and picoseconds, as the schema keeps it.
     pub(crate) fn timestamp(&self, column: usize) -> Result<Timestamp> {
         let (days, picoseconds) = (self.int(column)?, self.int(column + 1)?);

@@ -37,6 +37,7 @@ pub mod latest;
 pub mod migrations;
 pub mod record;
 pub mod removal;
+pub mod search;
 pub mod stock;
 pub mod tags;
 pub mod tracked;

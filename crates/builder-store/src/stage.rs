@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::artifacts::{remove_file, sync_directory};
 use crate::sha256::HashingWriter;
 use crate::store::adopt;
-use crate::{ArtifactPath, Error, JobName, Result, Sha256, Store, Tx, builds, latest};
+use crate::{ArtifactPath, Error, JobName, Result, Sha256, Store, Tx, builds, latest, search};
 
 /// Held with an exclusive lock while its directory is in use, by whichever process.
 pub(crate) const LOCK: &str = "lock";
@@ -279,8 +279,14 @@ impl<'s> Staging<'s> {
                     warn!("{error}");
                 }
                 // On its own: what can be derived again is no reason to refuse a build.
-                if let Err(error) = self.store.write(latest::catch_up) {
-                    warn!("the latest builds are not kept up to date: {error}");
+                let followed = self.store.write(|tx| {
+                    latest::catch_up(tx)?;
+                    search::catch_up(tx, search::BUILDS_A_TURN_OF_AN_UPLOAD)
+                });
+                if let Err(error) = followed {
+                    warn!(
+                        "the latest builds and the search index are not kept up to date: {error}"
+                    );
                 }
                 Ok(kept)
             }

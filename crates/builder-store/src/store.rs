@@ -4,12 +4,13 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::db::record;
 use crate::db::sqlite::{self, Use};
-use crate::{Artifacts, Error, OpenError, Result, Tx, backup, latest};
+use crate::{Artifacts, Error, OpenError, Result, Tx, backup, latest, search};
 
 /// `PRAGMA application_id` of the database, since the OCaml server's first release.
 pub(crate) const APPLICATION_ID: i64 = 1_234_839_235;
@@ -223,14 +224,23 @@ impl Store {
     }
 
     /// Brings what we derive from the database up to date, a chunk of builds at a time, so that
-    /// uploads get their turn. For the background, after start.
+    /// uploads get their turn. For the background, after start and when others have written.
     pub fn catch_up(&self) -> Result<()> {
         self.write(latest::check)?;
-        loop {
-            if self.write(latest::catch_up)? == latest::CaughtUp::Wholly {
-                return Ok(());
-            }
+        while self.write(latest::catch_up)? == latest::CaughtUp::Partly {
+            give_way();
         }
+        while self.write(|tx| search::catch_up(tx, search::BUILDS_A_TURN))?
+            == latest::CaughtUp::Partly
+        {
+            give_way();
+        }
+        Ok(())
+    }
+
+    /// Takes out of the search index what no build has any more, in turns as [`Store::catch_up`].
+    pub fn sweep_search(&self) -> Result<()> {
+        search::sweep(self)
     }
 
     /// Derives all from the beginning, as if nothing had been derived before.
@@ -319,6 +329,12 @@ pub(crate) fn adopt(path: &Path, like: &Path) -> Result<()> {
     let owner = fs::metadata(like).map_err(|source| Error::file("look at", like, source))?;
     std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid()))
         .map_err(|source| Error::file("change the owner of", path, source))
+}
+
+/// Lets an upload that waits for the writer's lock have it: a lock that is taken again at once may
+/// not be given to those who wait.
+pub(crate) fn give_way() {
+    std::thread::sleep(Duration::from_millis(1));
 }
 
 /// A panic elsewhere leaves a connection usable: SQLite rolled its transaction back.

@@ -39,3 +39,6 @@ mod cache;
 
 #[cfg(test)]
 mod verdict;
+
+#[cfg(test)]
+mod search;
