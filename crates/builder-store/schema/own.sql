@@ -4,13 +4,13 @@
 
 -- One row: how this file is to be read, and how far it has followed builder.sqlite3.
 CREATE TABLE own.progress (
-  schema_version INTEGER NOT NULL, -- 4
+  schema_version INTEGER NOT NULL, -- 5
   indexed_build INTEGER NOT NULL,  -- builds with an id up to this one are in the tables below
   indexed_uuid TEXT NOT NULL,      -- its uuid: another one there tells of a restored backup
   indexed_count INTEGER NOT NULL   -- how many they are: fewer there tell of a removal by others
 );
 INSERT INTO own.progress (schema_version, indexed_build, indexed_uuid, indexed_count)
-VALUES (4, 0, '', 0);
+VALUES (5, 0, '', 0);
 
 -- The newest build with a main binary, and the newest without, of each job on each platform; of the
 -- first, what its verdict rests on (verdict.rs).

@@ -24,7 +24,7 @@ pub use packages::{
     newest_with, package_names, packages_of_build, switches_count, versions,
 };
 
-pub(crate) use follow::{BUILDS_A_TURN, BUILDS_A_TURN_OF_AN_UPLOAD, catch_up};
+pub(crate) use follow::{BUILDS_A_TURN, BUILDS_A_TURN_OF_AN_UPLOAD, catch_up, forget};
 pub(crate) use sweep::sweep;
 
 use crate::{Result, Tx};

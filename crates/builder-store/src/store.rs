@@ -17,7 +17,7 @@ pub(crate) const APPLICATION_ID: i64 = 1_234_839_235;
 /// `PRAGMA user_version` of the schema in `schema/v18.sql`.
 pub(crate) const SCHEMA_VERSION: i64 = 18;
 /// Version of the tables in `schema/own.sql`; a file of another version is made anew.
-const OWN_VERSION: i64 = 4;
+const OWN_VERSION: i64 = 5;
 /// Connections that read at the same time; further readers wait. Two a core of a small server,
 /// and some for pages that wait for the disk.
 const READERS_MAX: usize = 6;
@@ -226,13 +226,17 @@ impl Store {
     /// Brings what we derive from the database up to date, a chunk of builds at a time, so that
     /// uploads get their turn. For the background, after start and when others have written.
     pub fn catch_up(&self) -> Result<()> {
+        self.catch_up_while(&|| true)
+    }
+
+    /// As [`Store::catch_up`], until `go_on` says otherwise: the next call goes on from there.
+    pub fn catch_up_while(&self, go_on: &dyn Fn() -> bool) -> Result<()> {
         self.write(latest::check)?;
-        while self.write(latest::catch_up)? == latest::CaughtUp::Partly {
+        let index = |tx: &mut Tx<'_>| search::catch_up(tx, search::BUILDS_A_TURN);
+        while go_on() && self.write(latest::catch_up)? == latest::CaughtUp::Partly {
             give_way();
         }
-        while self.write(|tx| search::catch_up(tx, search::BUILDS_A_TURN))?
-            == latest::CaughtUp::Partly
-        {
+        while go_on() && self.write(index)? == latest::CaughtUp::Partly {
             give_way();
         }
         Ok(())
@@ -246,6 +250,7 @@ impl Store {
     /// Derives all from the beginning, as if nothing had been derived before.
     pub fn derive_anew(&self) -> Result<()> {
         self.write(latest::forget)?;
+        self.write(search::forget)?;
         self.catch_up()
     }
 

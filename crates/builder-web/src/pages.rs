@@ -11,7 +11,9 @@ pub mod hash;
 pub mod health;
 pub mod job;
 pub mod metrics;
+pub mod package;
 pub mod robots;
+pub mod search;
 
 use crate::respond::Layout;
 use crate::site::Site;

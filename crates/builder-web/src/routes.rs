@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, get, post};
 use crate::app::App;
 use crate::pages::{
     assets, build, build_file, builds, compare, console, failed_builds, hash, health, job, metrics,
-    robots,
+    package, robots, search,
 };
 use crate::urls::pattern;
 use crate::{error, headers, page_cache, upload};
@@ -23,6 +23,8 @@ pub fn router(app: App) -> Router {
         .slash(pattern::BUILD, get(build::get))
         .slash(pattern::CONSOLE_PAGE, get(console::get))
         .slash(pattern::COMPARE, get(compare::get))
+        .slash(pattern::SEARCH, get(search::get))
+        .slash(pattern::PACKAGE, get(package::get))
         .layer(from_fn_with_state(app.clone(), page_cache::layer));
     let files = Router::new()
         .slash(pattern::LATEST, get(job::latest))

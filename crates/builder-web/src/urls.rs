@@ -48,6 +48,8 @@ pub mod pattern {
     pub const METRICS: &str = "/metrics";
     pub const ALIVE: &str = "/healthz";
     pub const READY: &str = "/readyz";
+    pub const SEARCH: &str = "/search";
+    pub const PACKAGE: &str = "/package/{name}";
     pub const ROBOTS: &str = "/robots.txt";
     pub const STYLE: &str = "/style.css";
     pub const SCRIPT_FILE: &str = "/script.js";
@@ -137,6 +139,37 @@ pub fn failed_builds(start: u32, count: u32, platform: Option<&str>) -> String {
     if let Some(platform) = platform {
         url.push_str("&platform=");
         url.extend(utf8_percent_encode(platform, QUERY_VALUE));
+    }
+    url
+}
+
+/// What a query finds; of one kind alone, from a cursor on.
+pub fn search(query: &str, kind: Option<&str>, cursor: Option<&str>) -> String {
+    with_query(
+        pattern::SEARCH.to_owned(),
+        &[("q", Some(query)), ("kind", kind), ("cursor", cursor)],
+    )
+}
+
+/// The page of an opam package, of a version or of some, from a cursor on.
+pub fn package(name: &str, version: Option<&str>, cursor: Option<&str>) -> String {
+    let version = version.filter(|version| !version.is_empty());
+    with_query(
+        format!("/package/{}", segment(name)),
+        &[("version", version), ("cursor", cursor)],
+    )
+}
+
+fn with_query(mut url: String, parameters: &[(&str, Option<&str>)]) -> String {
+    let mut mark = '?';
+    for (name, value) in parameters {
+        if let Some(value) = value {
+            url.push(mark);
+            url.push_str(name);
+            url.push('=');
+            url.extend(utf8_percent_encode(value, QUERY_VALUE));
+            mark = '&';
+        }
     }
     url
 }

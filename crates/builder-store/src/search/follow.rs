@@ -34,6 +34,22 @@ pub(super) fn indexed_build(tx: &mut Tx<'_>) -> Result<i64> {
     Ok(indexed.unwrap_or(0))
 }
 
+/// Forgets all that was indexed.
+pub(crate) fn forget(tx: &mut Tx<'_>) -> Result<()> {
+    tx.execute(
+        "UPDATE own.search_progress SET indexed_build = 0, indexed_uuid = ''",
+        &[],
+    )?;
+    tx.execute("DELETE FROM own.switch", &[])?;
+    tx.execute("DELETE FROM own.package_switch", &[])?;
+    tx.execute("DELETE FROM own.package", &[])?;
+    tx.execute("DELETE FROM own.package_name", &[])?;
+    tx.execute("DELETE FROM own.file", &[])?;
+    tx.execute("DELETE FROM own.file_word", &[])?;
+    tx.execute("DELETE FROM own.file_job", &[])?;
+    Ok(())
+}
+
 /// Follows the database, up to `builds_max` builds.
 pub(crate) fn catch_up(tx: &mut Tx<'_>, builds_max: i64) -> Result<CaughtUp> {
     let indexed = indexed_build(tx)?;

@@ -3,9 +3,11 @@
 //! The newest input first, and of builds from one switch the last upload: both are orders of an
 //! index, so that the first page takes as long whether ten builds or a million contain it.
 
+use std::collections::HashMap;
+
 use super::digests::{Part, one_more, page};
 use super::{SWITCH_PATH, state};
-use crate::builds::Build;
+use crate::builds::{Build, select_build};
 use crate::{Result, Tx};
 
 /// Switches without a build that one call passes over; then it ends with a short page.
@@ -263,26 +265,50 @@ impl List {
 /// The newest successful builds of each job on each platform that contain a package of this name,
 /// by job and platform.
 pub fn latest_with(tx: &mut Tx<'_>, name: &str) -> Result<Vec<LatestWith>> {
-    tx.query(
-        "SELECT b.id, b.uuid, j.id, j.name, b.platform, b.start_d, b.start_ps, b.finish_d,
-           b.finish_ps, b.result_code, b.result_msg, b.console, b.script, b.input_id,
-           b.user, m.filepath, m.sha256, m.size, p.id
-         FROM own.latest l
-         CROSS JOIN build_artifact a ON a.build = l.build AND a.filepath = $2
+    let latest = tx.query(
+        "SELECT l.build, s.id FROM own.latest l
+         CROSS JOIN build_artifact a ON a.build = l.build AND a.filepath = $1
          CROSS JOIN own.switch s ON s.sha256 = a.sha256
-         CROSS JOIN own.package_name n ON n.name = $1
+         WHERE l.failed = 0",
+        &[SWITCH_PATH.into()],
+        |row| Ok((row.int(0)?, row.int(1)?)),
+    )?;
+    // Many of them share a switch.
+    let mut packages: HashMap<i64, Option<i64>> = HashMap::new();
+    let mut found = Vec::new();
+    for (build, switch) in latest {
+        let package = match packages.get(&switch) {
+            Some(known) => *known,
+            None => {
+                let package = of_name_in(tx, name, switch)?;
+                packages.insert(switch, package);
+                package
+            }
+        };
+        let Some(package) = package else { continue };
+        let build = tx.query_opt(
+            select_build!(
+                "FROM build b JOIN job j ON j.id = b.job
+                 LEFT JOIN build_artifact m ON m.id = b.main_binary
+                 WHERE b.id = $1"
+            ),
+            &[build.into()],
+            Build::from_row,
+        )?;
+        found.extend(build.map(|build| LatestWith { build, package }));
+    }
+    found.sort_by_cached_key(|found| (found.build.job.clone(), found.build.platform.clone()));
+    Ok(found)
+}
+
+/// The package of this name in a switch: there is one at most.
+fn of_name_in(tx: &mut Tx<'_>, name: &str, switch: i64) -> Result<Option<i64>> {
+    tx.query_opt(
+        "SELECT p.id FROM own.package_name n
          CROSS JOIN own.package p ON p.name = n.id
-         CROSS JOIN own.package_switch ps ON ps.package = p.id AND ps.switch = s.id
-         JOIN build b ON b.id = l.build AND b.job = l.job JOIN job j ON j.id = b.job
-         LEFT JOIN build_artifact m ON m.id = b.main_binary
-         WHERE l.failed = 0
-         ORDER BY j.name, b.platform",
-        &[name.into(), SWITCH_PATH.into()],
-        |row| {
-            Ok(LatestWith {
-                package: row.int(18)?,
-                build: Build::from_row(row)?,
-            })
-        },
+         CROSS JOIN own.package_switch ps ON ps.package = p.id AND ps.switch = $2
+         WHERE n.name = $1 LIMIT 1",
+        &[name.into(), switch.into()],
+        |row| row.int(0),
     )
 }

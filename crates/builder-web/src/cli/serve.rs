@@ -1,6 +1,8 @@
 //! `builder-web serve`: the server.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -14,12 +16,17 @@ use crate::config::{Config, Limits};
 use crate::error::with_causes;
 use crate::metrics::influx::{self, Collector};
 use crate::routes;
+use crate::search;
 use crate::serve::{self, Listener};
 use crate::site::{self, Logo, Site};
 
 const MIB: u64 = 1024 * 1024;
 /// Where metrics are, when nothing else is said: on this machine only.
 const METRICS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
+/// How often it is looked whether others have written to the database.
+const FOLLOW_PERIOD: Duration = Duration::from_secs(10);
+/// How often the search index is rid of what is no longer kept.
+const SWEEP_PERIOD: Duration = DAY;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
@@ -97,12 +104,8 @@ pub(super) fn run_server(
         let address = listener.local_addr().context("learn the address")?;
         let datadir = config.datadir.display().to_string();
         let app = App::new(store, config, Clock::System);
-        let store = app.store().clone();
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = store.catch_up() {
-                error!("what is derived cannot be kept: {}", with_causes(&error));
-            }
-        });
+        let stops = Arc::new(AtomicBool::new(false));
+        let follows = tokio::spawn(follow(app.clone(), stops.clone()));
         watch_server(&app, watch).await?;
         let store = app.store().clone();
         // Not of the runtime, whose end would wait for it: that it is cut off at any point is no harm.
@@ -126,6 +129,8 @@ pub(super) fn run_server(
                 error!("signals cannot be waited for: {error}");
                 std::future::pending::<()>().await;
             }
+            stops.store(true, Ordering::Relaxed);
+            follows.abort();
             stopping = Instant::now();
         };
         let listeners = vec![Listener::Tcp(listener)];
@@ -172,6 +177,40 @@ async fn watch_server(app: &App, watch: Watch) -> anyhow::Result<()> {
         tokio::spawn(influx::send(app.clone(), collector, influx::PERIOD));
     }
     Ok(())
+}
+
+/// Follows the database with what is derived from it: after start what was kept before, and from
+/// then on what others write.
+async fn follow(app: App, stops: Arc<AtomicBool>) {
+    let mut seen = None;
+    let mut swept: Option<Instant> = None;
+    loop {
+        let generation = app.store().generation().ok();
+        let sweeps = swept.is_none_or(|swept| swept.elapsed() > SWEEP_PERIOD);
+        if generation != seen || sweeps {
+            let (app, stops) = (app.clone(), stops.clone());
+            let turn = move || {
+                let go_on = || !stops.load(Ordering::Relaxed);
+                search::follow::follow(app.store(), app.limits(), &go_on)?;
+                if sweeps && go_on() {
+                    app.store().sweep_search()?;
+                }
+                Ok::<_, builder_store::Error>(())
+            };
+            match tokio::task::spawn_blocking(turn).await {
+                Ok(Ok(())) => seen = generation,
+                // The next turn goes on where this one stopped.
+                Ok(Err(error)) => {
+                    error!("what is derived is not up to date: {}", with_causes(&error))
+                }
+                Err(error) => error!("what is derived is not up to date: {error}"),
+            }
+            if sweeps {
+                swept = Some(Instant::now());
+            }
+        }
+        tokio::time::sleep(FOLLOW_PERIOD).await;
+    }
 }
 
 fn warn_of(legacy: &LegacyArgs) {

@@ -1,7 +1,7 @@
 //! From what arrived to the rows to write. Pure: knows neither files nor the database.
 
 use builder_store::{ArtifactPath, Sha256, StagedArtifact};
-use opam_file::SwitchExport;
+use opam_file::{Package, SwitchExport};
 
 /// What builder-web does with a file of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub struct About {
     pub synopsis: Option<String>,
     /// What it is, at length.
     pub description: Option<String>,
+    /// All packages of the switch.
+    pub packages: Vec<Package>,
 }
 
 /// Reads the switch of a build. One that cannot be read, or without a single root, says nothing.
@@ -72,7 +74,10 @@ pub fn about(opam_switch: &[u8]) -> About {
         }
     };
     let Some(root) = switch.root() else {
-        return About::default();
+        return About {
+            packages: switch.installed,
+            ..About::default()
+        };
     };
     let opam = switch.overlay(&root.name);
     // Unikernels are known by a field mirage writes since 4.2, and by their name before.
@@ -92,6 +97,7 @@ pub fn about(opam_switch: &[u8]) -> About {
         section: Some(section.to_owned()),
         synopsis: opam.and_then(|opam| opam.synopsis()),
         description: opam.and_then(|opam| opam.description_body()),
+        packages: switch.installed,
     }
 }
 

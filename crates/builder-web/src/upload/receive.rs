@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use builder_exec::{ErrorKind, ExecutionResult, Part, Reader, Timestamp};
 use builder_store::builds::{self, NewBuild};
+use builder_store::search;
 use builder_store::tags::{self, Tag};
 use builder_store::users::User;
 use builder_store::{
@@ -23,6 +24,7 @@ use crate::console;
 use crate::derived;
 use crate::error::{Error, Result, with_causes};
 use crate::failures;
+use crate::search::follow;
 
 /// A build that was kept.
 #[derive(Debug)]
@@ -271,6 +273,21 @@ fn keep(app: &App, user: &User, arriving: Arriving<'_>, build: Build) -> Result<
     });
     match kept {
         Ok(_) => {
+            let switch = artifacts
+                .iter()
+                .find(|(path, _)| path.as_str() == search::SWITCH_PATH);
+            if let Some((_, switch)) = switch
+                && !about.packages.is_empty()
+            {
+                let packages = follow::names(&about.packages);
+                let told = app
+                    .store()
+                    .write(|tx| search::set_packages(tx, switch.sha256, packages));
+                if let Err(error) = told {
+                    // It is told in the background.
+                    warn!("the search index is late: {}", with_causes(&error));
+                }
+            }
             if let Some((sha256, solo5)) = solo5 {
                 app.derived().keep_later(sha256, solo5);
                 app.derived().keep(app.store());
@@ -318,9 +335,12 @@ fn about(
     staging: &Staging<'_>,
     artifacts: &[(ArtifactPath, StagedArtifact)],
 ) -> Result<About> {
-    let Some((path, switch)) = artifacts
-        .iter()
-        .find(|(path, _)| path.file_name() == "opam-switch")
+    let at = |is_switch: fn(&ArtifactPath) -> bool| {
+        let mut all = artifacts.iter();
+        all.find(|(path, _)| is_switch(path))
+    };
+    let Some((path, switch)) = at(|path| path.as_str() == search::SWITCH_PATH)
+        .or_else(|| at(|path| path.file_name() == search::SWITCH_PATH))
     else {
         return Ok(About::default());
     };

@@ -85,3 +85,6 @@ mod removed;
 
 #[cfg(test)]
 mod demo;
+
+#[cfg(test)]
+mod search;

@@ -1,0 +1,514 @@
+//! Finding things: what a query may mean, looked up in the index and in the database.
+
+pub mod follow;
+pub mod packages;
+pub mod query;
+
+use builder_store::builds::{Artifact, Build};
+use builder_store::search::{self as index, FilePlace, PackagePlace, Progress};
+use builder_store::{Sha256, Tx, builds, jobs};
+use opam_file::{compare_names, version};
+
+use crate::cursor;
+use crate::error::Result;
+use query::{Constraint, Query, glob};
+
+/// Builds of a package are counted up to this many inputs.
+pub const INPUTS_COUNTED_MAX: u32 = 1_000;
+
+/// What is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Jobs by name and synopsis.
+    Jobs,
+    /// Builds by uuid, by what they hold and by what went in.
+    Builds,
+    /// opam packages by name and version.
+    Packages,
+    /// Files of builds by path.
+    Files,
+}
+
+impl Kind {
+    /// All, in the order in which they are shown.
+    pub const ALL: [Kind; 4] = [Kind::Jobs, Kind::Builds, Kind::Packages, Kind::Files];
+
+    /// Its name in URLs and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Jobs => "jobs",
+            Kind::Builds => "builds",
+            Kind::Packages => "packages",
+            Kind::Files => "files",
+        }
+    }
+
+    /// The one of this name.
+    pub fn of_name(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// Part of a list, and where it goes on.
+#[derive(Debug, Clone)]
+pub struct Group<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// The cursor of the next part, if there is one.
+    pub next: Option<String>,
+}
+
+impl<T> Default for Group<T> {
+    fn default() -> Group<T> {
+        Group {
+            items: Vec::new(),
+            next: None,
+        }
+    }
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Jobs.
+    pub jobs: Group<jobs::Job>,
+    /// Builds.
+    pub builds: Group<FoundBuild>,
+    /// Packages.
+    pub packages: Group<FoundPackage>,
+    /// Files.
+    pub files: Group<index::Found>,
+}
+
+/// A build, and why it was found.
+#[derive(Debug, Clone)]
+pub struct FoundBuild {
+    /// The build.
+    pub build: Build,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why a build was found.
+#[derive(Debug, Clone)]
+pub enum Why {
+    /// By its uuid.
+    Uuid,
+    /// It has this artifact.
+    Artifact(Artifact),
+    /// This is its input id.
+    Input(Sha256),
+    /// It contains a package of this version.
+    Package {
+        /// The package.
+        name: String,
+        /// Its version.
+        version: String,
+    },
+}
+
+/// A package that was found.
+#[derive(Debug, Clone)]
+pub struct FoundPackage {
+    /// Its name.
+    pub name: String,
+    /// Its versions that are meant, the newest first.
+    pub versions: Vec<String>,
+}
+
+impl Found {
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.jobs.items.is_empty()
+            && self.builds.items.is_empty()
+            && self.packages.items.is_empty()
+            && self.files.items.is_empty()
+    }
+}
+
+/// Looks for all kinds, `count` of each.
+pub fn all(tx: &mut Tx<'_>, query: &Query, count: usize) -> Result<Found> {
+    Ok(Found {
+        jobs: jobs(tx, query, None, count)?,
+        builds: builds(tx, query, None, count)?,
+        packages: packages(tx, query, None, count)?,
+        files: files(tx, query, None, count)?,
+    })
+}
+
+/// Looks for one kind, `count` from a cursor on.
+pub fn one(
+    tx: &mut Tx<'_>,
+    query: &Query,
+    kind: Kind,
+    cursor: Option<&str>,
+    count: usize,
+) -> Result<Found> {
+    let mut found = Found::default();
+    match kind {
+        Kind::Jobs => found.jobs = jobs(tx, query, cursor, count)?,
+        Kind::Builds => found.builds = builds(tx, query, cursor, count)?,
+        Kind::Packages => found.packages = packages(tx, query, cursor, count)?,
+        Kind::Files => found.files = files(tx, query, cursor, count)?,
+    }
+    Ok(found)
+}
+
+/// How far the index has come.
+pub fn progress(tx: &mut Tx<'_>) -> Result<Progress> {
+    Ok(index::progress(tx)?)
+}
+
+/// How well a name fits: as it is, from its beginning, from the beginning of a word, inside.
+fn fit(name: &str, wanted: &str) -> Option<u8> {
+    let name = name.to_lowercase();
+    if wanted.contains(['*', '?']) {
+        return glob(wanted, &name).then_some(1);
+    }
+    let at = name.find(wanted)?;
+    Some(match at {
+        0 if name.len() == wanted.len() => 0,
+        0 => 1,
+        _ if name[..at].ends_with(|char: char| !char.is_alphanumeric()) => 2,
+        _ => 3,
+    })
+}
+
+/// The part of a sorted list after a cursor.
+fn part<T>(
+    list: &str,
+    mut all: Vec<(u8, String, T)>,
+    cursor: Option<&str>,
+    count: usize,
+) -> Result<Group<T>> {
+    all.sort_by(|left, right| (left.0, &left.1).cmp(&(right.0, &right.1)));
+    if let Some(cursor) = cursor {
+        let [rank, name] = cursor::decode(list, cursor)?;
+        let rank: u8 = cursor::number(&rank)?;
+        all.retain(|entry| (entry.0, &entry.1) > (rank, &name));
+    }
+    let more = all.len() > count;
+    all.truncate(count);
+    let last = all.last().filter(|_| more);
+    let next = last.map(|(rank, name, _)| cursor::encode(list, &[&rank.to_string(), name]));
+    Ok(Group {
+        items: all.into_iter().map(|(_, _, item)| item).collect(),
+        next,
+    })
+}
+
+fn jobs(
+    tx: &mut Tx<'_>,
+    query: &Query,
+    cursor: Option<&str>,
+    count: usize,
+) -> Result<Group<jobs::Job>> {
+    let Some(wanted) = &query.name else {
+        return Ok(Group::default());
+    };
+    let mut all = Vec::new();
+    for job in jobs::all(tx)? {
+        let in_synopsis = || {
+            let synopsis = job.synopsis.as_ref()?.to_lowercase();
+            synopsis.contains(wanted.as_str()).then_some(4)
+        };
+        if let Some(rank) = fit(&job.name, wanted).or_else(in_synopsis) {
+            all.push((rank, job.name.clone(), job));
+        }
+    }
+    part("jobs", all, cursor, count)
+}
+
+fn packages(
+    tx: &mut Tx<'_>,
+    query: &Query,
+    cursor: Option<&str>,
+    count: usize,
+) -> Result<Group<FoundPackage>> {
+    let mut found = Vec::new();
+    if let Some(constraint) = &query.package {
+        let versions = versions(tx, constraint)?;
+        if !versions.is_empty() {
+            found.push((0, constraint.name.clone(), ()));
+        }
+    }
+    if let Some(wanted) = &query.name {
+        for name in index::package_names(tx)? {
+            if let Some(rank) = fit(&name, wanted) {
+                found.push((rank, name, ()));
+            }
+        }
+    }
+    let named = found
+        .into_iter()
+        .map(|(rank, name, ())| (rank, name.clone(), name))
+        .collect();
+    let names = part("packages", named, cursor, count)?;
+    let mut items = Vec::with_capacity(names.items.len());
+    for name in names.items {
+        let any = Constraint {
+            name: name.clone(),
+            conditions: Vec::new(),
+        };
+        let constraint = query.package.as_ref().filter(|meant| meant.name == name);
+        let versions = versions(tx, constraint.unwrap_or(&any))?;
+        items.push(FoundPackage {
+            versions: versions.into_iter().map(|known| known.version).collect(),
+            name,
+        });
+    }
+    Ok(Group {
+        items,
+        next: names.next,
+    })
+}
+
+/// The versions of a package that are meant, the newest first.
+pub fn versions(tx: &mut Tx<'_>, constraint: &Constraint) -> Result<Vec<index::Version>> {
+    let mut versions = index::versions(tx, &constraint.name)?;
+    versions.retain(|known| constraint.holds(&known.version));
+    versions.sort_by(|left, right| newest_first(&left.version, &right.version));
+    Ok(versions)
+}
+
+/// opam's order of versions; texts that are equal in it are told apart.
+pub fn newest_first(left: &str, right: &str) -> std::cmp::Ordering {
+    version::compare(right.as_bytes(), left.as_bytes()).then_with(|| right.cmp(left))
+}
+
+/// The names of all packages in opam's order.
+pub fn package_names(tx: &mut Tx<'_>) -> Result<Vec<String>> {
+    let mut names = index::package_names(tx)?;
+    names.sort_by(|left, right| compare_names(left.as_bytes(), right.as_bytes()));
+    Ok(names)
+}
+
+/// The builds that contain a package of some versions.
+pub fn builds_with(
+    tx: &mut Tx<'_>,
+    constraint: &Constraint,
+    cursor: Option<&str>,
+    count: usize,
+) -> Result<Group<FoundBuild>> {
+    const LIST: &str = "builds of package";
+    let after = match cursor {
+        Some(cursor) => {
+            let [switch, artifact] = cursor::decode(LIST, cursor)?;
+            Some(PackagePlace {
+                switch: cursor::number(&switch)?,
+                artifact: cursor::number(&artifact)?,
+            })
+        }
+        None => None,
+    };
+    let versions = versions(tx, constraint)?;
+    let rows: Vec<i64> = versions.iter().map(|known| known.package).collect();
+    let page = index::builds_with(tx, &rows, after, count)?;
+    let version = |package| {
+        let known = versions.iter().find(|known| known.package == package);
+        known.map_or_else(String::new, |known| known.version.clone())
+    };
+    Ok(Group {
+        items: page
+            .builds
+            .into_iter()
+            .map(|found| FoundBuild {
+                why: Why::Package {
+                    name: constraint.name.clone(),
+                    version: version(found.package),
+                },
+                build: found.build,
+            })
+            .collect(),
+        next: page.next.map(|place| {
+            cursor::encode(
+                LIST,
+                &[&place.switch.to_string(), &place.artifact.to_string()],
+            )
+        }),
+    })
+}
+
+/// By what builds are looked for, one after the other.
+const BY: [&str; 3] = ["uuid", "artifact", "input"];
+
+fn builds(
+    tx: &mut Tx<'_>,
+    query: &Query,
+    cursor: Option<&str>,
+    count: usize,
+) -> Result<Group<FoundBuild>> {
+    if let Some(constraint) = &query.package {
+        return builds_with(tx, constraint, cursor, count);
+    }
+    const LIST: &str = "builds";
+    let (mut by, mut after) = match cursor {
+        Some(cursor) => {
+            let [by, after] = cursor::decode(LIST, cursor)?;
+            let by = BY.iter().position(|known| *known == by);
+            (by.ok_or_else(cursor::wrong)?, Some(after))
+        }
+        None => (0, None),
+    };
+    let mut group = Group::default();
+    while let Some(name) = BY.get(by) {
+        let room = count - group.items.len();
+        let (found, next) = builds_by(tx, query, name, after.as_deref(), room)?;
+        group.items.extend(found);
+        if let Some(next) = next {
+            group.next = Some(cursor::encode(LIST, &[name, &next]));
+            return Ok(group);
+        }
+        (by, after) = (by + 1, None);
+    }
+    Ok(group)
+}
+
+/// Builds by one of [`BY`], and where to go on.
+fn builds_by(
+    tx: &mut Tx<'_>,
+    query: &Query,
+    by: &str,
+    after: Option<&str>,
+    count: usize,
+) -> Result<(Vec<FoundBuild>, Option<String>)> {
+    let row = || after.map(cursor::number::<i64>).transpose();
+    if by == "uuid" {
+        let Some(beginning) = &query.uuid else {
+            return Ok((Vec::new(), None));
+        };
+        let after = match after {
+            Some(after) => Some(crate::names::uuid(after).ok_or_else(cursor::wrong)?),
+            None => None,
+        };
+        let builds = index::uuids_from(tx, beginning, after, count + 1)?;
+        let found = builds.into_iter().map(|build| FoundBuild {
+            build,
+            why: Why::Uuid,
+        });
+        let key = |found: &FoundBuild| found.build.uuid.to_string();
+        return Ok(cut(found.collect(), count, key));
+    }
+    let Some(range) = query.digest else {
+        return Ok((Vec::new(), None));
+    };
+    let with_artifact = |(build, artifact)| FoundBuild {
+        build,
+        why: Why::Artifact(artifact),
+    };
+    match (by, range.only()) {
+        ("artifact", Some(sha256)) => {
+            let (builds, next) = index::with_artifact(tx, sha256, row()?, count)?;
+            let found = builds.into_iter().map(with_artifact).collect();
+            Ok((found, next.map(|next| next.to_string())))
+        }
+        (_, Some(sha256)) => {
+            let (builds, next) = index::with_input(tx, sha256, row()?, count)?;
+            let found = builds.into_iter().map(|build| FoundBuild {
+                build,
+                why: Why::Input(sha256),
+            });
+            Ok((found.collect(), next.map(|next| next.to_string())))
+        }
+        (_, None) => {
+            let rest = match after {
+                Some(after) => range.after(Sha256::from_hex(after).ok_or_else(cursor::wrong)?),
+                None => Some(range),
+            };
+            let Some(rest) = rest else {
+                return Ok((Vec::new(), None));
+            };
+            let digests = match by {
+                "artifact" => index::artifacts_in(tx, rest, count + 1)?,
+                _ => index::inputs_in(tx, rest, count + 1)?,
+            };
+            let found = digests.into_iter().map(|digest| match digest.artifact {
+                Some(artifact) => with_artifact((digest.build, artifact)),
+                None => FoundBuild {
+                    build: digest.build,
+                    why: Why::Input(digest.sha256),
+                },
+            });
+            let key = |found: &FoundBuild| match &found.why {
+                Why::Artifact(artifact) => artifact.sha256.to_hex(),
+                Why::Input(sha256) => sha256.to_hex(),
+                _ => String::new(),
+            };
+            Ok(cut(found.collect(), count, key))
+        }
+    }
+}
+
+fn cut(
+    mut found: Vec<FoundBuild>,
+    count: usize,
+    key: impl Fn(&FoundBuild) -> String,
+) -> (Vec<FoundBuild>, Option<String>) {
+    let more = found.len() > count;
+    found.truncate(count);
+    let next = found.last().filter(|_| more).map(key);
+    (found, next)
+}
+
+fn files(
+    tx: &mut Tx<'_>,
+    query: &Query,
+    cursor: Option<&str>,
+    count: usize,
+) -> Result<Group<index::Found>> {
+    const LIST: &str = "files";
+    let Some(wanted) = &query.name else {
+        return Ok(Group::default());
+    };
+    let after = match cursor {
+        Some(cursor) => {
+            let [word, file, job] = cursor::decode(LIST, cursor)?;
+            Some(FilePlace {
+                word,
+                file: cursor::number(&file)?,
+                job: cursor::number(&job)?,
+            })
+        }
+        None => None,
+    };
+    let is_pattern = wanted.contains(['*', '?']);
+    // The longest text without a wildcard, from its first word on.
+    let literal = wanted.split(['*', '?']).max_by_key(|part| part.len());
+    let literal = literal.unwrap_or_default();
+    let beginning = match is_pattern {
+        true => literal.trim_start_matches(|char: char| !char.is_alphanumeric()),
+        false => literal,
+    };
+    if beginning.is_empty() {
+        return Ok(Group::default());
+    }
+    let is_meant = |path: &str| {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        match is_pattern {
+            true => glob(wanted, path) || glob(wanted, name),
+            false => path.contains(wanted.as_str()),
+        }
+    };
+    let page = index::files(tx, beginning, &is_meant, after.as_ref(), count)?;
+    let next = page.next.map(|place| {
+        cursor::encode(
+            LIST,
+            &[&place.word, &place.file.to_string(), &place.job.to_string()],
+        )
+    });
+    Ok(Group {
+        items: page.files,
+        next,
+    })
+}
+
+/// The build that a query names by itself: by its whole uuid, or the newest with a whole digest.
+pub fn straight(tx: &mut Tx<'_>, query: &Query) -> Result<Option<Build>> {
+    if let Some(uuid) = query.whole_uuid() {
+        return Ok(builds::by_uuid(tx, uuid)?);
+    }
+    match query.whole_digest() {
+        Some(sha256) => Ok(builds::newest_with_artifact(tx, sha256)?),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,102 @@
+//! What is told of one opam package.
+
+use builder_store::Tx;
+use builder_store::builds::Build;
+use builder_store::search as index;
+
+use super::query::Constraint;
+use super::{Group, INPUTS_COUNTED_MAX, newest_first, versions as versions_meant};
+use crate::cursor;
+use crate::error::{Error, Result};
+
+/// A version of a package that builds contain.
+#[derive(Debug, Clone)]
+pub struct PackageVersion {
+    /// The version.
+    pub version: String,
+    /// Distinct opam switches with it, counted up to [`INPUTS_COUNTED_MAX`].
+    pub inputs: u32,
+    /// The last upload from the newest of them.
+    pub newest: Build,
+}
+
+/// The newest build of a job on a platform, with the version of a package that it contains.
+#[derive(Debug, Clone)]
+pub struct LatestWith {
+    /// The version.
+    pub version: String,
+    /// The build.
+    pub build: Build,
+}
+
+/// A condition on the version of a package, as it is written in a URL; empty: any version.
+pub fn constraint(name: &str, version: &str) -> Result<Constraint> {
+    Constraint::of(name, version).ok_or_else(|| {
+        Error::BadRequest(format!(
+            "the version {version:?} is to be a version, as in 2.0.1, or conditions on it, as in >= 1.0 & < 2.0.1"
+        ))
+    })
+}
+
+/// An error if no build contains a package of this name.
+pub fn require(tx: &mut Tx<'_>, name: &str) -> Result<()> {
+    match index::versions(tx, name)?.is_empty() {
+        true => Err(Error::NotFound(format!(
+            "no build that is kept here contains an opam package {name}"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// The newest successful builds of jobs that contain a package of these versions.
+pub fn latest(tx: &mut Tx<'_>, constraint: &Constraint) -> Result<Vec<LatestWith>> {
+    let versions = versions_meant(tx, constraint)?;
+    let latest = index::latest_with(tx, &constraint.name)?;
+    Ok(latest
+        .into_iter()
+        .filter_map(|latest| {
+            let known = versions
+                .iter()
+                .find(|known| known.package == latest.package)?;
+            Some(LatestWith {
+                version: known.version.clone(),
+                build: latest.build,
+            })
+        })
+        .collect())
+}
+
+/// The versions of a package that builds contain, the newest first: `count` from a cursor on.
+pub fn versions(
+    tx: &mut Tx<'_>,
+    name: &str,
+    cursor: Option<&str>,
+    count: usize,
+) -> Result<Group<PackageVersion>> {
+    const LIST: &str = "versions";
+    let any = Constraint {
+        name: name.to_owned(),
+        conditions: Vec::new(),
+    };
+    let mut all = versions_meant(tx, &any)?;
+    if let Some(cursor) = cursor {
+        let [last] = cursor::decode(LIST, cursor)?;
+        all.retain(|known| newest_first(&known.version, &last).is_gt());
+    }
+    let more = all.len() > count;
+    all.truncate(count);
+    let last = all.last().filter(|_| more);
+    let next = last.map(|last| cursor::encode(LIST, &[&last.version]));
+    let mut items = Vec::with_capacity(all.len());
+    for known in all {
+        // None: its last build was removed, and it is about to be swept.
+        if let Some(newest) = index::newest_with(tx, known.package)? {
+            items.push(PackageVersion {
+                version: known.version,
+                inputs: index::switches_count(tx, known.package, INPUTS_COUNTED_MAX)?,
+                newest,
+            });
+        }
+    }
+    Ok(Group { items, next })
+}

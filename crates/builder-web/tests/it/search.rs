@@ -1,0 +1,282 @@
+//! Finding things: one box for everything, and the page of a package.
+
+use builder_store::Sha256;
+use builder_web::config::Limits;
+use builder_web::search::follow;
+use serde_json::Value;
+
+use crate::build::{Build, build};
+use crate::server::Server;
+
+/// A switch with these packages, as opam exports it.
+fn switch(packages: &[&str]) -> String {
+    let packages: Vec<String> = packages
+        .iter()
+        .map(|package| format!("\"{package}\""))
+        .collect();
+    let packages = packages.join(" ");
+    format!("opam-version: \"2.0\"\nroots: [\"hello.1\"]\ninstalled: [\"hello.1\" {packages}]\n")
+}
+
+/// Build `number` of a job with these packages.
+fn with(job: &str, number: u128, packages: &[&str]) -> Build {
+    build(job, number)
+        .later(i64::try_from(number).unwrap() * 60)
+        .file(&format!("bin/{job}.hvt"), format!("binary {number}"))
+        .file("opam-switch", switch(packages))
+}
+
+/// Builds with old and new versions of a package.
+fn server() -> Server {
+    Server::of(&[
+        with("hello", 1, &["tls.1.0.0", "lwt.5.7.0"]),
+        with("hello", 2, &["tls.2.0.0", "lwt.5.7.0"]),
+        with("hello", 3, &["tls.2.0.1", "lwt.5.7.0"]),
+        with("dns-server", 4, &["tls.2.0.1~beta", "lwt.5.7.0"]),
+        with("plain", 5, &["lwt.5.8.0"]),
+    ])
+}
+
+fn uuids(list: &Value) -> Vec<String> {
+    let items = list["items"].as_array().unwrap();
+    let uuid = |item: &Value| item["build"]["uuid"].as_str().unwrap().to_owned();
+    items.iter().map(uuid).collect()
+}
+
+fn uuid(number: u128) -> String {
+    build("", number).uuid.to_string()
+}
+
+fn found(server: &Server, query: &str) -> Value {
+    server.json(&format!(
+        "/search?q={}",
+        query
+            .replace(' ', "%20")
+            .replace('&', "%26")
+            .replace('+', "%2B")
+    ))
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    let items = list["items"].as_array().unwrap();
+    items
+        .iter()
+        .map(|item| item["name"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn builds_are_found_by_the_versions_of_a_package_in_opams_order() {
+    let server = server();
+    for (query, numbers) in [
+        ("tls < 2.0.1", vec![4, 2, 1]),
+        ("tls<=2.0.1", vec![4, 3, 2, 1]),
+        ("tls = 2.0.1", vec![3]),
+        ("tls.2.0.1", vec![3]),
+        ("tls 2.0.0", vec![2]),
+        ("tls >= 2.0.0 & < 2.0.1", vec![4, 2]),
+        ("tls > 3", vec![]),
+        ("none < 1", vec![]),
+    ] {
+        let expected: Vec<String> = numbers.into_iter().map(uuid).collect();
+        assert_eq!(uuids(&found(&server, query)["builds"]), expected, "{query}");
+    }
+    let page = server.get("/search?q=tls+%3C+2.0.1").text();
+    assert!(page.contains("tls.2.0.1~beta"), "{page}");
+    assert!(page.contains("/package/tls?version=%3C%202.0.1"), "{page}");
+}
+
+#[test]
+fn one_box_finds_jobs_packages_files_and_builds() {
+    let server = server();
+    assert_eq!(names(&found(&server, "dns")["jobs"]), ["dns-server"]);
+    assert_eq!(names(&found(&server, "SERVER")["jobs"]), ["dns-server"]);
+    assert_eq!(names(&found(&server, "hello")["packages"]), ["hello"]);
+    assert_eq!(names(&found(&server, "t")["packages"]), ["tls", "lwt"]);
+    let versions = &found(&server, "tls")["packages"]["items"][0]["versions"];
+    assert_eq!(
+        versions.to_string(),
+        "[\"2.0.1\",\"2.0.1~beta\",\"2.0.0\",\"1.0.0\"]"
+    );
+    let paths = |query: &str| -> Vec<String> {
+        let files = found(&server, query)["files"]["items"].clone();
+        let path = |file: &Value| file["path"].as_str().unwrap().to_owned();
+        files.as_array().unwrap().iter().map(path).collect()
+    };
+    assert_eq!(paths("server.hvt"), ["bin/dns-server.hvt"]);
+    assert_eq!(paths("bin/hel"), ["bin/hello.hvt"]);
+    assert_eq!(
+        paths("*.hvt"),
+        ["bin/dns-server.hvt", "bin/hello.hvt", "bin/plain.hvt"]
+    );
+    assert_eq!(paths("opam-switch").len(), 3);
+    let digest = Sha256::of(b"binary 3").to_hex();
+    assert_eq!(
+        uuids(&found(&server, &format!("SHA256:{}", &digest[..8]))["builds"]),
+        [uuid(3)]
+    );
+    assert_eq!(uuids(&found(&server, &digest)["builds"]), [uuid(3)]);
+    let all = uuids(&found(&server, &uuid(1)[..20])["builds"]);
+    assert_eq!(all, [1, 2, 3, 4, 5].map(uuid));
+}
+
+#[test]
+fn a_whole_uuid_or_digest_leads_straight_to_its_build() {
+    let server = server();
+    let (digest, wanted) = (Sha256::of(b"binary 2"), with("hello", 2, &[]).url());
+    for query in [
+        uuid(2),
+        uuid(2).to_uppercase(),
+        digest.to_hex(),
+        format!("SHA256:{digest}"),
+        format!("+{digest}+"),
+    ] {
+        assert_eq!(
+            server.location(&format!("/search?q={query}")),
+            (302, wanted.clone()),
+            "{query}"
+        );
+    }
+    let unknown = server.get(&format!("/search?q={}", uuid(99)));
+    assert_eq!(unknown.status, 200);
+    assert!(unknown.text().contains("Nothing was found"));
+}
+
+#[test]
+fn every_list_goes_on_from_its_cursor_to_its_end() {
+    let builds: Vec<Build> = (1..=120)
+        .map(|number| with(&format!("job-{:03}", number % 70), number, &["tls.1.0.0"]))
+        .collect();
+    let server = Server::of(&builds);
+    for (kind, query, count) in [
+        ("jobs", "job", 70),
+        ("files", "hvt", 70),
+        ("builds", "tls = 1.0.0", 120),
+        ("builds", &uuid(1)[..20], 120),
+    ] {
+        let mut seen = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let target = format!("/search?kind={kind}&q={}{cursor}", query.replace(' ', "+"));
+            let list = server.json(&target)[kind].clone();
+            let items = list["items"].as_array().unwrap();
+            assert!(!items.is_empty() && items.len() <= 50, "{target}");
+            seen.extend(items.iter().map(Value::to_string));
+            match list["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        let all = seen.len();
+        seen.sort();
+        seen.dedup();
+        assert_eq!((all, seen.len()), (count, count), "{kind} {query}");
+    }
+    let wrong = server.get("/search?kind=files&q=hvt&cursor=AAAA");
+    assert_eq!(wrong.status, 400);
+    assert!(wrong.text().contains("cursor"));
+}
+
+#[test]
+fn a_silly_query_gets_a_page_that_helps() {
+    let server = server();
+    for query in [
+        "",
+        "+",
+        "%20%20",
+        "%ff",
+        "sha256:",
+        "sha256:zz",
+        "%3C",
+        "tls+%3C",
+        "%00",
+        "..",
+        &"x".repeat(9_000),
+        "%3Cscript%3Ealert(1)",
+    ] {
+        let page = server.get(&format!("/search?q={query}"));
+        assert_eq!(page.status, 200, "{query}");
+        let text = page.text();
+        assert!(text.contains("You can look for"), "{query}: {text}");
+        assert!(!text.contains("<script>alert"), "{query}");
+        found(&server, query);
+    }
+    assert_eq!(server.get("/search").status, 200);
+}
+
+#[test]
+fn a_packages_page_lists_its_versions_and_the_jobs_whose_latest_build_has_it() {
+    let server = server();
+    let page = server.json("/package/tls");
+    let versions: Vec<&str> = page["versions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|version| version["version"].as_str().unwrap())
+        .collect();
+    assert_eq!(versions, ["2.0.1", "2.0.1~beta", "2.0.0", "1.0.0"]);
+    let latest = |target: &str| -> Vec<String> {
+        let page = server.json(target);
+        let line = |one: &Value| {
+            format!(
+                "{} {}",
+                one["build"]["job"].as_str().unwrap(),
+                one["version"].as_str().unwrap()
+            )
+        };
+        page["latest"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(line)
+            .collect()
+    };
+    assert_eq!(
+        latest("/package/tls"),
+        ["dns-server 2.0.1~beta", "hello 2.0.1"]
+    );
+    assert_eq!(
+        latest("/package/tls?version=%3C+2.0.1"),
+        ["dns-server 2.0.1~beta"]
+    );
+    let html = server.get("/package/tls").text();
+    assert!(html.contains("/package/tls?version=2.0.1~beta"), "{html}");
+    let html = server.get("/package/tls?version=2.0.0").text();
+    assert!(html.contains(&with("hello", 2, &[]).url()), "{html}");
+    assert!(html.contains("No job's latest build does"), "{html}");
+    assert_eq!(server.get("/package/none").status, 404);
+    assert_eq!(server.get("/package/tls?version=%3C").status, 400);
+}
+
+#[test]
+fn what_was_stored_without_us_is_found_after_the_background_has_read_it() {
+    let server = server();
+    // As in a directory of the OCaml server: all but the file that is ours.
+    let copy = tempfile::tempdir().unwrap();
+    let copied = std::process::Command::new("cp")
+        .arg("-r")
+        .arg(server.datadir())
+        .arg(copy.path().join("data"))
+        .status();
+    assert!(copied.unwrap().success());
+    let datadir = copy.path().join("data");
+    for suffix in ["", "-wal", "-shm"] {
+        let _: std::io::Result<()> =
+            std::fs::remove_file(datadir.join(format!("builder-web.sqlite3{suffix}")));
+    }
+    let store = builder_store::Store::open(&datadir).unwrap();
+    let switches = || -> u64 {
+        let progress = store.read(builder_store::search::progress).unwrap();
+        progress.builds_left + progress.switches_left
+    };
+    assert!(switches() > 0);
+    // Interrupted at once, and again.
+    follow::follow(&store, &Limits::default(), &|| false).unwrap();
+    assert!(switches() > 0);
+    follow::follow(&store, &Limits::default(), &|| true).unwrap();
+    assert_eq!(switches(), 0);
+    let versions = store
+        .read(|tx| builder_store::search::versions(tx, "tls"))
+        .unwrap();
+    assert_eq!(versions.len(), 4);
+}
