@@ -2,10 +2,11 @@
 //! by whoever can tell. A row is believed only for the build it was made of, row and uuid, since
 //! others write to the database too.
 
+use builder_exec::Timestamp;
 use uuid::Uuid;
 
 use crate::builds::{Build, select_build};
-use crate::db::Row;
+use crate::db::{Row, days, picoseconds};
 use crate::{Result, Tx};
 
 /// What is told of a failed build.
@@ -80,6 +81,38 @@ pub fn list(
             filter.class.into(),
             i64::from(count).into(),
             i64::from(start).into(),
+        ],
+        |row| Ok((Build::from_row(row)?, failure_from_row(row)?)),
+    )
+}
+
+/// Failed builds, newest first: `count` of those that are older than `before`, a value of
+/// [`Build::age`].
+pub fn before(
+    tx: &mut Tx<'_>,
+    filter: Filter<'_>,
+    before: Option<(Timestamp, i64)>,
+    count: usize,
+) -> Result<Vec<(Build, Option<Failure>)>> {
+    let (start_d, start_ps, id) = match &before {
+        Some((start, id)) => (days(start), picoseconds(start), *id),
+        None => (i64::MAX.into(), i64::MAX.into(), i64::MAX),
+    };
+    tx.query(
+        select_failed!(
+            "WHERE b.main_binary IS NULL AND (b.start_d, b.start_ps, b.id) < ($1, $2, $3)
+               AND (b.job = $4 OR $4 IS NULL)
+               AND (b.platform = $5 OR $5 IS NULL) AND (f.class = $6 OR $6 IS NULL)
+             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT $7"
+        ),
+        &[
+            start_d,
+            start_ps,
+            id.into(),
+            filter.job_id.into(),
+            filter.platform.into(),
+            filter.class.into(),
+            i64::try_from(count).unwrap_or(i64::MAX).into(),
         ],
         |row| Ok((Build::from_row(row)?, failure_from_row(row)?)),
     )

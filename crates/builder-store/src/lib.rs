@@ -34,6 +34,7 @@ pub mod doctor;
 pub mod failures;
 pub mod jobs;
 pub mod latest;
+pub mod listing;
 pub mod migrations;
 pub mod record;
 pub mod removal;

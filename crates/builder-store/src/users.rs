@@ -80,6 +80,15 @@ pub fn by_name(tx: &mut Tx<'_>, name: &str) -> Result<Option<User>> {
     )
 }
 
+/// The name of the user with this row.
+pub fn name_by_id(tx: &mut Tx<'_>, id: i64) -> Result<Option<String>> {
+    tx.query_opt(
+        r#"SELECT username FROM "user" WHERE id = $1"#,
+        &[id.into()],
+        |row| row.text(0),
+    )
+}
+
 /// Adds a user; one of that name is left as it is.
 pub fn add(
     tx: &mut Tx<'_>,

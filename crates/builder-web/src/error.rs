@@ -12,6 +12,7 @@ use tracing::error;
 
 use crate::app::App;
 use crate::respond::{self, Accepts};
+use crate::urls;
 
 /// The result of a handler.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -176,7 +177,7 @@ pub async fn render(State(app): State<App>, request: Request, next: Next) -> Res
             .unwrap_or("the request failed")
             .to_lowercase(),
     };
-    let (content_type, body) = if accepts.json {
+    let (content_type, body) = if accepts.json || target.starts_with(urls::API) {
         let body = serde_json::json!({ "error": message }).to_string();
         (respond::JSON, body)
     } else if method == Method::GET || method == Method::HEAD {

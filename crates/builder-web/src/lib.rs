@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod serve;
 
+pub mod api;
 pub mod app;
 pub mod routes;
 

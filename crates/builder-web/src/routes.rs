@@ -1,9 +1,10 @@
 //! Every URL and what answers it.
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::routing::{MethodRouter, get, post};
 
+use crate::api;
 use crate::app::App;
 use crate::pages::{
     assets, build, build_file, builds, compare, console, failed_builds, hash, health, job, metrics,
@@ -26,6 +27,9 @@ pub fn router(app: App) -> Router {
         .slash(pattern::SEARCH, get(search::get))
         .slash(pattern::PACKAGE, get(package::get))
         .layer(from_fn_with_state(app.clone(), page_cache::layer));
+    let programs = programs()
+        .layer(from_fn_with_state(app.clone(), page_cache::layer))
+        .layer(map_response(api::allow_everyone));
     let files = Router::new()
         .slash(pattern::LATEST, get(job::latest))
         .route(pattern::LATEST_REST, get(job::latest_rest))
@@ -48,6 +52,7 @@ pub fn router(app: App) -> Router {
     pages
         .merge(files)
         .merge(uploads)
+        .merge(programs)
         .layer(from_fn_with_state(app.clone(), error::render))
         .layer(from_fn(headers::security))
         .layer(from_fn_with_state(app.clone(), headers::log))
@@ -63,6 +68,28 @@ pub fn watching(app: App) -> Router {
         .layer(from_fn_with_state(app.clone(), error::render))
         .layer(from_fn(headers::security))
         .with_state(app)
+}
+
+/// For programs, see [`api`].
+fn programs() -> Router<App> {
+    Router::new()
+        .slash(pattern::API_DESCRIPTION, get(api::describe))
+        .slash(pattern::API_JOBS, get(api::jobs::list))
+        .slash(pattern::API_JOB, get(api::jobs::one))
+        .slash(pattern::API_JOB_BUILDS, get(api::jobs::builds))
+        .slash(pattern::API_JOB_LATEST, get(api::jobs::latest))
+        .slash(pattern::API_BUILDS, get(api::builds::list))
+        .slash(pattern::API_BUILD, get(api::builds::one))
+        .slash(pattern::API_BUILD_ARTIFACTS, get(api::builds::artifacts))
+        .slash(pattern::API_BUILD_CONSOLE, get(api::builds::console))
+        .slash(pattern::API_COMPARE, get(api::builds::compare))
+        .slash(pattern::API_FAILURES, get(api::builds::failures))
+        .slash(pattern::API_HASH, get(api::builds::by_hash))
+        .slash(pattern::API_REMOVED_BUILD, get(api::builds::removed))
+        .slash(pattern::API_SEARCH, get(api::packages::search))
+        .slash(pattern::API_PACKAGES, get(api::packages::list))
+        .slash(pattern::API_PACKAGE, get(api::packages::one))
+        .slash(pattern::API_PACKAGE_BUILDS, get(api::packages::builds))
 }
 
 /// One trailing slash is as good as none: links in the wild have it.

@@ -48,6 +48,23 @@ pub mod pattern {
     pub const METRICS: &str = "/metrics";
     pub const ALIVE: &str = "/healthz";
     pub const READY: &str = "/readyz";
+    pub const API_DESCRIPTION: &str = "/api/v1/openapi.json";
+    pub const API_JOBS: &str = "/api/v1/jobs";
+    pub const API_JOB: &str = "/api/v1/jobs/{job}";
+    pub const API_JOB_BUILDS: &str = "/api/v1/jobs/{job}/builds";
+    pub const API_JOB_LATEST: &str = "/api/v1/jobs/{job}/latest";
+    pub const API_BUILDS: &str = "/api/v1/builds";
+    pub const API_BUILD: &str = "/api/v1/builds/{uuid}";
+    pub const API_BUILD_ARTIFACTS: &str = "/api/v1/builds/{uuid}/artifacts";
+    pub const API_BUILD_CONSOLE: &str = "/api/v1/builds/{uuid}/console";
+    pub const API_COMPARE: &str = "/api/v1/compare/{left}/{right}";
+    pub const API_FAILURES: &str = "/api/v1/failures";
+    pub const API_HASH: &str = "/api/v1/hashes/{sha256}";
+    pub const API_REMOVED_BUILD: &str = "/api/v1/removed-builds/{uuid}";
+    pub const API_SEARCH: &str = "/api/v1/search";
+    pub const API_PACKAGES: &str = "/api/v1/packages";
+    pub const API_PACKAGE: &str = "/api/v1/packages/{name}";
+    pub const API_PACKAGE_BUILDS: &str = "/api/v1/packages/{name}/builds";
     pub const SEARCH: &str = "/search";
     pub const PACKAGE: &str = "/package/{name}";
     pub const ROBOTS: &str = "/robots.txt";
@@ -141,6 +158,14 @@ pub fn failed_builds(start: u32, count: u32, platform: Option<&str>) -> String {
         url.extend(utf8_percent_encode(platform, QUERY_VALUE));
     }
     url
+}
+
+/// Below it everything is for programs, errors too.
+pub const API: &str = "/api/";
+
+/// What stays of a build that was removed, for programs.
+pub fn api_removed_build(uuid: &Uuid) -> String {
+    format!("/api/v1/removed-builds/{uuid}")
 }
 
 /// What a query finds; of one kind alone, from a cursor on.

@@ -14,6 +14,8 @@ Disallow: /job/*/build/*/console
 Disallow: /job/*/build/*/all.tar.gz
 Disallow: /job/*/build/*/exec
 Disallow: /compare/
+Disallow: /search
+Disallow: /api/
 ";
 
 /// What crawlers are asked to leave alone.

@@ -88,3 +88,6 @@ mod demo;
 
 #[cfg(test)]
 mod search;
+
+#[cfg(test)]
+mod api;

@@ -1,0 +1,157 @@
+//! `/api/v1`: everything the pages show, for programs. What a path answers is described by the
+//! handlers and types themselves; the description is at `/api/v1/openapi.json` and in `docs/`.
+//!
+//! Names of paths and members stay. New members may be added: clients are to ignore what they do
+//! not know. Every list has `items` and `next_cursor`; every error is `{"error": "…"}`.
+
+pub mod builds;
+pub mod jobs;
+pub mod packages;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use builder_exec::Timestamp;
+use builder_store::Tx;
+use builder_store::builds::Build;
+use serde::Serialize;
+use utoipa::{OpenApi, ToSchema};
+
+use crate::app::App;
+use crate::cursor;
+use crate::error::{Error, Result};
+use crate::query::Query;
+use crate::respond;
+
+/// Entries of a list when nothing else is asked for.
+const LIMIT: usize = 50;
+/// The most entries of a list.
+pub const LIMIT_MAX: usize = 200;
+
+/// Why a request was not answered.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ApiError {
+    /// What was wrong and what to do, in a sentence.
+    pub error: String,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "builder-web",
+        version = "1",
+        description = "Builds, whether they were reproduced, what they hold and what went into them. \
+            Everything is public and read only: answers carry `Access-Control-Allow-Origin: *`. \
+            Lists are given in parts: `limit` (at most 200) bounds a part, `next_cursor` of one is the \
+            `cursor` of the next, and stays good while builds come in. Members may be added; those \
+            that are there keep their names and meanings. Times are RFC 3339, sizes bytes, digests \
+            64 hexadecimal digits.",
+        license(name = "ISC", identifier = "ISC")
+    ),
+    paths(
+        describe,
+        jobs::list,
+        jobs::one,
+        jobs::builds,
+        jobs::latest,
+        builds::list,
+        builds::one,
+        builds::artifacts,
+        builds::console,
+        builds::compare,
+        builds::failures,
+        builds::by_hash,
+        builds::removed,
+        packages::search,
+        packages::list,
+        packages::one,
+        packages::builds,
+    ),
+    components(schemas(ApiError))
+)]
+struct Description;
+
+/// The OpenAPI description, as it is served and committed.
+pub fn description() -> String {
+    let mut text = serde_json::to_string_pretty(&Description::openapi()).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// This description.
+#[utoipa::path(get, path = crate::urls::pattern::API_DESCRIPTION, tag = "description",
+    responses((status = 200, description = "The OpenAPI 3.1 description", body = serde_json::Value)))]
+pub async fn describe(State(_app): State<App>) -> Response {
+    let headers = [(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(respond::JSON),
+    )];
+    (headers, description()).into_response()
+}
+
+/// Any page of any site may read what is public here.
+pub async fn allow_everyone(mut response: Response) -> Response {
+    let anyone = HeaderValue::from_static("*");
+    response
+        .headers_mut()
+        .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, anyone);
+    response
+}
+
+/// Loads an answer from one moment of the database.
+async fn answer<T: Serialize>(
+    app: App,
+    load: impl FnOnce(&App, &mut Tx<'_>) -> Result<T> + Send + 'static,
+) -> Result<Response> {
+    let body = app
+        .blocking(move |app| -> Result<Vec<u8>> {
+            let value = app.store().read(|tx| Ok(load(app, tx)))??;
+            serde_json::to_vec(&value).map_err(Error::internal)
+        })
+        .await??;
+    let headers = [(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(respond::JSON),
+    )];
+    Ok((headers, body).into_response())
+}
+
+/// The headers of a request for the JSON form of a page.
+fn json_headers() -> HeaderMap {
+    HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(respond::JSON))])
+}
+
+/// How many entries are asked for.
+fn limit(query: &Query) -> Result<usize> {
+    let Some(text) = query.get("limit") else {
+        return Ok(LIMIT);
+    };
+    text.parse()
+        .ok()
+        .filter(|limit| (1..=LIMIT_MAX).contains(limit))
+        .ok_or_else(|| Error::BadRequest(format!("limit is to be a number from 1 to {LIMIT_MAX}")))
+}
+
+/// The cursor of a list that goes by age, behind a build.
+fn age_cursor(list: &str, build: &Build) -> String {
+    let (days, picoseconds) = (build.start.days(), build.start.picoseconds());
+    let parts = [
+        days.to_string(),
+        picoseconds.to_string(),
+        build.id.to_string(),
+    ];
+    cursor::encode(list, &parts.each_ref().map(String::as_str))
+}
+
+/// The age in the cursor of a list that goes by it.
+fn age(list: &str, query: &Query) -> Result<Option<(Timestamp, i64)>> {
+    let Some(cursor) = query.get("cursor") else {
+        return Ok(None);
+    };
+    let [days, picoseconds, id] = cursor::decode(list, cursor)?;
+    let start = Timestamp::new(cursor::number(&days)?, cursor::number(&picoseconds)?);
+    Ok(Some((
+        start.ok_or_else(cursor::wrong)?,
+        cursor::number(&id)?,
+    )))
+}

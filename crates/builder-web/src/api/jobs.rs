@@ -1,0 +1,272 @@
+//! Jobs and their builds.
+
+use axum::extract::{RawQuery, State};
+use axum::response::Response;
+use builder_exec::Timestamp;
+use builder_store::builds as stored;
+use builder_store::listing::{self, Filter};
+use builder_store::tags::{self, Tag};
+use builder_store::{Sha256, Tx, jobs as kept, latest as newest};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::builds::BuildDetail;
+use super::{ApiError, age, age_cursor, answer, limit};
+use crate::app::App;
+use crate::cursor;
+use crate::error::{Error, Result};
+use crate::names::Path;
+use crate::query::Query;
+use crate::urls::pattern;
+use crate::view::{BuildSummary, JobSummary, Page, State as BuildState};
+
+/// A job.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobDetail {
+    /// Its name.
+    pub name: String,
+    /// Under which heading it is listed.
+    #[schema(required)]
+    pub section: Option<String>,
+    /// What it is, in a line.
+    #[schema(required)]
+    pub synopsis: Option<String>,
+    /// What it is, at length: Markdown.
+    #[schema(required)]
+    pub description: Option<String>,
+    /// Its README: Markdown.
+    #[schema(required)]
+    pub readme: Option<String>,
+    /// Its newest builds on each platform.
+    pub platforms: Vec<OnPlatform>,
+}
+
+/// The newest builds of a job on a platform.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OnPlatform {
+    /// The platform.
+    pub platform: String,
+    /// What is known of the newest build.
+    pub state: BuildState,
+    /// The newest successful build.
+    #[schema(required)]
+    pub latest_successful: Option<BuildSummary>,
+    /// The newest failed build.
+    #[schema(required)]
+    pub latest_failed: Option<BuildSummary>,
+}
+
+/// All jobs, by name.
+#[utoipa::path(get, path = pattern::API_JOBS, tag = "jobs",
+    params(
+        ("section" = Option<String>, Query, description = "Listed under this heading"),
+        ("limit" = Option<u32>, Query, description = "At most so many entries", minimum = 1, maximum = 200),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the part before"),
+    ),
+    responses((status = 200, description = "Jobs", body = Page<JobSummary>), (status = 400, description = "A parameter is wrong", body = ApiError)))]
+pub async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response> {
+    const LIST: &str = "all jobs";
+    let query = Query::parse(query.as_deref());
+    let count = limit(&query)?;
+    let after = match query.get("cursor") {
+        Some(cursor) => cursor::decode::<1>(LIST, cursor)?[0].clone(),
+        None => String::new(),
+    };
+    let section = query.get("section").map(str::to_owned);
+    answer(app, move |_, tx| {
+        let mut jobs = kept::all(tx)?;
+        jobs.retain(|job| job.name > after && (section.is_none() || job.section == section));
+        let more = jobs.len() > count;
+        jobs.truncate(count);
+        let last = jobs.last().filter(|_| more);
+        Ok(Page {
+            next_cursor: last.map(|job| cursor::encode(LIST, &[&job.name])),
+            items: jobs.iter().map(JobSummary::of).collect(),
+        })
+    })
+    .await
+}
+
+fn job_id(tx: &mut Tx<'_>, name: &str) -> Result<i64> {
+    kept::id_by_name(tx, name)?.ok_or_else(|| Error::NotFound(format!("there is no job {name}")))
+}
+
+/// One job, with its newest builds on each platform.
+#[utoipa::path(get, path = pattern::API_JOB, tag = "jobs",
+    params(("job" = String, Path, description = "The name of a job")),
+    responses((status = 200, description = "The job", body = JobDetail), (status = 404, description = "There is no such job", body = ApiError)))]
+pub async fn one(State(app): State<App>, Path(name): Path<String>) -> Result<Response> {
+    answer(app, move |_, tx| {
+        let id = job_id(tx, &name)?;
+        let latest = newest::by_job(tx)?.remove(&id).unwrap_or_default();
+        Ok(JobDetail {
+            section: tags::value(tx, id, Tag::Section)?,
+            synopsis: tags::value(tx, id, Tag::Synopsis)?,
+            description: tags::value(tx, id, Tag::Description)?,
+            readme: tags::value(tx, id, Tag::Readme)?,
+            platforms: latest
+                .iter()
+                .map(|latest| OnPlatform {
+                    platform: latest.platform.clone(),
+                    state: BuildState::of(latest.newest_verdict()),
+                    latest_successful: latest.successful.as_ref().map(BuildSummary::of),
+                    latest_failed: latest.failed.as_ref().map(BuildSummary::of),
+                })
+                .collect(),
+            name,
+        })
+    })
+    .await
+}
+
+/// The builds of a job, newest first.
+#[utoipa::path(get, path = pattern::API_JOB_BUILDS, tag = "jobs",
+    params(
+        ("job" = String, Path, description = "The name of a job"),
+        ("platform" = Option<String>, Query, description = "On this platform"),
+        ("result" = Option<String>, Query, description = "`successful` or `failed`"),
+        ("since" = Option<String>, Query, description = "Started then or later: 2026-05-12 or 2026-05-12T04:12:33Z"),
+        ("until" = Option<String>, Query, description = "Started before"),
+        ("output" = Option<String>, Query, description = "The SHA-256 of the main binary"),
+        ("input_id" = Option<String>, Query, description = "The digest of what went in"),
+        ("limit" = Option<u32>, Query, description = "At most so many entries", minimum = 1, maximum = 200),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the part before"),
+    ),
+    responses((status = 200, description = "Builds", body = Page<BuildSummary>), (status = 400, description = "A parameter is wrong", body = ApiError), (status = 404, description = "There is no such job", body = ApiError)))]
+pub async fn builds(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response> {
+    const LIST: &str = "builds of job";
+    let query = Query::parse(query.as_deref());
+    let count = limit(&query)?;
+    let filter = Filter {
+        platform: query.platform(),
+        successful: result(&query)?,
+        since: time(&query, "since")?,
+        until: time(&query, "until")?,
+        output: digest(&query, "output")?,
+        input_id: digest(&query, "input_id")?,
+    };
+    let before = age(LIST, &query)?;
+    answer(app, move |_, tx| {
+        let id = job_id(tx, &name)?;
+        let mut builds = listing::of_job(tx, id, &filter, before, count + 1)?;
+        let more = builds.len() > count;
+        builds.truncate(count);
+        Ok(Page {
+            next_cursor: builds
+                .last()
+                .filter(|_| more)
+                .map(|build| age_cursor(LIST, build)),
+            items: builds.iter().map(BuildSummary::of).collect(),
+        })
+    })
+    .await
+}
+
+/// The newest successful build of a job.
+#[utoipa::path(get, path = pattern::API_JOB_LATEST, tag = "jobs",
+    params(
+        ("job" = String, Path, description = "The name of a job"),
+        ("platform" = Option<String>, Query, description = "On this platform"),
+    ),
+    responses((status = 200, description = "The build", body = BuildDetail), (status = 404, description = "There is no such job, or no successful build of it", body = ApiError)))]
+pub async fn latest(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response> {
+    let platform = Query::parse(query.as_deref()).platform();
+    answer(app, move |app, tx| {
+        let id = job_id(tx, &name)?;
+        let build = stored::latest_successful(tx, id, platform.as_deref())?;
+        let build = build
+            .ok_or_else(|| Error::NotFound("the job has no successful build to show".to_owned()))?;
+        BuildDetail::load(app, tx, &build)
+    })
+    .await
+}
+
+/// Whether successful or failed builds are asked for.
+fn result(query: &Query) -> Result<Option<bool>> {
+    match query.get("result") {
+        None | Some("") => Ok(None),
+        Some("successful") => Ok(Some(true)),
+        Some("failed") => Ok(Some(false)),
+        Some(_) => Err(Error::BadRequest(
+            "result is to be successful or failed".to_owned(),
+        )),
+    }
+}
+
+fn digest(query: &Query, name: &str) -> Result<Option<Sha256>> {
+    let Some(text) = query.get(name).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    Sha256::from_hex(text)
+        .map(Some)
+        .ok_or_else(|| Error::BadRequest(format!("{name} is to be 64 hexadecimal digits")))
+}
+
+/// A day, or a second of it in UTC.
+fn time(query: &Query, name: &str) -> Result<Option<Timestamp>> {
+    let Some(text) = query.get(name).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    read_time(text).map(Some).ok_or_else(|| {
+        Error::BadRequest(format!(
+            "{name} is to be a day or a time in UTC: 2026-05-12 or 2026-05-12T04:12:33Z"
+        ))
+    })
+}
+
+fn read_time(text: &str) -> Option<Timestamp> {
+    let (day, second) = text.split_once(['T', ' ']).unwrap_or((text, "00:00:00"));
+    let second = ["Z", "-00:00", "+00:00"]
+        .iter()
+        .find_map(|zone| second.strip_suffix(zone))
+        .unwrap_or(second);
+    let mut day = day.splitn(3, '-');
+    let mut second = second.splitn(3, ':');
+    Timestamp::from_civil(
+        day.next()?.parse().ok()?,
+        day.next()?.parse().ok()?,
+        day.next()?.parse().ok()?,
+        second.next()?.parse().ok()?,
+        second.next()?.parse().ok()?,
+        second.next()?.parse().ok()?,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_day_or_a_second() {
+        let at = |text: &str| read_time(text).map(|time| time.to_rfc3339());
+        assert_eq!(
+            at("2026-05-12"),
+            Some("2026-05-12T00:00:00-00:00".to_owned())
+        );
+        for text in [
+            "2026-05-12T04:12:33Z",
+            "2026-05-12T04:12:33-00:00",
+            "2026-05-12 04:12:33",
+        ] {
+            assert_eq!(at(text), Some("2026-05-12T04:12:33-00:00".to_owned()));
+        }
+        for wrong in [
+            "",
+            "2026",
+            "2026-13-01",
+            "2026-05-12T99:00:00Z",
+            "now",
+            "2026-05-12T04:12:33+02:00",
+        ] {
+            assert_eq!(at(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! `/api/v1`: what is described is what is answered.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::build::{Build, build, switch};
+use crate::server::Server;
+
+/// The demo's builds, as the demo takes them in.
+fn demo() -> Server {
+    let server = Server::new();
+    let now = crate::server::now();
+    for build in demo_builds::builds(now) {
+        let answer = server.upload_bytes(crate::server::BUILDER, build.exec());
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+    server
+}
+
+fn description(server: &Server) -> Value {
+    server.json("/api/v1/openapi.json")
+}
+
+/// The schema of an answer, with all it refers to.
+fn validator(description: &Value, schema: &Value) -> jsonschema::Validator {
+    let mut schema = schema.clone();
+    schema["components"] = description["components"].clone();
+    jsonschema::draft202012::new(&schema).unwrap()
+}
+
+/// Fills a path of the description with names that there are.
+fn filled(server: &Server, path: &str) -> Vec<String> {
+    let jobs = server.json("/api/v1/jobs");
+    let job = jobs["items"][0]["name"].as_str().unwrap().to_owned();
+    let builds = server.json(&format!("/api/v1/jobs/{job}/builds"));
+    let uuid = |index: usize| builds["items"][index]["uuid"].as_str().unwrap().to_owned();
+    let all = server.json("/api/v1/builds?limit=200");
+    let all = all["items"].as_array().unwrap();
+    let failed = all
+        .iter()
+        .find(|build| build["successful"] == false)
+        .unwrap();
+    let failed = failed["uuid"].as_str().unwrap().to_owned();
+    let good = all
+        .iter()
+        .find(|build| build["successful"] == true)
+        .unwrap();
+    let sha256 = good["main_binary"]["sha256"].as_str().unwrap().to_owned();
+    let packages = server.json("/api/v1/packages");
+    let package = packages["items"][0]["name"].as_str().unwrap().to_owned();
+    [uuid(0), failed]
+        .into_iter()
+        .map(|one| {
+            path.replace("{job}", &job)
+                .replace("{uuid}", &one)
+                .replace("{left}", &one)
+                .replace("{right}", &uuid(1))
+                .replace("{sha256}", &sha256)
+                .replace("{name}", &package)
+        })
+        .collect()
+}
+
+#[test]
+fn every_operation_answers_as_it_is_described() {
+    let server = demo();
+    let description = description(&server);
+    assert_eq!(description["openapi"], "3.1.0");
+    let paths = description["paths"].as_object().unwrap();
+    assert!(paths.len() > 15);
+    for (path, operations) in paths {
+        for (method, operation) in operations.as_object().unwrap() {
+            assert_eq!(method, "get", "{path}");
+            let good = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+            assert!(good.is_object(), "{path}");
+            let validator = validator(&description, good);
+            for target in filled(&server, path) {
+                // Nothing was removed from the demo.
+                if path.contains("removed-builds") {
+                    assert_eq!(server.get(&target).status, 404, "{target}");
+                    continue;
+                }
+                let queries = ["", "?limit=2", "?q=tls+%3C+9", "?q=e", "?version=%3C+9999"];
+                for query in queries {
+                    let target = format!("{target}{query}");
+                    let answer = server.get(&target);
+                    assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+                    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+                    let json = answer.json();
+                    let errors: Vec<String> = validator
+                        .iter_errors(&json)
+                        .map(|error| format!("{} at {}", error, error.instance_path()))
+                        .collect();
+                    assert_eq!(errors, Vec::<String>::new(), "{target}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn errors_are_as_they_are_described() {
+    let server = Server::of(&[build("hello", 1)
+        .file("bin/x", "x")
+        .file("opam-switch", switch("hello", "", ""))]);
+    let description = description(&server);
+    let schema = json!({ "$ref": "#/components/schemas/ApiError" });
+    let validator = validator(&description, &schema);
+    let uuid = build("", 9).uuid;
+    for (target, status) in [
+        ("/api/v1/nowhere".to_owned(), 404),
+        ("/api/v1/jobs/none".to_owned(), 404),
+        ("/api/v1/jobs/none/builds".to_owned(), 404),
+        ("/api/v1/jobs/hello/latest?platform=none".to_owned(), 404),
+        (format!("/api/v1/builds/{uuid}"), 404),
+        (format!("/api/v1/builds/{uuid}/console"), 404),
+        (format!("/api/v1/builds/{uuid}/artifacts"), 404),
+        (format!("/api/v1/compare/{uuid}/{uuid}"), 404),
+        (format!("/api/v1/removed-builds/{uuid}"), 404),
+        ("/api/v1/hashes/zz".to_owned(), 400),
+        (format!("/api/v1/hashes/{}", "0".repeat(64)), 404),
+        ("/api/v1/packages/none".to_owned(), 404),
+        ("/api/v1/packages/none/builds".to_owned(), 404),
+        ("/api/v1/packages/hello/builds?version=%3C".to_owned(), 400),
+        ("/api/v1/jobs?limit=0".to_owned(), 400),
+        ("/api/v1/jobs?limit=201".to_owned(), 400),
+        ("/api/v1/jobs?limit=x".to_owned(), 400),
+        ("/api/v1/jobs?cursor=x".to_owned(), 400),
+        ("/api/v1/builds?cursor=AAAA".to_owned(), 400),
+        ("/api/v1/search?q=x&cursor=AAAA".to_owned(), 400),
+        ("/api/v1/search?q=x&kind=none".to_owned(), 400),
+        ("/api/v1/failures?job=none".to_owned(), 404),
+        ("/api/v1/jobs/hello/builds?result=so-so".to_owned(), 400),
+        ("/api/v1/jobs/hello/builds?since=yesterday".to_owned(), 400),
+        ("/api/v1/jobs/hello/builds?output=12".to_owned(), 400),
+    ] {
+        // Whatever the client accepts.
+        let answer = server.get(&target);
+        assert_eq!(answer.status, status, "{target}: {}", answer.text());
+        assert!(
+            validator.is_valid(&answer.json()),
+            "{target}: {}",
+            answer.text()
+        );
+    }
+    assert_eq!(server.send("POST", "/api/v1/jobs", &[], "").status, 405);
+}
+
+#[test]
+fn every_route_is_described_and_the_committed_description_is_what_is_served() {
+    let server = Server::new();
+    let described: BTreeSet<String> = description(&server)["paths"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect();
+    let urls = include_str!("../../src/urls.rs");
+    let routes: BTreeSet<String> = urls
+        .lines()
+        .filter_map(|line| {
+            line.trim()
+                .strip_prefix("pub const API_")?
+                .split('"')
+                .nth(1)
+        })
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(described, routes);
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
+    let served = server.get("/api/v1/openapi.json").text();
+    if std::env::var_os("WRITE_OPENAPI").is_some() {
+        std::fs::write(&file, &served).unwrap();
+    }
+    let committed = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        committed == served,
+        "docs/openapi.json is not what is served: run this test with WRITE_OPENAPI=1"
+    );
+}
+
+fn numbers(server: &Server, target: &str) -> Vec<u128> {
+    let mut all = Vec::new();
+    let mut cursor = String::new();
+    let mark = if target.contains('?') { '&' } else { '?' };
+    loop {
+        let page = server.json(&format!("{target}{mark}limit=2{cursor}"));
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= 2, "{target}");
+        for item in items {
+            let build = if item["build"].is_object() {
+                &item["build"]
+            } else {
+                item
+            };
+            let uuid: uuid::Uuid = build["uuid"].as_str().unwrap().parse().unwrap();
+            all.push(uuid.as_u128() & 0xffff);
+        }
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return all,
+        }
+    }
+}
+
+#[test]
+fn builds_are_listed_by_what_they_are_a_part_at_a_time() {
+    let one = |number: u128, content: &str| -> Build {
+        build("hello", number)
+            .later(i64::try_from(number).unwrap() * 60)
+            .file("bin/hello.hvt", content)
+            .input("same")
+    };
+    let server = Server::of(&[
+        one(1, "a"),
+        one(2, "b").platform("freebsd-14"),
+        build("hello", 3).later(180),
+        one(4, "b"),
+        build("other", 5).later(1),
+        one(6, "a"),
+    ]);
+    let builds = "/api/v1/jobs/hello/builds";
+    let output = builder_store::Sha256::of(b"b");
+    for (target, expected) in [
+        (builds.to_owned(), vec![6, 4, 3, 2, 1]),
+        (format!("{builds}?platform=freebsd-14"), vec![2]),
+        (format!("{builds}?result=failed"), vec![3]),
+        (format!("{builds}?result=successful"), vec![6, 4, 2, 1]),
+        (format!("{builds}?output={output}"), vec![4, 2]),
+        (
+            format!("{builds}?since=2026-05-12T04:15:33Z"),
+            vec![6, 4, 3],
+        ),
+        (format!("{builds}?until=2026-05-12T04:15:33Z"), vec![2, 1]),
+        (format!("{builds}?since=2026-05-13"), vec![]),
+        ("/api/v1/builds".to_owned(), vec![6, 5, 4, 3, 2, 1]),
+        ("/api/v1/failures".to_owned(), vec![3, 5]),
+        ("/api/v1/failures?job=other".to_owned(), vec![5]),
+        (format!("/api/v1/hashes/{output}"), vec![4, 2]),
+        ("/api/v1/packages/x/builds".to_owned(), vec![6, 4, 2, 1]),
+    ] {
+        assert_eq!(numbers(&server, &target), expected, "{target}");
+    }
+    let detail = server.json(&format!("/api/v1/builds/{}", build("", 1).uuid));
+    assert_eq!(
+        detail["state"],
+        json!({ "verdict": "not-reproducible", "reproduced_by": 0 })
+    );
+    assert_eq!(detail["input"]["opam_packages"], 1);
+    assert_eq!(detail["uploader"], "builder");
+    assert_eq!(detail["reproduced_by"].as_array().unwrap().len(), 1);
+    let latest = server.json("/api/v1/jobs/hello/latest?platform=freebsd-14");
+    assert_eq!(latest["uuid"], build("", 2).uuid.to_string());
+}
+
+#[test]
+fn a_cursor_stands_while_builds_come_in() {
+    let server = Server::of(&[
+        build("hello", 1),
+        build("hello", 2).later(1),
+        build("hello", 3).later(2),
+    ]);
+    for list in ["/api/v1/builds", "/api/v1/jobs/hello/builds"] {
+        let first = server.json(&format!("{list}?limit=2"));
+        let cursor = first["next_cursor"].as_str().unwrap();
+        let rest = server.json(&format!("{list}?limit=2&cursor={cursor}"));
+        server.keep(&build("hello", 100 + list.len() as u128).later(900));
+        let again = server.json(&format!("{list}?limit=2&cursor={cursor}"));
+        assert_eq!(rest, again, "{list}");
+    }
+}
