@@ -3,7 +3,7 @@
 //!
 //! 1. What will be known of the builds, and which files may go, is committed to the record.
 //! 2. One transaction removes their rows from `builder.sqlite3`. What no longer qualifies by then is
-//!    left.
+//!    left. Of more than [`BUILDS_MAX`] builds, so many at a time, from 1 on.
 //! 3. Files go in turns, each as the only writer: what a row names by then is left, so that an upload
 //!    that brought the same content keeps it. An entry of the list is forgotten after its file has gone.
 //!
@@ -26,6 +26,9 @@ use crate::record::removed;
 use crate::stage::remove_directory;
 use crate::{Error, JobName, Result, Sha256, Store, Tx, builds, derived};
 
+/// Builds whose rows go in one transaction: about a second under the writer's lock. Of more, each
+/// part is whole or gone.
+const BUILDS_MAX: usize = 10_000;
 /// How long one turn may hold the writer's lock.
 const TURN_TIME_MAX: Duration = Duration::from_millis(50);
 /// Files of one turn: what is read of the list at once.
@@ -273,17 +276,38 @@ impl Store {
         if left != Files::default() {
             tell(Event::Finished(left));
         }
+        let mut done = Removed::default();
+        loop {
+            let full = self.remove_rows_of(goal, now, &mut done)?;
+            if !full {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+        }
+        done.files = self.mend_and_sweep(tell)?;
+        // What is derived can be derived again: no reason to fail.
+        if !done.builds.is_empty()
+            && let Err(error) = self.catch_up()
+        {
+            tracing::warn!("the latest builds are not kept up to date: {error}");
+        }
+        Ok(done)
+    }
+
+    /// Records builds and removes their rows, [`BUILDS_MAX`] at most; whether it was that many.
+    fn remove_rows_of(&self, goal: &Goal, now: &Timestamp, done: &mut Removed) -> Result<bool> {
         // First alone, so that it is there before the rows are not.
         let recorded = self.write(|tx| {
-            let plan = plan(tx, goal)?;
-            for build in &plan.builds {
+            let (mut builds, _) = select(tx, goal)?;
+            builds.truncate(BUILDS_MAX);
+            for build in &builds {
                 removed::add(tx, build.id, now)?;
                 list_file(tx, BUILD, &format!("{}/{}", build.job, build.uuid))?;
             }
-            for (sha256, _) in &plan.artifacts {
+            for (sha256, _) in orphans(tx, &builds)? {
                 list_file(tx, ARTIFACT, &sha256.to_hex())?;
             }
-            let recorded: HashSet<i64> = plan.builds.iter().map(|build| build.id).collect();
+            let recorded: HashSet<i64> = builds.iter().map(|build| build.id).collect();
             Ok(recorded)
         })?;
         let (builds, pinned) = self.write(|tx| {
@@ -294,25 +318,16 @@ impl Store {
                 remove_rows(tx, build.id)?;
             }
             if let Goal::Job(job) = goal
-                // Unless one came in just now: then the job stays with it.
+                // Unless there are more, or one came in just now: then the job stays with it.
                 && all == builds.len()
             {
                 remove_job_rows(tx, *job)?;
             }
             Ok((builds, pinned))
         })?;
-        let files = self.mend_and_sweep(tell)?;
-        // What is derived can be derived again: no reason to fail.
-        if !builds.is_empty()
-            && let Err(error) = self.catch_up()
-        {
-            tracing::warn!("the latest builds are not kept up to date: {error}");
-        }
-        Ok(Removed {
-            builds,
-            pinned,
-            files,
-        })
+        done.builds.extend(builds);
+        done.pinned = pinned;
+        Ok(recorded.len() == BUILDS_MAX)
     }
 
     /// Finishes what an interrupted removal left. Does nothing while another process removes builds.
