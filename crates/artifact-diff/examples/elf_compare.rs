@@ -21,12 +21,11 @@ const MEMORY_KIB_MAX: u64 = 200 * 1024;
 /// bytes change when one grows.
 fn unikernel(version: u64) -> Vec<u8> {
     let function_bytes = FILE_BYTES / SYMBOLS - 60;
-    let mut random = 88_172_645_463_325_252_u64;
-    let mut next = || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random
+    let next = |random: &mut u64| {
+        *random ^= *random << 13;
+        *random ^= *random >> 7;
+        *random ^= *random << 17;
+        *random
     };
     let mut starts = Vec::new();
     let mut at = 0;
@@ -46,11 +45,12 @@ fn unikernel(version: u64) -> Vec<u8> {
         let [start, end] = *ends else { continue };
         let number = number as u64;
         let changed = number / 60 % 10 == 3;
+        let mut random = 88_172_645_463_325_252_u64.wrapping_mul(number + 1);
         while (text.len() as u64) < end {
             if text.len() as u64 + 13 <= end {
                 let salt = if changed { version } else { 0 };
-                text.extend((next() ^ salt).to_le_bytes());
-                let callee = starts[(next() % SYMBOLS) as usize];
+                text.extend((next(&mut random) ^ salt).to_le_bytes());
+                let callee = starts[(next(&mut random) % SYMBOLS) as usize];
                 text.push(0xe8);
                 let relative = callee.wrapping_sub(text.len() as u64 + 4) as u32;
                 text.extend(relative.to_le_bytes());
