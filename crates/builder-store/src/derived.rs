@@ -67,3 +67,26 @@ pub(crate) fn forget(tx: &mut Tx<'_>, kinds: &[(String, i64)], sha256: Sha256) -
     }
     Ok(())
 }
+
+/// Removes some of what is kept of a kind, other versions and whatever is more than `max`, but not what was computed
+/// from `newest`. Which ones is left to chance: nothing says which are of use.
+pub fn trim(tx: &mut Tx<'_>, kind: Kind, newest: Sha256, max: u32) -> Result<()> {
+    tx.execute(
+        "DELETE FROM own.derived WHERE kind = $1 AND version <> $2",
+        &[kind.name.into(), kind.version.into()],
+    )?;
+    let count = tx.query_opt(
+        "SELECT count(*) FROM own.derived WHERE kind = $1",
+        &[kind.name.into()],
+        |row| row.int(0),
+    )?;
+    let too_many = count.unwrap_or(0) - i64::from(max);
+    if too_many > 0 {
+        tx.execute(
+            "DELETE FROM own.derived WHERE kind = $1 AND sha256 IN (
+               SELECT sha256 FROM own.derived WHERE kind = $1 AND sha256 <> $2 ORDER BY random() LIMIT $3)",
+            &[kind.name.into(), (&newest).into(), too_many.into()],
+        )?;
+    }
+    Ok(())
+}

@@ -19,6 +19,7 @@ use crate::console::outline::Outlines;
 use crate::derived::Derived;
 use crate::error::{Error, Result};
 use crate::failures;
+use crate::file_diffs::FileDiffs;
 use crate::metrics::Metrics;
 use crate::page_cache::PageCache;
 use crate::respond::{self, Accepts, Layout};
@@ -35,6 +36,7 @@ struct Inner {
     clock: Clock,
     layout: Arc<Layout>,
     derived: Derived,
+    file_diffs: FileDiffs,
     pages: PageCache,
     passwords: Passwords,
     uploads: Semaphore,
@@ -62,6 +64,7 @@ impl App {
         App(Arc::new(Inner {
             derived: Derived::new(config.limits.derived_cache_max),
             pages: PageCache::new(&config.limits, &metrics),
+            file_diffs: FileDiffs::new(&config.limits),
             passwords: Passwords::new(&config.limits),
             uploads: Semaphore::new(config.limits.uploads_concurrent_max),
             streams: Arc::new(Semaphore::new(config.limits.streams_concurrent_max)),
@@ -105,6 +108,11 @@ impl App {
     /// Facts about artifacts.
     pub fn derived(&self) -> &Derived {
         &self.0.derived
+    }
+
+    /// Comparisons of artifacts.
+    pub fn file_diffs(&self) -> &FileDiffs {
+        &self.0.file_diffs
     }
 
     /// Pages as they were last shown.
@@ -191,12 +199,7 @@ impl App {
     /// Gives a page the form the client asked for. On a thread that may take its time.
     pub fn show<P: Page>(&self, accepts: Accepts, mut page: P) -> Result<Response> {
         page.prepare(self);
-        let (content_type, body) = match page.json().filter(|_| accepts.json) {
-            Some(json) => (respond::JSON, json.to_string()),
-            None => (respond::HTML, page.render().map_err(Error::internal)?),
-        };
-        let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
-        Ok((StatusCode::OK, headers, body).into_response())
+        shown(&page, accepts)
     }
 
     /// Loads a page from one moment of the database and gives it the form the client asked for.
@@ -217,4 +220,35 @@ impl App {
         }
         response
     }
+
+    /// Loads a page from one moment of the database, to be completed before it is shown.
+    pub async fn prepared<P: Page + Send + 'static>(
+        &self,
+        load: impl FnOnce(&App, &mut Tx<'_>) -> Result<P> + Send + 'static,
+    ) -> Result<P> {
+        self.blocking(move |app| {
+            let mut page = app.store().read(|tx| Ok(load(app, tx)))??;
+            page.prepare(app);
+            Ok(page)
+        })
+        .await?
+    }
+
+    /// Gives a page that is complete the form the client asked for.
+    pub async fn show_prepared<P: Page + Send + 'static>(
+        &self,
+        page: P,
+        accepts: Accepts,
+    ) -> Result<Response> {
+        self.blocking(move |_| shown(&page, accepts)).await?
+    }
+}
+
+fn shown(page: &impl Page, accepts: Accepts) -> Result<Response> {
+    let (content_type, body) = match page.json().filter(|_| accepts.json) {
+        Some(json) => (respond::JSON, json.to_string()),
+        None => (respond::HTML, page.render().map_err(Error::internal)?),
+    };
+    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
+    Ok((StatusCode::OK, headers, body).into_response())
 }

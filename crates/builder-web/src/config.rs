@@ -68,6 +68,15 @@ pub struct Limits {
     /// Bytes of an opam switch that are read for the job's section and synopsis. Real ones have
     /// 130 to 400 KiB.
     pub opam_switch_bytes_max: u64,
+    /// Bytes of an artifact that is compared with another one; both are held in memory. Unikernels with debug
+    /// information have up to 60 MiB.
+    pub file_diff_bytes_max: u64,
+    /// Comparisons of artifacts that are made at the same time; others wait.
+    pub file_diffs_concurrent_max: usize,
+    /// Comparisons of artifacts under way or waiting; more are refused.
+    pub file_diffs_waiting_max: usize,
+    /// How long a page waits for the comparison of its artifacts before it says that it is under way.
+    pub file_diff_patience: Duration,
     /// Hooks that run at the same time; others wait.
     pub hooks_concurrent_max: usize,
     /// A hook that runs longer is killed. Some rebuild a package repository.
@@ -118,6 +127,10 @@ impl Default for Limits {
             artifact_paths_bytes_max: 8 * MIB,
             readme_bytes_max: MIB,
             opam_switch_bytes_max: 8 * MIB,
+            file_diff_bytes_max: 128 * MIB,
+            file_diffs_concurrent_max: 1,
+            file_diffs_waiting_max: 32,
+            file_diff_patience: Duration::from_secs(5),
             hooks_concurrent_max: 4,
             hook_time_max: Duration::from_secs(60 * 60),
             hook_output_bytes_max: 64 * KIB,

@@ -47,6 +47,8 @@ pub enum Error {
     },
     /// The server cannot do its work now.
     NotReady(String),
+    /// There is too much to do at the moment.
+    Busy(String),
     /// Our fault; the log has the cause.
     Internal,
 }
@@ -71,6 +73,7 @@ impl Error {
             Error::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
             Error::RangeNotSatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Error::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -85,7 +88,8 @@ impl Error {
             | Error::Conflict(message)
             | Error::TooLarge(message)
             | Error::Timeout(message)
-            | Error::NotReady(message) => message,
+            | Error::NotReady(message)
+            | Error::Busy(message) => message,
             Error::Unauthorized => "a user name and password are needed for this".to_owned(),
             Error::NoSpace => {
                 "the server's disk is full; try again when its operator has made room".to_owned()
@@ -131,6 +135,9 @@ impl IntoResponse for Error {
                     header::WWW_AUTHENTICATE,
                     HeaderValue::from_static("Basic realm=\"builder-web\""),
                 );
+            }
+            Error::Busy(_) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
             }
             Error::RangeNotSatisfiable { size, .. } => {
                 headers.insert(

@@ -24,6 +24,18 @@ pub fn system_packages(left: &[u8], right: &[u8]) -> Changes {
     changes(&pairs(left, package), &pairs(right, package))
 }
 
+/// The variables that both of two `build-environment` files have: name, value on the left, value on the right.
+pub fn both(left: &[u8], right: &[u8]) -> Vec<(String, String, String)> {
+    let right = pairs(right, variable);
+    let of_both = pairs(left, variable)
+        .into_iter()
+        .filter_map(|(name, left)| {
+            let right = right.get(&name)?.clone();
+            Some((name, left, right))
+        });
+    of_both.collect()
+}
+
 type Pairs = BTreeMap<String, String>;
 
 /// Of a name that is there more than once the last line counts, as on the OCaml server. Lines

@@ -14,8 +14,10 @@ pub mod pages;
 pub mod upload;
 
 pub mod auth;
+pub mod cause;
 pub mod client;
 pub mod clock;
+pub mod comparison;
 pub mod console;
 pub mod cursor;
 pub mod derived;
@@ -24,6 +26,7 @@ pub mod exec_file;
 pub mod failure;
 pub mod failures;
 pub mod file_body;
+pub mod file_diffs;
 pub mod headers;
 pub mod inputs;
 pub mod markdown;

@@ -126,6 +126,10 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
             if response.status() != StatusCode::OK {
                 return response;
             }
+            // A page that waits for something is made anew at once.
+            if response.headers().contains_key(header::REFRESH) {
+                return response;
+            }
             match show(&app, response, accepts.encoding, generation).await {
                 Ok(shown) => {
                     app.pages().keep(key, shown.clone());

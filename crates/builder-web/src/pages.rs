@@ -5,6 +5,7 @@ pub mod build;
 pub mod build_file;
 pub mod builds;
 pub mod compare;
+pub mod compare_file;
 pub mod console;
 pub mod failed_builds;
 pub mod hash;

@@ -7,8 +7,8 @@ use axum::routing::{MethodRouter, get, post};
 use crate::api;
 use crate::app::App;
 use crate::pages::{
-    assets, build, build_file, builds, compare, console, failed_builds, hash, health, job, metrics,
-    package, robots, search,
+    assets, build, build_file, builds, compare, compare_file, console, failed_builds, hash, health,
+    job, metrics, package, robots, search,
 };
 use crate::urls::pattern;
 use crate::{error, headers, page_cache, upload};
@@ -26,6 +26,7 @@ pub fn router(app: App) -> Router {
         .slash(pattern::COMPARE, get(compare::get))
         .slash(pattern::SEARCH, get(search::get))
         .slash(pattern::PACKAGE, get(package::get))
+        .slash(pattern::COMPARE_FILES, get(compare_file::get))
         .layer(from_fn_with_state(app.clone(), page_cache::layer));
     let programs = programs()
         .layer(from_fn_with_state(app.clone(), page_cache::layer))

@@ -102,6 +102,18 @@ pub fn counted(count: impl Into<i128>, noun: &str) -> String {
     }
 }
 
+/// A part of a thousand in per cent: `12.3 %`.
+pub fn per_cent(per_mille: &u64) -> String {
+    format!("{}.{} %", per_mille / 10, per_mille % 10)
+}
+
+/// With its first letter in upper case, to begin a sentence.
+pub fn capitalised(words: &str) -> String {
+    let mut chars = words.chars();
+    let first = chars.next().map(|first| first.to_uppercase().to_string());
+    first.unwrap_or_default() + chars.as_str()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -44,6 +44,7 @@ pub mod pattern {
     pub const ALL_BUILDS: &str = "/all-builds";
     pub const FAILED_BUILDS: &str = "/failed-builds";
     pub const COMPARE: &str = "/compare/{left}/{right}";
+    pub const COMPARE_FILES: &str = "/compare/{left}/{right}/f";
     pub const HASH: &str = "/hash";
     pub const METRICS: &str = "/metrics";
     pub const ALIVE: &str = "/healthz";
@@ -148,6 +149,26 @@ pub fn artifact(job: &str, uuid: &Uuid, path: &str) -> String {
 /// What differs between two builds.
 pub fn compare(left: &Uuid, right: &Uuid) -> String {
     format!("/compare/{left}/{right}")
+}
+
+/// What differs between an artifact of one build and an artifact of another; the right path is left out where it is the
+/// left one.
+pub fn compare_files(left: &Uuid, right: &Uuid, left_path: &str, right_path: &str) -> String {
+    let value = |path| utf8_percent_encode(path, QUERY_VALUE).to_string();
+    let url = format!(
+        "{}?left={}",
+        compare_files_form(left, right),
+        value(left_path)
+    );
+    match left_path == right_path {
+        true => url,
+        false => format!("{url}&right={}", value(right_path)),
+    }
+}
+
+/// What a form with the fields `left` and `right` asks to compare artifacts of two builds.
+pub fn compare_files_form(left: &Uuid, right: &Uuid) -> String {
+    format!("/compare/{left}/{right}/f")
 }
 
 /// The builds without a main binary.

@@ -1,30 +1,31 @@
-//! `/compare/:left/:right`: what differs between two builds, and what is the same.
+//! `/compare/:left/:right`: what differs between two builds, and why.
 
-use std::io::Read;
 use std::sync::Arc;
 
+use artifact_diff::Report;
 use askama::Template;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
-use builder_store::builds::{self, Artifact, Build};
-use builder_store::{Store, Tx};
-use opam_file::{Comparison, Package, SwitchExport};
+use builder_store::builds::{Artifact, Build};
+use opam_file::{Comparison, Package};
 use serde_json::{Value, json};
-use uuid::Uuid;
+use tokio::time::Instant;
 
 use crate::app::{App, Page};
-use crate::error::{Error, Result, with_causes};
-use crate::inputs::{self, Changes};
+use crate::cause::{self, Explanation};
+use crate::comparison::{Builds, Compared, Inputs, missing};
+use crate::error::Result;
+use crate::file_diffs::{self, Asked, Pair};
+use crate::inputs::Changes;
 use crate::names::{self, Path};
 use crate::respond::{Accepts, Layout};
-use crate::{removed, urls};
+use crate::{show, urls};
 
-fn missing() -> Error {
-    Error::NotFound("one of the two builds does not exist".to_owned())
-}
+/// A page that waits for a comparison is to be asked for again after so many seconds.
+const REFRESH_S: &str = "3";
 
-/// `GET /compare/:left/:right`
+/// `GET /compare/:left/:right`. The JSON form waits for no comparison of files: it says where to ask for them.
 pub async fn get(
     State(app): State<App>,
     Path((left, right)): Path<(String, String)>,
@@ -32,126 +33,211 @@ pub async fn get(
 ) -> Result<Response> {
     let uuids = names::uuid(&left).zip(names::uuid(&right));
     let (left, right) = uuids.ok_or_else(missing)?;
-    app.page(Accepts::of(&headers), move |app, tx| {
-        ComparePage::load(app, tx, left, right)
-    })
-    .await
+    let accepts = Accepts::of(&headers);
+    let load = move |app: &App, tx: &mut builder_store::Tx<'_>| {
+        Ok(ComparePage {
+            layout: app.layout().clone(),
+            builds: Builds::load(tx, left, right)?,
+            inputs: None,
+            binary: None,
+        })
+    };
+    if accepts.json {
+        return app.page(accepts, load).await;
+    }
+    let mut page = app.prepared(load).await?;
+    let binary = Binary::compared(&app, &page).await;
+    let is_pending = binary.as_ref().is_some_and(Binary::is_pending);
+    page.binary = binary;
+    let mut response = app.show_prepared(page, accepts).await?;
+    if is_pending {
+        response
+            .headers_mut()
+            .insert(header::REFRESH, HeaderValue::from_static(REFRESH_S));
+    }
+    Ok(response)
 }
 
 #[derive(Template)]
 #[template(path = "compare.html")]
 struct ComparePage {
     layout: Arc<Layout>,
-    left: Build,
-    right: Build,
-    /// What each has to compare.
-    artifacts: (Vec<Artifact>, Vec<Artifact>),
-    opam: Compared<Comparison>,
-    environment: Compared<Changes>,
-    packages: Compared<Changes>,
+    builds: Builds,
+    inputs: Option<Inputs>,
+    binary: Option<Binary>,
 }
 
-/// What differs, or a sentence that says why that cannot be told.
-type Compared<T> = std::result::Result<T, String>;
+/// The main binaries, compared.
+struct Binary {
+    left: Artifact,
+    right: Artifact,
+    /// As they are run.
+    stripped: Asked,
+    /// With their symbols, if both builds kept those.
+    debug: Option<(Artifact, Artifact, Asked)>,
+    /// Which changed package explains how much; none: there are no symbols or no switches to tell by.
+    explanation: Option<Explanation>,
+}
 
-/// The bytes of an input of a build.
-fn input(
-    store: &Store,
-    artifacts: &[Artifact],
-    path: &str,
-    bytes_max: u64,
-    side: &str,
-) -> Compared<Vec<u8>> {
-    let artifact = artifacts
-        .iter()
-        .find(|artifact| artifact.path == path)
-        .ok_or_else(|| format!("the {side} build has no {path}"))?;
-    if artifact.size > bytes_max {
-        return Err(format!(
-            "{path} of the {side} build has {} bytes, more than the {bytes_max} that are compared",
-            artifact.size
-        ));
+impl Binary {
+    /// None: not both builds have one, or it is the same.
+    async fn compared(app: &App, page: &ComparePage) -> Option<Binary> {
+        let (left, right) = page.builds.main_binaries()?;
+        let inputs = page.inputs.as_ref()?;
+        if left.sha256 == right.sha256 {
+            return None;
+        }
+        let until = Instant::now() + app.limits().file_diff_patience;
+        let ask = async |pair: Pair| {
+            file_diffs::ask(app, pair, until.saturating_duration_since(Instant::now())).await
+        };
+        let stripped = ask(page.builds.files(&inputs.hints, (left, right))).await;
+        let debug = match page.builds.debug_binaries() {
+            Some(both) if both.0.sha256 != both.1.sha256 => {
+                let asked = ask(page.builds.files(&inputs.hints, both)).await;
+                Some((both.0.clone(), both.1.clone(), asked))
+            }
+            _ => None,
+        };
+        let mut binary = Binary {
+            left: left.clone(),
+            right: right.clone(),
+            stripped,
+            debug,
+            explanation: None,
+        };
+        binary.explanation = binary.with_symbols().and_then(|report| {
+            let artifact_diff::Detail::Elf(elf) = &report.detail else {
+                return None;
+            };
+            let opam = inputs.opam.as_ref().ok()?;
+            Some(cause::explain(
+                elf.symbols.as_ref()?,
+                opam,
+                inputs.root.as_deref(),
+            ))
+        });
+        Some(binary)
     }
-    let unreadable = |error: &dyn std::error::Error| {
-        tracing::error!("{}", with_causes(error));
-        format!("{path} of the {side} build cannot be read")
-    };
-    let (file, _) = store
-        .artifacts()
-        .open(artifact.sha256)
-        .map_err(|error| unreadable(&error))?;
-    let mut bytes = Vec::new();
-    file.take(bytes_max)
-        .read_to_end(&mut bytes)
-        .map_err(|error| unreadable(&error))?;
-    Ok(bytes)
+
+    /// The comparison of the main binaries themselves.
+    fn report(&self) -> Option<&Report> {
+        done(&self.stripped)
+    }
+
+    /// The comparison that has symbols.
+    fn with_symbols(&self) -> Option<&Report> {
+        match &self.debug {
+            Some((_, _, asked)) => done(asked),
+            None => self.report(),
+        }
+    }
+
+    fn is_pending(&self) -> bool {
+        let debug = self.debug.as_ref().map(|(_, _, asked)| asked);
+        [Some(&self.stripped), debug]
+            .into_iter()
+            .flatten()
+            .any(|asked| matches!(asked, Asked::Pending | Asked::Busy))
+    }
+
+    /// Why there is no comparison, a sentence each.
+    fn problems(&self) -> Vec<&str> {
+        let debug = self.debug.as_ref().map(|(_, _, asked)| asked);
+        [Some(&self.stripped), debug]
+            .into_iter()
+            .flatten()
+            .filter_map(|asked| match asked {
+                Asked::Done(Err(why)) => Some(why.as_str()),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+fn done(asked: &Asked) -> Option<&Report> {
+    match asked {
+        Asked::Done(Ok(report)) => Some(report),
+        _ => None,
+    }
+}
+
+/// An artifact of one or both builds.
+struct Row<'a> {
+    left: Option<&'a Artifact>,
+    right: Option<&'a Artifact>,
+}
+
+impl Row<'_> {
+    fn path(&self) -> &str {
+        self.left
+            .or(self.right)
+            .map_or("", |artifact| &artifact.path)
+    }
+
+    /// Its presence as the JSON of comparisons of files has it.
+    fn status(&self) -> &'static str {
+        match (self.left, self.right) {
+            (Some(left), Some(right)) if left.sha256 == right.sha256 => "same",
+            (Some(_), Some(_)) => "differs",
+            (Some(_), None) => "only_left",
+            _ => "only_right",
+        }
+    }
+
+    fn in_words(&self) -> &'static str {
+        match self.status() {
+            "same" => "the same",
+            "differs" => "differs",
+            "only_left" => "only left",
+            _ => "only right",
+        }
+    }
 }
 
 impl ComparePage {
-    fn load(app: &App, tx: &mut Tx<'_>, left: Uuid, right: Uuid) -> Result<ComparePage> {
-        let mut build = |uuid| match builds::by_uuid(tx, uuid)? {
-            Some(build) => Ok(build),
-            None => Err(match removed::missing(tx, uuid)? {
-                Error::NotFound(_) => missing(),
-                gone => gone,
-            }),
+    /// All artifacts of both builds, by path.
+    fn artifacts(&self) -> Vec<Row<'_>> {
+        let mut rows: std::collections::BTreeMap<&str, Row<'_>> = Default::default();
+        let empty = || Row {
+            left: None,
+            right: None,
         };
-        let (left, right) = (build(left)?, build(right)?);
-        let not_yet = || "not compared yet".to_owned();
-        Ok(ComparePage {
-            layout: app.layout().clone(),
-            artifacts: (
-                builds::artifacts(tx, left.id)?,
-                builds::artifacts(tx, right.id)?,
-            ),
-            left,
-            right,
-            opam: Err(not_yet()),
-            environment: Err(not_yet()),
-            packages: Err(not_yet()),
-        })
+        for artifact in &self.builds.left_artifacts {
+            rows.entry(&artifact.path).or_insert_with(empty).left = Some(artifact);
+        }
+        for artifact in &self.builds.right_artifacts {
+            rows.entry(&artifact.path).or_insert_with(empty).right = Some(artifact);
+        }
+        rows.into_values().collect()
     }
 
-    /// What is the same and what is not, in a sentence.
-    fn verdict(&self) -> &'static str {
-        let output = |build: &Build| build.main_binary.as_ref().map(|main| main.sha256);
-        let same_output = match (output(&self.left), output(&self.right)) {
-            (Some(left), Some(right)) => left == right,
-            (None, None) => return "Neither build has a main binary.",
-            _ => return "Only one of the builds has a main binary.",
-        };
-        let same_input = match (self.left.input_id, self.right.input_id) {
-            (Some(left), Some(right)) => Some(left == right),
-            _ => None,
-        };
-        match (same_input, same_output) {
-            (Some(true), true) => "Same input, same output: one reproduces the other.",
-            (Some(true), false) => "Same input, different output: this build is not reproducible.",
-            (Some(false), true) => "Different input, same output.",
-            (Some(false), false) => "Different input, different output.",
-            (None, true) => "Same output; the input of at least one was not recorded.",
-            (None, false) => "Different output; the input of at least one was not recorded.",
-        }
+    fn compare_files(&self, left: &str, right: &str) -> String {
+        urls::compare_files(&self.builds.left.uuid, &self.builds.right.uuid, left, right)
+    }
+
+    fn opam(&self) -> Option<&Comparison> {
+        self.inputs.as_ref()?.opam.as_ref().ok()
     }
 
     /// The sections of the page that say something: anchor, title, how much they list.
     fn contents(&self) -> Vec<(&'static str, &'static str, usize)> {
         let mut contents = Vec::new();
-        if let Ok(opam) = &self.opam {
+        if let Some(opam) = self.opam() {
             contents.extend([
                 (
                     "opam-removed",
-                    "Opam packages removed",
+                    "opam packages removed",
                     opam.only_in_left.len(),
                 ),
                 (
                     "opam-added",
-                    "Opam packages added",
+                    "opam packages added",
                     opam.only_in_right.len(),
                 ),
                 (
                     "opam-versions",
-                    "Opam packages with another version",
+                    "opam packages with another version",
                     opam.version_diff.len(),
                 ),
             ]);
@@ -159,57 +245,58 @@ impl ComparePage {
                 contents.extend([
                     (
                         "duniverse-removed",
-                        "Duniverse directories removed",
+                        "duniverse directories removed",
                         duniverse.left.len(),
                     ),
                     (
                         "duniverse-added",
-                        "Duniverse directories added",
+                        "duniverse directories added",
                         duniverse.right.len(),
                     ),
                     (
                         "duniverse-changed",
-                        "Duniverse directories with other content",
+                        "duniverse directories with other content",
                         duniverse.detailed_diff.len(),
                     ),
                 ]);
             }
             contents.push((
                 "opam-files",
-                "Opam packages with changes in their opam file",
+                "opam packages with changes in their opam file",
                 opam.opam_diff.len(),
             ));
         }
-        if let Ok(changes) = &self.environment {
+        let inputs = self.inputs.as_ref();
+        if let Some(Ok(changes)) = inputs.map(|inputs| &inputs.environment) {
             contents.extend([
                 (
                     "env-removed",
-                    "Environment variables removed",
+                    "environment variables removed",
                     changes.removed.len(),
                 ),
                 (
                     "env-added",
-                    "Environment variables added",
+                    "environment variables added",
                     changes.added.len(),
                 ),
                 (
                     "env-changed",
-                    "Environment variables changed",
+                    "environment variables changed",
                     changes.changed.len(),
                 ),
             ]);
         }
-        if let Ok(changes) = &self.packages {
+        if let Some(Ok(changes)) = inputs.map(|inputs| &inputs.packages) {
             contents.extend([
                 (
                     "pkgs-removed",
-                    "System packages removed",
+                    "system packages removed",
                     changes.removed.len(),
                 ),
-                ("pkgs-added", "System packages added", changes.added.len()),
+                ("pkgs-added", "system packages added", changes.added.len()),
                 (
                     "pkgs-changed",
-                    "System packages changed",
+                    "system packages changed",
                     changes.changed.len(),
                 ),
             ]);
@@ -218,18 +305,19 @@ impl ComparePage {
         contents
     }
 
-    /// What could not be compared, a sentence each.
+    /// What of the input could not be compared, a sentence each.
     fn problems(&self) -> Vec<&str> {
+        let Some(inputs) = &self.inputs else {
+            return Vec::new();
+        };
         let duniverse = self
-            .opam
-            .as_ref()
-            .ok()
+            .opam()
             .and_then(|opam| opam.duniverse_diff.as_ref().err());
         [
-            self.opam.as_ref().err(),
+            inputs.opam.as_ref().err(),
             duniverse,
-            self.environment.as_ref().err(),
-            self.packages.as_ref().err(),
+            inputs.environment.as_ref().err(),
+            inputs.packages.as_ref().err(),
         ]
         .into_iter()
         .flatten()
@@ -240,37 +328,48 @@ impl ComparePage {
 
 impl Page for ComparePage {
     fn prepare(&mut self, app: &App) {
-        let bytes_max = app.limits().opam_switch_bytes_max;
-        let (left, right) = &self.artifacts;
-        let inputs = |path| {
-            let left = input(app.store(), left, path, bytes_max, "left")?;
-            let right = input(app.store(), right, path, bytes_max, "right")?;
-            Ok::<_, String>((left, right))
-        };
-        let switch = |bytes: &[u8], side| {
-            SwitchExport::parse(bytes)
-                .map_err(|error| format!("opam-switch of the {side} build cannot be read: {error}"))
-        };
-        self.opam = inputs("opam-switch").and_then(|(left, right)| {
-            Ok(switch(&left, "left")?.compare(&switch(&right, "right")?))
-        });
-        self.environment =
-            inputs("build-environment").map(|(left, right)| inputs::environment(&left, &right));
-        self.packages =
-            inputs("system-packages").map(|(left, right)| inputs::system_packages(&left, &right));
+        self.inputs = Some(Inputs::compare(app, &self.builds));
     }
 
+    /// The members up to `opam_diff` are those of the OCaml server, in its order; what is ours follows.
     fn json(&self) -> Option<Value> {
+        let inputs = self.inputs.as_ref()?;
+        let file = |artifact: Option<&Artifact>| {
+            artifact.map(
+                |artifact| json!({ "sha256": artifact.sha256.to_hex(), "size": artifact.size }),
+            )
+        };
+        let artifacts: Vec<Value> = self
+            .artifacts()
+            .iter()
+            .map(|row| {
+                json!({
+                    "path": row.path(),
+                    "presence": row.status(),
+                    "left": file(row.left),
+                    "right": file(row.right),
+                    "url": (row.status() == "differs").then(|| self.compare_files(row.path(), row.path())),
+                })
+            })
+            .collect();
+        let differing = self
+            .builds
+            .main_binaries()
+            .filter(|(left, right)| left.sha256 != right.sha256);
         Some(json!({
-            "left": build_json(&self.left),
-            "right": build_json(&self.right),
-            "env_diff": changes_json(&self.environment),
-            "package_diff": changes_json(&self.packages),
-            "opam_diff": opam_json(&self.opam),
+            "left": build_json(&self.builds.left),
+            "right": build_json(&self.builds.right),
+            "env_diff": changes_json(&inputs.environment),
+            "package_diff": changes_json(&inputs.packages),
+            "opam_diff": opam_json(&inputs.opam),
+            "verdict": self.builds.verdict(),
+            "same_input": self.builds.same_input(),
+            "same_output": self.builds.same_output(),
+            "main_binary_url": differing.map(|(left, right)| self.compare_files(&left.path, &right.path)),
+            "artifacts": artifacts,
         }))
     }
 }
-
 fn build_json(build: &Build) -> Value {
     json!({
         "job": build.job,

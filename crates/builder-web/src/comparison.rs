@@ -1,0 +1,260 @@
+//! Two builds side by side: what they were made from, and which of their files belong together. Knows no page.
+
+use std::io::Read;
+
+use artifact_diff::{Hints, Kind};
+use builder_store::builds::{self, Artifact, Build};
+use builder_store::{Sha256, Store, Tx};
+use opam_file::{Comparison, SwitchExport};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::error::{Error, Result, with_causes};
+use crate::file_diffs::Pair;
+use crate::inputs::{self, Changes};
+use crate::removed;
+
+/// What differs, or a sentence that says why that cannot be told.
+pub type Compared<T> = std::result::Result<T, String>;
+
+/// Two builds with their artifacts.
+#[derive(Debug)]
+pub struct Builds {
+    /// The left build.
+    pub left: Build,
+    /// The right build.
+    pub right: Build,
+    /// The artifacts of the left build, by path.
+    pub left_artifacts: Vec<Artifact>,
+    /// The artifacts of the right build, by path.
+    pub right_artifacts: Vec<Artifact>,
+}
+
+/// What two builds were made from, compared.
+#[derive(Debug)]
+pub struct Inputs {
+    /// Their opam switches.
+    pub opam: Compared<Comparison>,
+    /// Their environments.
+    pub environment: Compared<Changes>,
+    /// The packages of their systems.
+    pub packages: Compared<Changes>,
+    /// The package that was built, of the right switch or else the left.
+    pub root: Option<String>,
+    /// What the builds say of themselves.
+    pub hints: Hints,
+}
+
+/// Two builds of which at least one does not exist.
+pub fn missing() -> Error {
+    Error::NotFound("one of the two builds does not exist".to_owned())
+}
+
+impl Builds {
+    /// Both builds.
+    pub fn load(tx: &mut Tx<'_>, left: Uuid, right: Uuid) -> Result<Builds> {
+        let mut build = |uuid| match builds::by_uuid(tx, uuid)? {
+            Some(build) => Ok(build),
+            None => Err(match removed::missing(tx, uuid)? {
+                Error::NotFound(_) => missing(),
+                gone => gone,
+            }),
+        };
+        let (left, right) = (build(left)?, build(right)?);
+        Ok(Builds {
+            left_artifacts: builds::artifacts(tx, left.id)?,
+            right_artifacts: builds::artifacts(tx, right.id)?,
+            left,
+            right,
+        })
+    }
+
+    /// Whether what went in is the same; none: it was not recorded of both.
+    pub fn same_input(&self) -> Option<bool> {
+        let both = self.left.input_id.zip(self.right.input_id);
+        both.map(|(left, right)| left == right)
+    }
+
+    /// Whether the main binary is the same; none: not both have one.
+    pub fn same_output(&self) -> Option<bool> {
+        let both = output(&self.left).zip(output(&self.right));
+        both.map(|(left, right)| left == right)
+    }
+
+    /// What is the same and what is not, in a sentence.
+    pub fn verdict(&self) -> &'static str {
+        let Some(same_output) = self.same_output() else {
+            return match (&self.left.main_binary, &self.right.main_binary) {
+                (None, None) => "Neither build has a main binary.",
+                _ => "Only one of the builds has a main binary.",
+            };
+        };
+        match (self.same_input(), same_output) {
+            (Some(true), true) => "Same input, same output: one reproduces the other.",
+            (Some(true), false) => "Same input, different output: this build is not reproducible.",
+            (Some(false), true) => "Different input, same output.",
+            (Some(false), false) => "Different input, different output.",
+            (None, true) => "Same output; the input of at least one was not recorded.",
+            (None, false) => "Different output; the input of at least one was not recorded.",
+        }
+    }
+
+    /// The class of the verdict: its colour.
+    pub fn verdict_class(&self) -> &'static str {
+        match (self.same_input(), self.same_output()) {
+            (Some(true), Some(true)) => "reproduced",
+            (_, Some(true)) => "unchanged",
+            (Some(true), Some(false)) => "not-reproducible",
+            (_, Some(false)) => "changed",
+            (_, None) => "failed",
+        }
+    }
+
+    /// The artifacts at these paths.
+    pub fn pair(&self, left: &str, right: &str) -> Option<(&Artifact, &Artifact)> {
+        let find = |artifacts: &'_ [Artifact], path: &str| {
+            artifacts.iter().position(|artifact| artifact.path == path)
+        };
+        let left = self.left_artifacts.get(find(&self.left_artifacts, left)?)?;
+        let right = self
+            .right_artifacts
+            .get(find(&self.right_artifacts, right)?)?;
+        Some((left, right))
+    }
+
+    /// The main binaries, if both builds have one.
+    pub fn main_binaries(&self) -> Option<(&Artifact, &Artifact)> {
+        self.pair(
+            &self.left.main_binary.as_ref()?.path,
+            &self.right.main_binary.as_ref()?.path,
+        )
+    }
+
+    /// The main binaries with their symbols, if both builds kept those: `NAME.debug` beside `bin/NAME`.
+    pub fn debug_binaries(&self) -> Option<(&Artifact, &Artifact)> {
+        let (left, right) = self.main_binaries()?;
+        let debug = |main: &Artifact| format!("{}.debug", main.file_name());
+        self.pair(&debug(left), &debug(right))
+    }
+
+    /// The artifact pair, to be compared with what is known of the builds.
+    pub fn files(&self, hints: &Hints, (left, right): (&Artifact, &Artifact)) -> Pair {
+        Pair {
+            left: left.sha256,
+            right: right.sha256,
+            bytes: left.size.max(right.size),
+            hints: hints.clone(),
+        }
+    }
+
+    fn hints(&self, left: &[u8], right: &[u8]) -> Hints {
+        // A build's files may have any time while it ran, and a day's rounding around it.
+        const DAY: u64 = 24 * 60 * 60;
+        let time = |build: &Build| {
+            let seconds = |time: builder_exec::Timestamp| u64::try_from(time.unix_seconds()).ok();
+            let (start, finish) = seconds(build.start).zip(seconds(build.finish))?;
+            Some((start.saturating_sub(DAY), finish.saturating_add(DAY)))
+        };
+        Hints {
+            texts: inputs::both(left, right)
+                .into_iter()
+                .filter(|(_, left, right)| left != right)
+                .filter_map(|(name, left, right)| Some((kind_of_variable(&name)?, left, right)))
+                .collect(),
+            left_time: time(&self.left),
+            right_time: time(&self.right),
+        }
+    }
+}
+
+/// What a variable of the environment tells about a build.
+fn kind_of_variable(name: &str) -> Option<Kind> {
+    Some(match name {
+        "PREFIX" | "HOME" | "PWD" | "OPAMROOT" | "OPAM_SWITCH_PREFIX" | "SWITCH_PATH"
+        | "TMPDIR" => Kind::BuildPath,
+        "USER" | "LOGNAME" | "USERNAME" => Kind::UserName,
+        "HOSTNAME" | "HOST" => Kind::HostName,
+        "LANG" | "LANGUAGE" | "LC_ALL" | "LC_CTYPE" | "LC_TIME" | "LC_COLLATE" => Kind::Locale,
+        "SOURCE_DATE_EPOCH" => Kind::Timestamp,
+        _ => return None,
+    })
+}
+
+/// What a build gave: the digest of its main binary.
+fn output(build: &Build) -> Option<Sha256> {
+    build.main_binary.as_ref().map(|main| main.sha256)
+}
+
+impl Inputs {
+    /// Reads and compares the inputs of two builds.
+    pub fn compare(app: &App, builds: &Builds) -> Inputs {
+        let bytes_max = app.limits().opam_switch_bytes_max;
+        let of_left = |path| input(app.store(), &builds.left_artifacts, path, bytes_max, "left");
+        let of_right = |path| {
+            input(
+                app.store(),
+                &builds.right_artifacts,
+                path,
+                bytes_max,
+                "right",
+            )
+        };
+        let both = |path| Ok::<_, String>((of_left(path)?, of_right(path)?));
+        let switch = |bytes: &[u8], side| {
+            SwitchExport::parse(bytes)
+                .map_err(|error| format!("opam-switch of the {side} build cannot be read: {error}"))
+        };
+        let mut root = None;
+        let opam = both("opam-switch").and_then(|(left, right)| {
+            let (left, right) = (switch(&left, "left")?, switch(&right, "right")?);
+            root = right.root().or(left.root()).map(|root| root.name.clone());
+            Ok(left.compare(&right))
+        });
+        let environments = both("build-environment");
+        let hints = match &environments {
+            Ok((left, right)) => builds.hints(left, right),
+            Err(_) => builds.hints(b"", b""),
+        };
+        Inputs {
+            opam,
+            environment: environments.map(|(left, right)| inputs::environment(&left, &right)),
+            packages: both("system-packages")
+                .map(|(left, right)| inputs::system_packages(&left, &right)),
+            root,
+            hints,
+        }
+    }
+}
+
+/// The bytes of an input of a build.
+fn input(
+    store: &Store,
+    artifacts: &[Artifact],
+    path: &str,
+    bytes_max: u64,
+    side: &str,
+) -> Compared<Vec<u8>> {
+    let artifact = artifacts
+        .iter()
+        .find(|artifact| artifact.path == path)
+        .ok_or_else(|| format!("the {side} build has no {path}"))?;
+    if artifact.size > bytes_max {
+        return Err(format!(
+            "{path} of the {side} build has {} bytes, more than the {bytes_max} that are compared",
+            artifact.size
+        ));
+    }
+    let unreadable = |error: &dyn std::error::Error| {
+        tracing::error!("{}", with_causes(error));
+        format!("{path} of the {side} build cannot be read")
+    };
+    let (file, _) = store
+        .artifacts()
+        .open(artifact.sha256)
+        .map_err(|error| unreadable(&error))?;
+    let mut bytes = Vec::new();
+    file.take(bytes_max)
+        .read_to_end(&mut bytes)
+        .map_err(|error| unreadable(&error))?;
+    Ok(bytes)
+}

@@ -1,0 +1,316 @@
+//! Comparisons of artifacts: each made once, on a thread of its own, and kept by what was compared.
+//!
+//! Whoever asks for one that is under way waits for it. A comparison holds both files in memory, so few are made at the
+//! same time, and when too many wait the next is refused.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use artifact_diff::{
+    Detail, GroupDiff, Hints, Limits as DiffLimits, Listed, Presence, Report, SectionDiff,
+};
+use builder_store::Sha256;
+use builder_store::derived::{self, Kind};
+use tokio::sync::{OnceCell, Semaphore};
+use tracing::{info, warn};
+
+use crate::app::App;
+use crate::config::Limits;
+use crate::error::with_causes;
+
+/// A comparison of two artifacts; its key is made of both.
+const FILE_DIFF: Kind = Kind {
+    name: "file-diff",
+    version: artifact_diff::VERSION,
+};
+
+/// Comparisons that are remembered: some 100 KiB each at most.
+const REMEMBERED_MAX: usize = 32;
+/// Comparisons that are kept in the store: a few KiB each, packed.
+const KEPT_MAX: u32 = 2000;
+/// Bytes of a kept comparison once unpacked.
+const REPORT_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How well kept comparisons are packed.
+const PACK_LEVEL: i32 = 3;
+
+/// Two artifacts to be compared.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    /// The left artifact.
+    pub left: Sha256,
+    /// The right artifact.
+    pub right: Sha256,
+    /// The size of the larger one.
+    pub bytes: u64,
+    /// What is known of the two builds.
+    pub hints: Hints,
+}
+
+/// How a comparison ended: with a report, or with a sentence that says why there is none.
+pub type Outcome = Result<Arc<Report>, String>;
+
+/// Whether a comparison was there in time.
+#[derive(Debug, Clone)]
+pub enum Asked {
+    /// It is made.
+    Done(Outcome),
+    /// It is under way.
+    Pending,
+    /// Too many others wait already.
+    Busy,
+}
+
+/// Comparisons that were made, and those under way.
+#[derive(Debug)]
+pub struct FileDiffs {
+    places: Semaphore,
+    waiting_max: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: HashMap<Sha256, Arc<Report>>,
+    under_way: HashMap<Sha256, Arc<OnceCell<Outcome>>>,
+}
+
+impl Pair {
+    /// What a comparison is remembered by.
+    fn key(&self) -> Sha256 {
+        let mut text = format!("{} {}", self.left, self.right);
+        for (kind, left, right) in &self.hints.texts {
+            text.push_str(&format!("\0{kind:?}\0{left}\0{right}"));
+        }
+        text.push_str(&format!(
+            "\0{:?} {:?}",
+            self.hints.left_time, self.hints.right_time
+        ));
+        Sha256::of(text.as_bytes())
+    }
+}
+
+impl FileDiffs {
+    /// Remembers nothing yet.
+    pub fn new(limits: &Limits) -> FileDiffs {
+        FileDiffs {
+            places: Semaphore::new(limits.file_diffs_concurrent_max),
+            waiting_max: limits.file_diffs_waiting_max,
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The comparison of a pair, if it is made within `patience`. It goes on when that is over.
+pub async fn ask(app: &App, pair: Pair, patience: Duration) -> Asked {
+    let key = pair.key();
+    let cell = {
+        let mut state = app.file_diffs().state();
+        if let Some(report) = state.known.get(&key) {
+            return Asked::Done(Ok(report.clone()));
+        }
+        match state.under_way.get(&key) {
+            Some(cell) => cell.clone(),
+            None if state.under_way.len() >= app.file_diffs().waiting_max => return Asked::Busy,
+            None => {
+                let cell = Arc::new(OnceCell::new());
+                state.under_way.insert(key, cell.clone());
+                cell
+            }
+        }
+    };
+    // A task of its own: a client that leaves does not stop it.
+    let app = app.clone();
+    let made = tokio::spawn(async move {
+        let outcome = cell.get_or_init(|| make(&app, key, pair)).await.clone();
+        let mut state = app.file_diffs().state();
+        if state.under_way.remove(&key).is_some()
+            && let Ok(report) = &outcome
+        {
+            if state.known.len() >= REMEMBERED_MAX {
+                // What is asked for often is soon back, from the store.
+                state.known.clear();
+            }
+            state.known.insert(key, report.clone());
+        }
+        outcome
+    });
+    match tokio::time::timeout(patience, made).await {
+        Ok(Ok(outcome)) => Asked::Done(outcome),
+        Ok(Err(error)) => {
+            warn!("a comparison was given up: {error}");
+            Asked::Done(Err(
+                "the comparison failed; the server's log says why".to_owned()
+            ))
+        }
+        Err(_) => Asked::Pending,
+    }
+}
+
+async fn make(app: &App, key: Sha256, pair: Pair) -> Outcome {
+    // OK because the semaphore is never closed.
+    let _place = app.file_diffs().places.acquire().await;
+    let made = app.blocking(move |app| match kept(app, key) {
+        Some(report) => Ok(Arc::new(report)),
+        None => {
+            let report = compare(app, &pair)?;
+            keep(app, key, &report);
+            Ok(Arc::new(report))
+        }
+    });
+    made.await
+        .unwrap_or_else(|_| Err("the comparison failed; the server's log says why".to_owned()))
+}
+
+fn compare(app: &App, pair: &Pair) -> Result<Report, String> {
+    let bytes_max = app.limits().file_diff_bytes_max;
+    if pair.bytes > bytes_max {
+        return Err(format!(
+            "one of the files has {} bytes, and only files of up to {bytes_max} are compared",
+            pair.bytes
+        ));
+    }
+    let read = |sha256| {
+        let unreadable = |error: &dyn std::error::Error| {
+            warn!("{}", with_causes(error));
+            format!("the file {sha256} cannot be read")
+        };
+        let (file, bytes) = app
+            .store()
+            .artifacts()
+            .open(sha256)
+            .map_err(|error| unreadable(&error))?;
+        let mut content = Vec::with_capacity(usize::try_from(bytes.min(bytes_max)).unwrap_or(0));
+        file.take(bytes_max)
+            .read_to_end(&mut content)
+            .map_err(|error| unreadable(&error))?;
+        Ok::<_, String>(content)
+    };
+    let (left, right) = (read(pair.left)?, read(pair.right)?);
+    info!("comparing {} with {}", pair.left, pair.right);
+    Ok(artifact_diff::compare(
+        &left,
+        &right,
+        &pair.hints,
+        &DiffLimits::default(),
+    ))
+}
+
+/// What was kept of it, if it can still be read.
+fn kept(app: &App, key: Sha256) -> Option<Report> {
+    let value = app.store().read(|tx| derived::get(tx, FILE_DIFF, key));
+    let packed = match value {
+        Ok(value) => value?,
+        Err(error) => {
+            warn!("cannot look for a kept comparison: {}", with_causes(&error));
+            return None;
+        }
+    };
+    let json = zstd::bulk::decompress(&packed, REPORT_BYTES_MAX).ok()?;
+    serde_json::from_slice(&json).ok()
+}
+
+/// Keeps it. It is made again one day if that fails.
+fn keep(app: &App, key: Sha256, report: &Report) {
+    let packed = serde_json::to_vec(report)
+        .map_err(|error| error.to_string())
+        .and_then(|json| {
+            zstd::bulk::compress(&json, PACK_LEVEL).map_err(|error| error.to_string())
+        });
+    let outcome = packed.and_then(|packed| {
+        let written = app.store().write(|tx| {
+            derived::set(tx, FILE_DIFF, key, &packed)?;
+            derived::trim(tx, FILE_DIFF, key, KEPT_MAX)
+        });
+        written.map_err(|error| with_causes(&error))
+    });
+    if let Err(error) = outcome {
+        warn!("cannot keep a comparison: {error}");
+    }
+}
+
+/// A comparison of something inside two files.
+#[derive(Debug)]
+pub struct Part<'r> {
+    /// Where it is: the members on the way to it; empty for the files themselves.
+    pub path: String,
+    /// The comparison.
+    pub report: &'r Report,
+}
+
+/// A comparison and those inside it, from the outside in.
+pub fn parts(report: &Report) -> Vec<Part<'_>> {
+    fn collect<'r>(path: &str, report: &'r Report, parts: &mut Vec<Part<'r>>) {
+        parts.push(Part {
+            path: path.to_owned(),
+            report,
+        });
+        let below = |member: &str| match path {
+            "" => member.to_owned(),
+            path => format!("{path} › {member}"),
+        };
+        match &report.detail {
+            Detail::Packed(packed) => collect(&below("unpacked"), &packed.content, parts),
+            Detail::Archive(archive) => {
+                for member in &archive.members.items {
+                    if let Some(report) = &member.report {
+                        collect(&below(&member.path), report, parts);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut parts = Vec::new();
+    collect("", report, &mut parts);
+    parts
+}
+
+/// How many of the sections are not the same.
+pub fn differing(sections: &Listed<SectionDiff>) -> usize {
+    let sections = sections.items.iter();
+    sections
+        .filter(|section| section.presence != Presence::Same)
+        .count()
+}
+
+/// What became of the symbols of a module, in words.
+pub fn counts(group: &GroupDiff) -> String {
+    let counts = [
+        (group.added, "added"),
+        (group.removed, "removed"),
+        (group.grown, "grown"),
+        (group.shrunk, "shrunk"),
+        (group.changed, "changed"),
+    ];
+    let words = counts.iter().filter(|(count, _)| *count > 0);
+    let words: Vec<String> = words
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    words.join(", ")
+}
+
+/// In words: `only left`.
+pub fn in_words(presence: &Presence) -> &'static str {
+    match presence {
+        Presence::Same => "the same",
+        Presence::Differs => "differs",
+        Presence::OnlyLeft => "only left",
+        Presence::OnlyRight => "only right",
+    }
+}
+
+/// The class of a row: its colour.
+pub fn class(presence: &Presence) -> &'static str {
+    match presence {
+        Presence::Same => "same",
+        Presence::Differs => "differs",
+        Presence::OnlyLeft => "only_left",
+        Presence::OnlyRight => "only_right",
+    }
+}
