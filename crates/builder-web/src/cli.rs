@@ -2,6 +2,8 @@
 
 mod db;
 mod demo;
+mod elf;
+mod file;
 mod generate;
 mod help;
 mod migrations;
@@ -53,6 +55,10 @@ enum Command {
     Db(db::DbArgs),
     /// Bring a data directory from one schema version to another (also: builder-migrations)
     Migrations(migrations::MigrationsArgs),
+    /// Compare files on this disk
+    File(file::FileArgs),
+    /// Look into an executable on this disk
+    Elf(elf::ElfArgs),
     /// Fill a directory with invented builds and serve it
     Demo(DemoArgs),
     /// Write manual pages, for all names of the program
@@ -236,6 +242,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             Some(Command::Serve(serve)) => serve::run(*serve),
             Some(Command::Db(db)) => db::run(db),
             Some(Command::Migrations(migrations)) => migrations::run(migrations),
+            Some(Command::File(file)) => file::run(file),
+            Some(Command::Elf(elf)) => elf::run(elf),
             Some(Command::Demo(demo)) => demo::run(demo),
             Some(Command::Man(args)) => generate::man(&args),
             Some(Command::Completions(args)) => generate::completions(&args),
@@ -243,6 +251,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<AnswerIsNo>() => ExitCode::FAILURE,
         Err(error) => {
             say_error(&format!("builder-web: {error:#}"));
             if error.is::<builder_store::OpenError>() || error.is::<Refused>() {
@@ -264,6 +273,11 @@ fn parse<P: FromArgMatches>(command: clap::Command, arguments: Vec<OsString>) ->
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Refused(String);
+
+/// A command whose answer was no, as `diff` says it: with the exit status, and nothing to complain of.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer is no")]
+struct AnswerIsNo;
 
 /// What a command answers. Nobody may be reading any more: that is no reason to stop.
 fn say(text: &str) {

@@ -52,6 +52,7 @@ mod layers;
 
 #[cfg(test)]
 mod cli;
+mod compare;
 
 #[cfg(test)]
 mod backup;

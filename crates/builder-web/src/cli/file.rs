@@ -1,0 +1,72 @@
+//! `builder-web file`: what the comparison page says, of files on this disk.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use artifact_diff::{Hints, Limits, compare};
+use clap::{Args, Subcommand};
+
+use super::{AnswerIsNo, Refused, say};
+
+/// Bytes of a file that is compared: both are held in memory.
+const FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+#[derive(Debug, Args)]
+pub(super) struct FileArgs {
+    #[command(subcommand)]
+    command: FileCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum FileCommand {
+    /// Say what differs between two files, and why
+    ///
+    /// ELF files are compared by section and symbol; packages and archives are unpacked; texts are compared by line.
+    /// The exit status is 0 when the files are the same, 1 when they differ, 2 when that cannot be told.
+    Compare {
+        /// Write the whole comparison as JSON
+        #[arg(long)]
+        json: bool,
+        /// The file on the left
+        left: PathBuf,
+        /// The file on the right
+        right: PathBuf,
+    },
+}
+
+pub(super) fn run(args: FileArgs) -> anyhow::Result<()> {
+    let FileCommand::Compare { json, left, right } = args.command;
+    let report = compare(
+        &read(&left)?,
+        &read(&right)?,
+        &Hints::default(),
+        &Limits::default(),
+    );
+    match json {
+        true => {
+            say(&serde_json::to_string_pretty(&report).context("write the comparison as JSON")?)
+        }
+        false => say(report.to_string().trim_end()),
+    }
+    match report.same {
+        true => Ok(()),
+        false => Err(AnswerIsNo.into()),
+    }
+}
+
+/// The bytes of a file.
+fn read(path: &Path) -> Result<Vec<u8>, Refused> {
+    let refused = |why: &dyn std::fmt::Display| Refused(format!("{}: {why}", path.display()));
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| refused(&error))?;
+    match bytes.len() as u64 <= FILE_BYTES_MAX {
+        true => Ok(bytes),
+        false => Err(refused(&format!(
+            "larger than the {FILE_BYTES_MAX} bytes that are compared"
+        ))),
+    }
+}
