@@ -23,6 +23,19 @@ use clap::{Args, Parser, Subcommand};
 pub(super) struct DbArgs {
     #[command(subcommand)]
     command: DbCommand,
+    #[command(flatten)]
+    ocaml: OcamlArgs,
+}
+
+/// As of the OCaml tool, whose answers were its log. Ours say what they have to say.
+#[derive(Debug, Args)]
+struct OcamlArgs {
+    #[arg(long, value_name = "LEVEL", global = true, hide = true)]
+    verbosity: Option<String>,
+    #[arg(short, long, global = true, hide = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    #[arg(short, long, global = true, hide = true)]
+    quiet: bool,
 }
 
 /// `builder-db`, under its own name.
