@@ -725,7 +725,10 @@ fn is_named(db: &Sole, path: &Path) -> Result<bool> {
 
 /// Whether somebody is at work in a directory of `_staging`; none if it is not one of ours.
 fn is_locked(directory: &Path) -> Option<bool> {
-    let lock = File::open(directory.join(crate::stage::LOCK)).ok()?;
+    let Ok(lock) = File::open(directory.join(crate::stage::LOCK)) else {
+        // Killed before it was locked.
+        return crate::stage::is_ours(directory).then_some(false);
+    };
     // Given back when the file is closed.
     Some(matches!(
         lock.try_lock_shared(),

@@ -23,6 +23,14 @@ const SPACE_CHECK_BYTES: u64 = 32 * 1024 * 1024;
 /// What is about to be moved, a line each: `artifact SHA256` or `build JOB/UUID`.
 const INTENT: &str = "intent";
 
+/// Whether a directory of `_staging` has a name that we give. The OCaml server names them by uuid.
+pub(crate) fn is_ours(directory: &Path) -> bool {
+    let name = directory.file_name().and_then(|name| name.to_str());
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    name.and_then(|name| name.split_once('.'))
+        .is_some_and(|(process, number)| digits(process) && digits(number))
+}
+
 /// What is in `_staging` and was not put there by us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Strangers {
@@ -138,7 +146,8 @@ impl Store {
                 .map_err(|source| Error::file("read", &staging, source))?
                 .path();
             let path = directory.join(LOCK);
-            if strangers == Strangers::Leave && !path.is_file() {
+            // Ours may have been killed before it was locked: whoever makes one keeps us out.
+            if strangers == Strangers::Leave && !path.is_file() && !is_ours(&directory) {
                 continue;
             }
             if !directory.is_dir() {

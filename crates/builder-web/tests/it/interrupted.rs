@@ -319,7 +319,7 @@ fn a_killed_vacuum_is_told_and_mended_by_the_next_one_or_a_repair() {
     let expected = (kept(&expected), content(&expected));
     let mut left = 0;
     while killer.killed < kills() {
-        let data = copy("data");
+        let data = copy("vacuumed");
         for _ in 0..1 + killer.random.below(3) {
             if killer.kill(&vacuum(&data), takes).is_none() {
                 break;
