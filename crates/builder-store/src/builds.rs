@@ -275,7 +275,7 @@ pub fn history(
     platform: Option<&str>,
     count: u32,
 ) -> Result<Vec<Build>> {
-    tx.query(
+    tx.query_list(
         select_build!(
             "FROM build b JOIN job j ON j.id = b.job
              LEFT JOIN build_artifact m ON m.id = b.main_binary
@@ -343,7 +343,7 @@ pub fn outputs(tx: &mut Tx<'_>, job_id: i64, platform: Option<&str>) -> Result<V
     )?;
     let mut outputs = Vec::with_capacity(hashes.len());
     for sha256 in hashes {
-        outputs.extend(tx.query_opt(
+        outputs.extend(tx.query_list(
             "SELECT b.id, b.uuid, j.id, j.name, b.platform, b.start_d, b.start_ps, b.finish_d,
                b.finish_ps, b.result_code, b.result_msg, b.console, b.script, b.input_id,
                b.user, m.filepath, m.sha256, m.size, a.filepath, a.size
@@ -369,7 +369,7 @@ pub fn outputs(tx: &mut Tx<'_>, job_id: i64, platform: Option<&str>) -> Result<V
 
 /// The builds of a job without a main binary, newest first.
 pub fn failed_of_job(tx: &mut Tx<'_>, job_id: i64, platform: Option<&str>) -> Result<Vec<Build>> {
-    tx.query(
+    tx.query_list(
         select_build!(
             "FROM build b JOIN job j ON j.id = b.job
              LEFT JOIN build_artifact m ON m.id = b.main_binary
@@ -388,7 +388,7 @@ pub fn failed(
     start: u32,
     count: u32,
 ) -> Result<Vec<Build>> {
-    tx.query(
+    tx.query_list(
         select_build!(
             "FROM build b JOIN job j ON j.id = b.job
              LEFT JOIN build_artifact m ON m.id = b.main_binary
@@ -410,7 +410,7 @@ pub fn same_input_same_output(tx: &mut Tx<'_>, build: &Build) -> Result<Vec<Buil
     let (Some(input_id), Some(main)) = (&build.input_id, &build.main_binary) else {
         return Ok(Vec::new());
     };
-    tx.query(
+    tx.query_list(
         select_build!(
             "FROM build b JOIN job j ON j.id = b.job JOIN build_artifact m ON m.id = b.main_binary
              WHERE b.input_id = $1 AND m.sha256 = $2 AND b.id <> $3
@@ -426,7 +426,7 @@ pub fn same_input_different_output(tx: &mut Tx<'_>, build: &Build) -> Result<Vec
     let (Some(input_id), Some(main)) = (&build.input_id, &build.main_binary) else {
         return Ok(Vec::new());
     };
-    let mut builds = tx.query(
+    let mut builds = tx.query_list(
         select_build!(
             "FROM build b JOIN job j ON j.id = b.job JOIN build_artifact m ON m.id = b.main_binary
              WHERE b.input_id = $1 AND m.sha256 <> $2
@@ -450,7 +450,7 @@ pub fn different_input_same_output(tx: &mut Tx<'_>, build: &Build) -> Result<Vec
     let (Some(input_id), Some(main)) = (&build.input_id, &build.main_binary) else {
         return Ok(Vec::new());
     };
-    let mut builds = tx.query(
+    let mut builds = tx.query_list(
         select_build!(
             "FROM build_artifact m JOIN build b ON b.main_binary = m.id JOIN job j ON j.id = b.job
              WHERE m.sha256 = $1 AND b.input_id <> $2

@@ -56,6 +56,22 @@ impl Tx<'_> {
         Ok(all)
     }
 
+    /// As [`Tx::query`], for lists that people look at: a row that makes no sense is left out, and
+    /// the log says which.
+    pub(crate) fn query_list<T>(
+        &mut self,
+        sql: &'static str,
+        params: &[Value<'_>],
+        mut from_row: impl FnMut(&Row<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut all = Vec::new();
+        self.for_each(sql, params, |row| {
+            all.extend(row.or_left_out(from_row(row))?);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
     /// Runs a query and hands each row to `row`, none of them kept.
     pub(crate) fn for_each(
         &mut self,
@@ -119,6 +135,20 @@ impl Tx<'_> {
 }
 
 impl Row<'_> {
+    /// What was read from this row of a list, or none where it makes no sense: the log says which
+    /// row of which id (its first column) that is.
+    pub(crate) fn or_left_out<T>(&self, read: Result<T>) -> Result<Option<T>> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(error @ Error::Row { .. }) => {
+                let id = self.int(0).unwrap_or_default();
+                tracing::error!("row {id} is left out of a list: {error}");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     pub(crate) fn int(&self, column: usize) -> Result<i64> {
         match self {
             Row::Sqlite(row) => Ok(row.get(column)?),

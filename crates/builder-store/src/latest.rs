@@ -80,7 +80,9 @@ pub fn by_job(tx: &mut Tx<'_>) -> Result<HashMap<i64, Vec<Latest>>> {
                 other_output: row.int(19)?,
                 before: Before::from_number(row.int(20)?),
             };
-            newest.take(Build::from_row(row)?, facts.verdict());
+            if let Some(build) = row.or_left_out(Build::from_row(row))? {
+                newest.take(build, facts.verdict());
+            }
             Ok(())
         },
     )?;
@@ -103,7 +105,9 @@ pub fn by_job(tx: &mut Tx<'_>) -> Result<HashMap<i64, Vec<Latest>>> {
         ),
         &[indexed.into()],
         |row| {
-            let build = Build::from_row(row)?;
+            let Some(build) = row.or_left_out(Build::from_row(row))? else {
+                return Ok(());
+            };
             touched.insert((build.job_id, build.platform.clone()));
             inputs.extend(build.input_id);
             more.take(build, Verdict::Failed);
@@ -239,9 +243,11 @@ pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<CaughtUp> {
         ),
         &[indexed.into(), BUILDS_A_TURN.into()],
         |row| {
-            let build = Build::from_row(row)?;
-            last = Some((build.id, build.uuid));
             count += 1;
+            let Some(build) = row.or_left_out(Build::from_row(row))? else {
+                return Ok(());
+            };
+            last = Some((build.id, build.uuid));
             touched.insert((build.job_id, build.platform.clone()));
             inputs.extend(build.input_id);
             newest.take(build, Verdict::Failed);

@@ -89,6 +89,30 @@ pub fn name_by_id(tx: &mut Tx<'_>, id: i64) -> Result<Option<String>> {
     )
 }
 
+/// The password of some user, always the same for the same number, if there is any: what to check
+/// for one who does not exist, so that it takes as long.
+pub fn some_password(tx: &mut Tx<'_>, number: u64) -> Result<Option<PasswordHash>> {
+    let count = tx.query_opt(r#"SELECT COUNT(*) FROM "user""#, &[], |row| row.size(0))?;
+    let Some(offset) = number.checked_rem(count.unwrap_or(0)) else {
+        return Ok(None);
+    };
+    let offset = i64::try_from(offset).unwrap_or(0);
+    tx.query_opt(
+        r#"SELECT password_hash, password_salt, scrypt_n, scrypt_r, scrypt_p
+           FROM "user" ORDER BY id LIMIT 1 OFFSET $1"#,
+        &[offset.into()],
+        |row| {
+            Ok(PasswordHash {
+                hash: row.blob(0)?,
+                salt: row.blob(1)?,
+                scrypt_n: row.int(2)?,
+                scrypt_r: row.int(3)?,
+                scrypt_p: row.int(4)?,
+            })
+        },
+    )
+}
+
 /// Adds a user; one of that name is left as it is.
 pub fn add(
     tx: &mut Tx<'_>,

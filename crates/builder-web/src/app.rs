@@ -10,7 +10,6 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use builder_exec::Timestamp;
 use builder_store::{Store, Tx};
-use tokio::sync::Semaphore;
 
 use crate::auth::Passwords;
 use crate::clock::Clock;
@@ -20,8 +19,9 @@ use crate::derived::Derived;
 use crate::error::{Error, Result};
 use crate::failures;
 use crate::file_diffs::FileDiffs;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Place};
 use crate::page_cache::PageCache;
+use crate::places::Places;
 use crate::respond::{self, Accepts, Layout};
 use crate::stream;
 use crate::upload::hooks::Hooks;
@@ -39,8 +39,10 @@ struct Inner {
     file_diffs: FileDiffs,
     pages: PageCache,
     passwords: Passwords,
-    uploads: Semaphore,
-    streams: Arc<Semaphore>,
+    uploads: Places,
+    dear: Places,
+    archives: Places,
+    streams: Places,
     hooks: Hooks,
     metrics: Metrics,
     stopping: AtomicBool,
@@ -66,8 +68,10 @@ impl App {
             pages: PageCache::new(&config.limits, &metrics),
             file_diffs: FileDiffs::new(&config.limits),
             passwords: Passwords::new(&config.limits),
-            uploads: Semaphore::new(config.limits.uploads_concurrent_max),
-            streams: Arc::new(Semaphore::new(config.limits.streams_concurrent_max)),
+            uploads: Places::new(Place::Upload, config.limits.uploads()),
+            dear: Places::new(Place::Expensive, config.limits.dear()),
+            archives: Places::new(Place::Expensive, config.limits.archives()),
+            streams: Places::new(Place::Stream, config.limits.streams()),
             hooks: Hooks::new(&config),
             layout: Arc::new(crate::pages::layout(&config.site)),
             metrics,
@@ -141,8 +145,18 @@ impl App {
     }
 
     /// Places for uploads that are written.
-    pub fn uploads(&self) -> &Semaphore {
+    pub fn uploads(&self) -> &Places {
         &self.0.uploads
+    }
+
+    /// Places for pages that are dear to make.
+    pub fn dear(&self) -> &Places {
+        &self.0.dear
+    }
+
+    /// Places for archives, which are packed while they are sent.
+    pub fn archives(&self) -> &Places {
+        &self.0.archives
     }
 
     /// A body that `produce` writes while it is sent, on a thread of its own; `size` if it is known.
@@ -152,8 +166,8 @@ impl App {
         size: Option<u64>,
         produce: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
     ) -> Result<Body> {
-        let places = self.0.streams.clone();
-        let place = places.acquire_owned().await.map_err(Error::internal)?;
+        // Whoever asks: the threads are what runs out.
+        let place = self.0.streams.take(self.metrics(), None).await?;
         Ok(stream::body(size, move |out| {
             let _place = place;
             produce(out)

@@ -4,7 +4,10 @@
 //! that was right is remembered for some minutes, as a digest under a key that this process alone
 //! knows and never writes down.
 
+mod attempts;
+
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,13 +17,14 @@ use base64::engine::general_purpose::STANDARD;
 use builder_store::users::{self, PasswordHash, User};
 use builder_store::{Sha256, Tx, access};
 use subtle::ConstantTimeEq;
-use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::app::App;
 use crate::config::Limits;
 use crate::error::{Error, Result};
-use crate::metrics::LogIn;
+use crate::metrics::{LogIn, Place};
+use crate::places::Places;
+use attempts::Attempts;
 
 /// Bytes of a derived key and of a salt, as the OCaml server makes them.
 const HASH_BYTES: usize = 32;
@@ -57,7 +61,8 @@ pub struct Passwords {
     time: Duration,
     max: usize,
     right: Mutex<HashMap<Sha256, Instant>>,
-    hashing: Semaphore,
+    hashing: Places,
+    attempts: Attempts,
 }
 
 impl Passwords {
@@ -68,7 +73,8 @@ impl Passwords {
             time: limits.password_cache_time,
             max: limits.password_cache_max,
             right: Mutex::default(),
-            hashing: Semaphore::new(limits.password_hashes_concurrent_max),
+            hashing: Places::new(Place::Password, limits.passwords()),
+            attempts: Attempts::new(limits),
         }
     }
 
@@ -81,6 +87,18 @@ impl Passwords {
             text.extend(part);
         }
         Sha256::of(&text)
+    }
+
+    /// Stands for a name; nobody outside can tell which.
+    fn number(&self, name: &str) -> u64 {
+        let mut text = self.key.to_vec();
+        text.extend(name.as_bytes());
+        let digest = Sha256::of(&text);
+        let (first, _) = digest
+            .as_bytes()
+            .split_first_chunk()
+            .unwrap_or((&[0; 8], &[]));
+        u64::from_le_bytes(*first)
     }
 
     fn was_right(&self, digest: Sha256) -> bool {
@@ -104,46 +122,78 @@ struct Credentials {
     password: Vec<u8>,
 }
 
-/// The user of a request.
-pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<User> {
+/// The user of a request, which comes from `from`.
+pub async fn authenticate(app: &App, headers: &HeaderMap, from: Option<IpAddr>) -> Result<User> {
     let Some(given) = credentials(headers, app.limits().credential_bytes_max) else {
         return Err(Error::Unauthorized);
     };
     let name = given.name.clone();
-    let user = app.read(move |tx| users::by_name(tx, &name)).await?;
-    if let Some(user) = &user {
-        let digest = app.passwords().digest(&given, &user.password);
-        if app.passwords().was_right(digest) {
-            app.metrics().log_in(LogIn::Right);
-            return Ok(user.clone());
-        }
+    let number = app.passwords().number(&given.name);
+    let (user, stand_in) = app
+        .read(move |tx| match users::by_name(tx, &name)? {
+            Some(user) => Ok((Some(user), None)),
+            None => Ok((None, users::some_password(tx, number)?)),
+        })
+        .await?;
+    if let Some(user) = was_right(app, &given, user.as_ref()) {
+        return Ok(user);
     }
-    let _place = app
-        .passwords()
-        .hashing
-        .acquire()
-        .await
-        .map_err(Error::internal)?;
+    // Looked at again when it is this one's turn: those before may have been wrong, or right.
+    slowed_down(app, &given, from)?;
+    let _place = app.passwords().hashing.take(app.metrics(), None).await?;
+    if let Some(user) = was_right(app, &given, user.as_ref()) {
+        return Ok(user);
+    }
+    slowed_down(app, &given, from)?;
     app.blocking(move |app| {
-        // An unknown user costs the same time as a wrong password.
-        let nobody = nobody();
-        let stored = user.as_ref().map_or(&nobody, |user| &user.password);
-        let right = verify(&given.password, stored);
+        // An unknown user costs the same time as a wrong password of a known one.
+        let stored = match (&user, stand_in) {
+            (Some(user), _) => user.password.clone(),
+            (None, Some(stand_in)) => stand_in,
+            (None, None) => nobody(),
+        };
+        let right = verify(&given.password, &stored);
         match user {
             Some(user) if right => {
                 let digest = app.passwords().digest(&given, &user.password);
                 app.passwords().remember(digest);
+                app.passwords().attempts.right(&given.name, from);
                 app.metrics().log_in(LogIn::Right);
                 Ok(user)
             }
             _ => {
                 info!(user.name = ?given.name, "refused a log-in");
+                app.passwords()
+                    .attempts
+                    .wrong(&given.name, from, Instant::now());
                 app.metrics().log_in(LogIn::Wrong);
                 Err(Error::Unauthorized)
             }
         }
     })
     .await?
+}
+
+/// The user, if the password was right a moment ago.
+fn was_right(app: &App, given: &Credentials, user: Option<&User>) -> Option<User> {
+    let user = user?;
+    let digest = app.passwords().digest(given, &user.password);
+    app.passwords().was_right(digest).then(|| {
+        app.metrics().log_in(LogIn::Right);
+        user.clone()
+    })
+}
+
+/// Refuses a log-in that comes too soon after wrong ones.
+fn slowed_down(app: &App, given: &Credentials, from: Option<IpAddr>) -> Result<()> {
+    let attempts = &app.passwords().attempts;
+    match attempts.wait(&given.name, from, Instant::now()) {
+        Some(wait) => {
+            app.metrics().log_in(LogIn::Slowed);
+            Err(Error::SlowedDown(wait))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Whether a user may add builds to a job.

@@ -108,16 +108,25 @@ impl TrustedProxy {
     }
 }
 
+/// Whether a peer speaks for others.
+pub fn is_trusted(peer: Peer, trusted: &[TrustedProxy]) -> bool {
+    let peer = match peer {
+        Peer::Address(address) => Peer::Address(plain(address)),
+        Peer::Unix => Peer::Unix,
+    };
+    trusted.iter().any(|proxy| proxy.is(peer))
+}
+
 impl Client {
     /// Reads who asks from the socket, and from the headers where the peer is trusted.
     pub fn of(peer: Option<Peer>, headers: &HeaderMap, trusted: &[TrustedProxy]) -> Client {
-        let is_trusted = |peer: Peer| trusted.iter().any(|proxy| proxy.is(peer));
+        let trusted = |peer: Peer| is_trusted(peer, trusted);
         let peer_address = match peer {
             Some(Peer::Address(address)) => Some(plain(address)),
             Some(Peer::Unix) | None => None,
         };
         let peer = peer_address.map(Peer::Address).or(peer);
-        if !peer.is_some_and(is_trusted) {
+        if !peer.is_some_and(trusted) {
             return Client {
                 address: peer_address,
                 host: None,
@@ -132,7 +141,7 @@ impl Client {
         let host = last(&FORWARDED_HOST).filter(|host| is_host(host));
         Client {
             // Without a word of whom it speaks for, the proxy speaks for itself.
-            address: forwarded_for(headers, is_trusted).or(peer_address),
+            address: forwarded_for(headers, trusted).or(peer_address),
             host: host.map(ToOwned::to_owned),
             scheme: match last(&FORWARDED_PROTO) {
                 Some(scheme) if scheme.eq_ignore_ascii_case("https") => Some("https"),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::client::TrustedProxy;
+use crate::places::Rules;
 use crate::site::Site;
 
 const KIB: u64 = 1024;
@@ -77,6 +78,23 @@ pub struct Limits {
     pub file_diffs_waiting_max: usize,
     /// How long a page waits for the comparison of its artifacts before it says that it is under way.
     pub file_diff_patience: Duration,
+    /// Uploads that are written or wait for their turn. Each that waits is a connection.
+    pub uploads_waiting_max: usize,
+    /// How long an upload waits for its turn before it is answered 503.
+    pub upload_wait_time_max: Duration,
+    /// Pages that are dear to make (comparisons, pictures) at the same time: each takes a core, and
+    /// where there are more than two, one is left for uploads.
+    pub dear_concurrent_max: usize,
+    /// Requests for dear pages of one client that are made or wait.
+    pub dear_per_client_max: usize,
+    /// Requests for dear pages of all clients that are made or wait.
+    pub dear_waiting_max: usize,
+    /// Archives that are packed at the same time; each takes up to a core while its client reads.
+    pub archives_concurrent_max: usize,
+    /// Archives of one client.
+    pub archives_per_client_max: usize,
+    /// How long a request waits for such a place before it is answered 503.
+    pub place_wait_time_max: Duration,
     /// Hooks that run at the same time; others wait.
     pub hooks_concurrent_max: usize,
     /// A hook that runs longer is killed. Some rebuild a package repository.
@@ -87,6 +105,22 @@ pub struct Limits {
     pub password_cache_time: Duration,
     /// Verified passwords that are remembered.
     pub password_cache_max: usize,
+    /// Passwords that wait to be hashed; others are answered 503.
+    pub passwords_waiting_max: usize,
+    /// Wrong passwords of one address, or for one user from one address, that cost nothing but the
+    /// hashing: people mistype.
+    pub log_in_failures_free: u32,
+    /// How long the first one after these has to wait; each further one doubles it.
+    pub log_in_delay: Duration,
+    /// The longest that a log-in has to wait.
+    pub log_in_delay_max: Duration,
+    /// Wrong passwords are forgotten after this long.
+    pub log_in_memory_time: Duration,
+    /// Addresses and users whose wrong passwords are remembered.
+    pub log_in_table_max: usize,
+    /// Open connections from one address; one more is answered 503. A proxy that is trusted may
+    /// have all there are.
+    pub connections_per_client_max: usize,
     /// Passwords hashed at the same time: each takes 16 MiB and a core.
     pub password_hashes_concurrent_max: usize,
     /// Bytes of a user name or password.
@@ -131,11 +165,26 @@ impl Default for Limits {
             file_diffs_concurrent_max: 1,
             file_diffs_waiting_max: 32,
             file_diff_patience: Duration::from_secs(5),
+            uploads_waiting_max: 64,
+            upload_wait_time_max: Duration::from_secs(5 * 60),
+            dear_concurrent_max: cores_but_one(),
+            dear_per_client_max: 8,
+            dear_waiting_max: 64,
+            archives_concurrent_max: 8,
+            archives_per_client_max: 4,
+            place_wait_time_max: Duration::from_secs(10),
             hooks_concurrent_max: 4,
             hook_time_max: Duration::from_secs(60 * 60),
             hook_output_bytes_max: 64 * KIB,
             password_cache_time: Duration::from_secs(5 * 60),
             password_cache_max: 256,
+            passwords_waiting_max: 64,
+            log_in_failures_free: 5,
+            log_in_delay: Duration::from_secs(1),
+            log_in_delay_max: Duration::from_secs(60),
+            log_in_memory_time: Duration::from_secs(15 * 60),
+            log_in_table_max: 10_000,
+            connections_per_client_max: 256,
             password_hashes_concurrent_max: 1,
             credential_bytes_max: 1024,
             connections_max: 1024,
@@ -150,4 +199,66 @@ impl Default for Limits {
             shutdown_time_max: Duration::from_secs(15 * 60),
         }
     }
+}
+
+impl Limits {
+    /// Places for uploads.
+    pub fn uploads(&self) -> Rules {
+        let all_max = self.uploads_concurrent_max + self.uploads_waiting_max;
+        Rules {
+            places: self.uploads_concurrent_max,
+            all_max,
+            // Who uploads is known by name.
+            client_max: all_max,
+            wait_max: self.upload_wait_time_max,
+        }
+    }
+
+    /// Places for pages that are dear to make.
+    pub fn dear(&self) -> Rules {
+        Rules {
+            places: self.dear_concurrent_max,
+            all_max: self.dear_waiting_max,
+            client_max: self.dear_per_client_max,
+            wait_max: self.place_wait_time_max,
+        }
+    }
+
+    /// Places for archives.
+    pub fn archives(&self) -> Rules {
+        Rules {
+            places: self.archives_concurrent_max,
+            all_max: self.dear_waiting_max,
+            client_max: self.archives_per_client_max,
+            wait_max: self.place_wait_time_max,
+        }
+    }
+
+    /// Places for passwords that are hashed.
+    pub fn passwords(&self) -> Rules {
+        let all_max = self.password_hashes_concurrent_max + self.passwords_waiting_max;
+        Rules {
+            places: self.password_hashes_concurrent_max,
+            all_max,
+            client_max: all_max,
+            wait_max: self.place_wait_time_max,
+        }
+    }
+
+    /// Places for answers that are made while they are sent.
+    pub fn streams(&self) -> Rules {
+        let all_max = self.streams_concurrent_max * 4;
+        Rules {
+            places: self.streams_concurrent_max,
+            all_max,
+            client_max: all_max,
+            wait_max: self.place_wait_time_max,
+        }
+    }
+}
+
+fn cores_but_one() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    // A comparison may wait for one of its artifacts: another one gets its turn meanwhile.
+    cores.saturating_sub(1).max(2)
 }

@@ -1,6 +1,8 @@
 //! What a request can end in other than its answer. The only place that picks an error's status;
 //! [`render`] gives it the form the client asked for.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -13,6 +15,9 @@ use tracing::error;
 use crate::app::App;
 use crate::respond::{self, Accepts};
 use crate::urls;
+
+/// After how many seconds a server that is not ready may be.
+const NOT_READY_SECONDS: u64 = 10;
 
 /// The result of a handler.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -45,6 +50,10 @@ pub enum Error {
         /// What was wrong with it.
         why: &'static str,
     },
+    /// Too many others ask for the same; later there may be a place.
+    NoPlace(Duration),
+    /// Too many wrong passwords came before.
+    SlowedDown(Duration),
     /// The server cannot do its work now.
     NotReady(String),
     /// There is too much to do at the moment.
@@ -72,8 +81,10 @@ impl Error {
             Error::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
             Error::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
             Error::RangeNotSatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
-            Error::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Error::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::SlowedDown(_) => StatusCode::TOO_MANY_REQUESTS,
+            Error::NoPlace(_) | Error::NotReady(_) | Error::Busy(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -95,11 +106,28 @@ impl Error {
                 "the server's disk is full; try again when its operator has made room".to_owned()
             }
             Error::RangeNotSatisfiable { size, why } => format!("{why}; the file has {size} bytes"),
+            Error::NoPlace(after) => format!(
+                "the server has too much to do; try again in {} s",
+                seconds(after)
+            ),
+            Error::SlowedDown(after) => format!(
+                "too many wrong passwords; try again in {} s",
+                seconds(after)
+            ),
             Error::Internal => {
                 "internal server error; the server's log says what happened".to_owned()
             }
         }
     }
+}
+
+/// Whole seconds, at least one.
+fn seconds(time: Duration) -> u64 {
+    time.as_millis()
+        .div_ceil(1000)
+        .max(1)
+        .try_into()
+        .unwrap_or(u64::MAX)
 }
 
 impl From<builder_store::Error> for Error {
@@ -144,6 +172,12 @@ impl IntoResponse for Error {
                     header::CONTENT_RANGE,
                     respond::value(format!("bytes */{size}")),
                 );
+            }
+            Error::NoPlace(after) | Error::SlowedDown(after) => {
+                headers.insert(header::RETRY_AFTER, seconds(*after).into());
+            }
+            Error::NotReady(_) => {
+                headers.insert(header::RETRY_AFTER, NOT_READY_SECONDS.into());
             }
             _ => {}
         }

@@ -34,6 +34,7 @@ pub mod metrics;
 pub mod names;
 pub mod pack;
 pub mod page_cache;
+pub mod places;
 pub mod query;
 pub mod removed;
 pub mod respond;

@@ -342,11 +342,9 @@ pub async fn text(app: &App) -> String {
     let (running, waiting) = app.hooks().counts();
     metrics.hooks_running.set(signed(running as u64));
     metrics.hooks_waiting.set(signed(waiting as u64));
-    let free = app.uploads().available_permits();
-    let places = app.limits().uploads_concurrent_max;
     metrics
         .uploads_in_progress
-        .set(signed(places.saturating_sub(free) as u64));
+        .set(signed(app.uploads().taken() as u64));
     let mut text = String::new();
     // OK because a String takes all that is written to it.
     let _: std::fmt::Result = prometheus_text::encode(&mut text, &metrics.registry);

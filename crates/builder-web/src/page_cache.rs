@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -19,6 +19,7 @@ use crate::config::Limits;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::pack::{PACKED_BYTES_MIN, pack};
+use crate::query::{self, Query};
 use crate::respond::{self, Accepts, Encoding};
 
 /// Pages as they were last shown.
@@ -31,10 +32,15 @@ pub struct PageCache {
     misses: Counter,
 }
 
+/// Two halves: what is asked for again moves to the young one. When that is full the old one is
+/// dropped, so that what is asked for once does not push out what is asked for often.
 #[derive(Debug, Default)]
 struct Pages {
-    by_request: HashMap<Key, Shown>,
-    bytes: usize,
+    young: HashMap<Key, Shown>,
+    young_bytes: usize,
+    old: HashMap<Key, Shown>,
+    /// The parameters that the pages of a route looked at so far.
+    parameters: HashMap<String, Vec<String>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -66,28 +72,71 @@ impl PageCache {
         }
     }
 
-    fn get(&self, key: &Key, generation: i64) -> Option<Shown> {
+    /// What a request differs in from others of its route: its path, and the parameters that the
+    /// pages of the route look at. None: that is not known yet.
+    fn target(&self, route: &str, path: &str, query: Option<&str>) -> Option<String> {
+        let Some(query) = query else {
+            return Some(path.to_owned());
+        };
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        let shown = pages.by_request.get(key)?;
-        (shown.generation == generation && shown.at.elapsed() < self.time_max)
-            .then(|| shown.clone())
+        let parameters = pages.parameters.get(route)?;
+        let query = Query::parse(Some(query));
+        let mut target = path.to_owned();
+        for name in parameters {
+            if let Some(value) = query.get(name) {
+                // With its length, so that no value is taken for the next parameter.
+                target.push_str(&format!("?{name}:{}:{value}", value.len()));
+            }
+        }
+        Some(target)
+    }
+
+    /// Notes that pages of a route look at these parameters.
+    fn learn(&self, route: &str, asked: Vec<String>) {
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = pages.parameters.entry(route.to_owned()).or_default();
+        for name in asked {
+            if !known.contains(&name) {
+                known.push(name);
+            }
+        }
+    }
+
+    fn get(&self, key: &Key, generation: i64) -> Option<Shown> {
+        let good =
+            |shown: &Shown| shown.generation == generation && shown.at.elapsed() < self.time_max;
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shown) = pages.young.get(key) {
+            return good(shown).then(|| shown.clone());
+        }
+        let (key, shown) = pages.old.remove_entry(key)?;
+        if !good(&shown) {
+            return None;
+        }
+        self.put(&mut pages, key, shown.clone());
+        Some(shown)
     }
 
     fn keep(&self, key: Key, shown: Shown) {
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        self.put(&mut pages, key, shown);
+    }
+
+    fn put(&self, pages: &mut Pages, key: Key, shown: Shown) {
+        let half = self.bytes_max / 2;
         let bytes = cost(&key, &shown);
-        if bytes > self.bytes_max {
+        if bytes > half {
             return;
         }
-        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        if pages.bytes + bytes > self.bytes_max {
-            // What is asked for often is soon back.
-            *pages = Pages::default();
+        if let Some((key, old)) = pages.young.remove_entry(&key) {
+            pages.young_bytes -= cost(&key, &old);
         }
-        pages.bytes += bytes;
-        if let Some((key, old)) = pages.by_request.remove_entry(&key) {
-            pages.bytes -= cost(&key, &old);
+        if pages.young_bytes + bytes > half {
+            pages.old = std::mem::take(&mut pages.young);
+            pages.young_bytes = 0;
         }
-        pages.by_request.insert(key, shown);
+        pages.young_bytes += bytes;
+        pages.young.insert(key, shown);
     }
 }
 
@@ -102,27 +151,30 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
     }
     let headers = request.headers().clone();
     let accepts = Accepts::of(&headers);
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or_else(String::new, |target| target.as_str().to_owned());
-    let key = Key {
-        target,
-        json: accepts.json,
-        encoding: accepts.encoding,
+    let uri = request.uri().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("", MatchedPath::as_str);
+    let key = || {
+        Some(Key {
+            target: app.pages().target(route, uri.path(), uri.query())?,
+            json: accepts.json,
+            encoding: accepts.encoding,
+        })
     };
     let generation = match app.store().generation() {
         Ok(generation) => generation,
         Err(error) => return Error::from(error).into_response(),
     };
-    let shown = match app.pages().get(&key, generation) {
+    let known = key().and_then(|key| app.pages().get(&key, generation));
+    let shown = match known {
         Some(shown) => {
             app.pages().hits.inc();
             shown
         }
         None => {
             app.pages().misses.inc();
-            let response = next.run(request).await;
+            let (response, asked) = query::noting(next.run(request)).await;
+            app.pages().learn(route, asked);
             if response.status() != StatusCode::OK {
                 return response;
             }
@@ -132,7 +184,9 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
             }
             match show(&app, response, accepts.encoding, generation).await {
                 Ok(shown) => {
-                    app.pages().keep(key, shown.clone());
+                    if let Some(key) = key() {
+                        app.pages().keep(key, shown.clone());
+                    }
                     shown
                 }
                 Err(error) => return error.into_response(),

@@ -1,10 +1,39 @@
-//! Query strings, read leniently: what is malformed is as good as absent.
+//! Query strings, read leniently: what is malformed is as good as absent. Which parameters a page
+//! looks at is noted for the cache of pages: others make no difference to it.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use percent_encoding::percent_decode_str;
 
+/// Hands on what [`noting`] told of a part of a page that another task made.
+pub fn note(names: Vec<String>) {
+    let _nobody_notes = ASKED.try_with(|asked| {
+        let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.extend(names);
+    });
+}
+
 /// The parameters of a query string.
 #[derive(Debug, Default)]
-pub struct Query(Vec<(String, String)>);
+pub struct Query {
+    parameters: Vec<(String, String)>,
+    asked: Option<Asked>,
+}
+
+/// The names of the parameters that were asked for.
+type Asked = Arc<Mutex<Vec<String>>>;
+
+tokio::task_local! {
+    static ASKED: Asked;
+}
+
+/// Runs `page`, and tells which parameters it asked for in the query strings that it read.
+pub async fn noting<T>(page: impl Future<Output = T>) -> (T, Vec<String>) {
+    let asked = Asked::default();
+    let answer = ASKED.scope(asked.clone(), page).await;
+    let names = std::mem::take(&mut *asked.lock().unwrap_or_else(PoisonError::into_inner));
+    (answer, names)
+}
 
 /// Parameters that are looked at; no page has more than three.
 const PARAMETERS_MAX: usize = 32;
@@ -26,12 +55,21 @@ impl Query {
                 let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
                 (decode(name), decode(value))
             });
-        Query(parameters.collect())
+        Query {
+            parameters: parameters.collect(),
+            asked: ASKED.try_with(Arc::clone).ok(),
+        }
     }
 
     /// The first value of this name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
+        if let Some(asked) = &self.asked {
+            let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+            if !asked.iter().any(|known| known == name) {
+                asked.push(name.to_owned());
+            }
+        }
+        self.parameters
             .iter()
             .find(|(known, _)| known == name)
             .map(|(_, value)| value.as_str())

@@ -11,10 +11,15 @@ use crate::pages::{
     job, metrics, package, robots, search,
 };
 use crate::urls::pattern;
-use crate::{error, headers, page_cache, upload};
+use crate::{error, headers, page_cache, places, upload};
 
 /// The whole server.
 pub fn router(app: App) -> Router {
+    let dear = Router::new()
+        .slash(pattern::COMPARE, get(compare::get))
+        .slash(pattern::CONSOLE_PAGE, get(console::get))
+        .slash(pattern::COMPARE_FILES, get(compare_file::get))
+        .layer(from_fn_with_state(app.clone(), places::layer));
     let pages = Router::new()
         .slash(pattern::FRONT, get(builds::active))
         .slash(pattern::ALL_BUILDS, get(builds::all))
@@ -22,11 +27,9 @@ pub fn router(app: App) -> Router {
         .slash(pattern::JOB, get(job::get))
         .slash(pattern::JOB_FAILED, get(job::get_with_failed))
         .slash(pattern::BUILD, get(build::get))
-        .slash(pattern::CONSOLE_PAGE, get(console::get))
-        .slash(pattern::COMPARE, get(compare::get))
         .slash(pattern::SEARCH, get(search::get))
         .slash(pattern::PACKAGE, get(package::get))
-        .slash(pattern::COMPARE_FILES, get(compare_file::get))
+        .merge(dear)
         .layer(from_fn_with_state(app.clone(), page_cache::layer));
     let programs = programs()
         .layer(from_fn_with_state(app.clone(), page_cache::layer))

@@ -1,10 +1,11 @@
 //! The server: accepts connections, hands requests to the router, and on a signal to stop lets
 //! what has begun come to its end.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -12,7 +13,7 @@ use axum::extract::Request;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,13 +23,16 @@ use tower_service::Service as _;
 use tracing::{debug, info, warn};
 
 use crate::app::App;
-use crate::client::Peer;
+use crate::client::{self, Peer};
 use crate::config::Limits;
 use crate::metrics::Held;
 use crate::stalling::Stalling;
 
 /// Descriptors for the databases, uploads and hooks.
 const DESCRIPTORS_RESERVED: usize = 128;
+/// To whom has too many connections.
+const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 10\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 38\r\n\r\ntoo many connections from one address\n";
+const TURN_AWAY_TIME_MAX: Duration = Duration::from_secs(1);
 /// How often a lack of descriptors is noted in the log.
 const WARNING_PERIOD: Duration = Duration::from_secs(30);
 
@@ -84,6 +88,28 @@ struct Serving {
     graceful: GracefulShutdown,
     router: Router,
     app: App,
+    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// A connection among those of its address.
+struct OfAddress {
+    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    address: IpAddr,
+}
+
+impl Drop for OfAddress {
+    fn drop(&mut self) {
+        let mut all = self
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = all.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.address);
+            }
+        }
+    }
 }
 
 /// Serves beside the server proper, for as long as the process runs.
@@ -174,7 +200,25 @@ impl Serving {
             graceful: GracefulShutdown::new(),
             router,
             app: app.clone(),
+            by_address: Arc::default(),
         }
+    }
+
+    /// Counts one more connection of an address; none: it has as many as it may have.
+    fn of_address(&self, address: IpAddr) -> Option<OfAddress> {
+        let mut all = self
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let count = all.entry(address).or_default();
+        if *count >= self.app.limits().connections_per_client_max {
+            return None;
+        }
+        *count += 1;
+        Some(OfAddress {
+            by_address: self.by_address.clone(),
+            address,
+        })
     }
 
     /// Serves one connection in the background.
@@ -182,6 +226,19 @@ impl Serving {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let trusted = &self.app.config().trusted_proxies;
+        let among = match peer {
+            Peer::Address(address) if !client::is_trusted(peer, trusted) => {
+                match self.of_address(address) {
+                    Some(among) => Some(among),
+                    None => {
+                        turn_away(stream, place);
+                        return;
+                    }
+                }
+            }
+            _ => None,
+        };
         let metrics = self.app.metrics();
         let held = Held::new(&metrics.connections);
         let time_max = self.app.limits().answer_stall_time_max;
@@ -200,9 +257,25 @@ impl Serving {
                 // The client left, or sent no HTTP.
                 debug!("a connection broke: {error}");
             }
-            drop((place, held));
+            drop((place, held, among));
         });
     }
+}
+
+/// Tells a client that has too many connections so, if it reads.
+fn turn_away<S>(mut stream: S, place: OwnedSemaphorePermit)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    tokio::spawn(async move {
+        let told = async {
+            stream.write_all(TURNED_AWAY).await?;
+            stream.shutdown().await
+        };
+        // A client that does not read it knows by the connection's end.
+        let _told = timeout(TURN_AWAY_TIME_MAX, told).await;
+        drop(place);
+    });
 }
 
 /// As many as there may be, and there are descriptors for: each has a socket, and may have a file.

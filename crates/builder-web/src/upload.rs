@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::app::App;
+use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::metrics::Held;
 use crate::names::Path;
@@ -89,11 +90,13 @@ async fn answer(
         .headers
         .get(header::EXPECT)
         .is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let client = head.extensions.get::<Client>();
+    let from = client.and_then(Client::network);
     let admitted = async {
-        let user = auth::authenticate(&app, &head.headers).await?;
+        let user = auth::authenticate(&app, &head.headers, from).await?;
         let size = announced_size(&app, &head.headers)?;
         let waiting = Held::new(&app.metrics().uploads_waiting);
-        let place = app.uploads().acquire().await.map_err(Error::internal)?;
+        let place = app.uploads().take(app.metrics(), None).await?;
         drop(waiting);
         Ok::<_, Error>((user, size, place))
     };

@@ -1,6 +1,7 @@
 //! `builder-web serve`: the server.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -32,6 +33,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
     start_log(&arguments.log)?;
     warn_of(&arguments.legacy);
+    let limits = limits(&arguments);
     let site = site(arguments.site)?;
     let config = Config {
         datadir: arguments.datadir.datadir,
@@ -42,11 +44,7 @@ pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
         },
         site,
         trusted_proxies: arguments.trusted_proxies,
-        limits: Limits {
-            upload_bytes_max: arguments.upload_limit.saturating_mul(MIB),
-            page_cache_bytes_max: usize::from(arguments.page_cache) * 1024 * 1024,
-            ..Limits::default()
-        },
+        limits,
     };
     let watch = Watch {
         metrics: arguments.metrics_address,
@@ -54,6 +52,42 @@ pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
     };
     let address = SocketAddr::new(arguments.host, arguments.port);
     run_server(config, address, watch, |_| {})
+}
+
+/// The limits, with those that were given.
+fn limits(arguments: &ServeArgs) -> Limits {
+    let mut limits = Limits {
+        upload_bytes_max: arguments.upload_limit.saturating_mul(MIB),
+        page_cache_bytes_max: usize::from(arguments.page_cache) * 1024 * 1024,
+        ..Limits::default()
+    };
+    let count = |given: Option<NonZeroU16>, limit: &mut usize| {
+        if let Some(given) = given {
+            *limit = usize::from(given.get());
+        }
+    };
+    count(arguments.uploads, &mut limits.uploads_concurrent_max);
+    count(arguments.dear_pages, &mut limits.dear_concurrent_max);
+    count(arguments.connections, &mut limits.connections_max);
+    count(
+        arguments.connections_per_address,
+        &mut limits.connections_per_client_max,
+    );
+    let seconds = |given: NonZeroU16| Duration::from_secs(u64::from(given.get()));
+    if let Some(head_limit) = arguments.head_limit {
+        limits.head_bytes_max = usize::from(head_limit) * 1024;
+    }
+    if let Some(head_timeout) = arguments.head_timeout {
+        limits.head_time_max = seconds(head_timeout);
+    }
+    if let Some(idle_timeout) = arguments.idle_timeout {
+        limits.upload_idle_time_max = seconds(idle_timeout);
+        limits.answer_stall_time_max = seconds(idle_timeout);
+    }
+    if let Some(disk_reserve) = arguments.disk_reserve {
+        limits.disk_reserve_bytes = u64::from(disk_reserve) * MIB;
+    }
+    limits
 }
 
 /// How the server is watched.

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -15,6 +16,7 @@ use builder_store::{Sha256, Store};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::exec_file::{ExecFile, check_size};
 use crate::names::Path;
@@ -183,6 +185,7 @@ pub async fn exec(
 pub async fn archive(
     State(app): State<App>,
     Path((_, uuid)): Path<(String, String)>,
+    client: Option<Extension<Client>>,
     headers: HeaderMap,
 ) -> Result<Response> {
     let uuid = parse(&uuid)?;
@@ -202,8 +205,11 @@ pub async fn archive(
     } else {
         let name = format!("{}-{uuid}.tar.gz", build.job);
         let store = app.store().clone();
+        let network = client.and_then(|Extension(client)| client.network());
+        let place = app.archives().take(app.metrics(), network).await?;
         let body = app
             .stream(None, move |out| {
+                let _place = place;
                 write_archive(&store, &build, &artifacts, out)
             })
             .await?;

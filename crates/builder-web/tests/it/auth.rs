@@ -56,7 +56,7 @@ fn a_name_and_its_password_are_let_in_however_the_header_is_written() {
 
 #[test]
 fn everybody_else_is_asked_for_name_and_password() {
-    let server = Server::new();
+    let server = Server::with(|config| config.limits.log_in_failures_free = 1000);
     let encoded = STANDARD.encode("builder:hunter2:with colon");
     for header in [
         String::new(),

@@ -45,6 +45,9 @@ mod attacks;
 mod watch;
 
 #[cfg(test)]
+mod overload;
+
+#[cfg(test)]
 mod reference_data;
 
 #[cfg(test)]

@@ -1,0 +1,220 @@
+//! Wrong passwords, remembered for some minutes, so that guessing becomes slow.
+//!
+//! Counted for each address, and for each user from each address: the right password from another
+//! address is let in at once, whatever others have tried. A user whom many addresses try costs
+//! each of them all but one of its free attempts. Which users there are makes no difference.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use builder_store::Sha256;
+
+use crate::config::Limits;
+
+/// Wrong passwords for one user, from wherever, after which each address has one free attempt.
+const SIEGE: u32 = 20;
+
+/// Who guesses, or whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    /// An address, at any user.
+    From(Option<IpAddr>),
+    /// An address at a user. Users are kept as digests: names are from outside, and may be long.
+    At(Option<IpAddr>, Sha256),
+    /// Anybody at a user.
+    Of(Sha256),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Wrong {
+    count: u32,
+    last: Instant,
+}
+
+/// The table of wrong passwords.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    free: u32,
+    delay: Duration,
+    delay_max: Duration,
+    memory_time: Duration,
+    max: usize,
+    table: Mutex<HashMap<Key, Wrong>>,
+}
+
+impl Attempts {
+    /// An empty one.
+    pub(super) fn new(limits: &Limits) -> Attempts {
+        Attempts {
+            free: limits.log_in_failures_free,
+            delay: limits.log_in_delay,
+            delay_max: limits.log_in_delay_max,
+            memory_time: limits.log_in_memory_time,
+            max: limits.log_in_table_max,
+            table: Mutex::default(),
+        }
+    }
+
+    /// How long `from` has to wait before a password for `user` is looked at; none: not at all.
+    pub(super) fn wait(&self, user: &str, from: Option<IpAddr>, now: Instant) -> Option<Duration> {
+        let user = Sha256::of(user.as_bytes());
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = |key| self.known(&table, key, now).map_or(0, |wrong| wrong.count);
+        let free = if count(Key::Of(user)) >= SIEGE {
+            self.free.min(1)
+        } else {
+            self.free
+        };
+        // An address may be a whole office, or a proxy that is not trusted.
+        [
+            (Key::At(from, user), free),
+            (Key::From(from), self.free * 2),
+        ]
+        .into_iter()
+        .filter_map(|(key, free)| {
+            let wrong = self.known(&table, key, now)?;
+            let beyond = wrong.count.checked_sub(free)?;
+            let delay = self.delay.saturating_mul(1 << beyond.min(16));
+            let until = wrong.last + delay.min(self.delay_max);
+            until
+                .checked_duration_since(now)
+                .filter(|left| !left.is_zero())
+        })
+        .max()
+    }
+
+    /// A password was wrong.
+    pub(super) fn wrong(&self, user: &str, from: Option<IpAddr>, now: Instant) {
+        let user = Sha256::of(user.as_bytes());
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in [Key::From(from), Key::At(from, user), Key::Of(user)] {
+            if !table.contains_key(&key) {
+                self.make_room(&mut table, now);
+            }
+            let wrong = table.entry(key).or_insert(Wrong {
+                count: 0,
+                last: now,
+            });
+            if now.duration_since(wrong.last) > self.memory_time {
+                wrong.count = 0;
+            }
+            wrong.count = wrong.count.saturating_add(1);
+            wrong.last = now;
+        }
+    }
+
+    /// A password was right: what was mistyped before does not matter any more.
+    pub(super) fn right(&self, user: &str, from: Option<IpAddr>) {
+        let user = Sha256::of(user.as_bytes());
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        // The address stays: one's own password is no licence to guess those of others.
+        table.remove(&Key::At(from, user));
+    }
+
+    fn known<'t>(
+        &self,
+        table: &'t HashMap<Key, Wrong>,
+        key: Key,
+        now: Instant,
+    ) -> Option<&'t Wrong> {
+        let wrong = table.get(&key)?;
+        (now.duration_since(wrong.last) <= self.memory_time).then_some(wrong)
+    }
+
+    /// Forgets what is old, and where nothing is, the oldest.
+    fn make_room(&self, table: &mut HashMap<Key, Wrong>, now: Instant) {
+        if table.len() < self.max {
+            return;
+        }
+        table.retain(|_, wrong| now.duration_since(wrong.last) <= self.memory_time);
+        while table.len() >= self.max {
+            let Some(oldest) = table.iter().min_by_key(|(_, wrong)| wrong.last) else {
+                return;
+            };
+            let oldest = *oldest.0;
+            table.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> Option<IpAddr> {
+        Some(IpAddr::from([192, 0, 2, last]))
+    }
+
+    #[test]
+    fn guessing_becomes_slower_and_is_forgotten() {
+        let attempts = Attempts::new(&Limits::default());
+        let begin = Instant::now();
+        for _ in 0..5 {
+            assert_eq!(attempts.wait("alice", address(1), begin), None);
+            attempts.wrong("alice", address(1), begin);
+        }
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            waits.push(attempts.wait("alice", address(1), begin).unwrap().as_secs());
+            attempts.wrong("alice", address(1), begin);
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert_eq!(
+            attempts.wait("alice", address(2), begin),
+            None,
+            "from elsewhere"
+        );
+        assert!(
+            attempts.wait("bob", address(1), begin).is_some(),
+            "the address is slow"
+        );
+        let later = begin + Duration::from_secs(61);
+        assert_eq!(attempts.wait("alice", address(1), later), None);
+        attempts.right("alice", address(1));
+        let next_day = begin + Duration::from_secs(24 * 60 * 60);
+        attempts.wrong("alice", address(1), next_day);
+        assert_eq!(attempts.wait("alice", address(1), next_day), None);
+    }
+
+    #[test]
+    fn a_user_whom_many_try_is_one_attempt_each_and_never_locked_out() {
+        let attempts = Attempts::new(&Limits::default());
+        let now = Instant::now();
+        for last in 0..100 {
+            assert_eq!(
+                attempts.wait("alice", address(last), now),
+                None,
+                "the first"
+            );
+            attempts.wrong("alice", address(last), now);
+        }
+        assert!(
+            attempts.wait("alice", address(99), now).is_some(),
+            "the second"
+        );
+        assert_eq!(attempts.wait("alice", address(200), now), None, "herself");
+        assert_eq!(attempts.wait("bob", address(99), now), None, "another user");
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_the_oldest_goes_first() {
+        let limits = Limits {
+            log_in_table_max: 30,
+            ..Limits::default()
+        };
+        let attempts = Attempts::new(&limits);
+        let begin = Instant::now();
+        for number in 0..100_u64 {
+            let now = begin + Duration::from_millis(number);
+            attempts.wrong(&number.to_string(), address(1), now);
+        }
+        assert!(attempts.table.lock().unwrap().len() <= 30);
+        let now = begin + Duration::from_millis(100);
+        assert!(
+            attempts.wait("new", address(1), now).is_some(),
+            "the busiest is still known"
+        );
+    }
+}
