@@ -42,5 +42,52 @@ CREATE TABLE record.file_removal (
   PRIMARY KEY (kind, name)
 ) WITHOUT ROWID;
 
-PRAGMA record.user_version = 1;
+-- What programs log in with. Of a token only the digest is kept. A row stays when its token is
+-- revoked or has expired: the audit record names it.
+CREATE TABLE record.token (
+  id INTEGER PRIMARY KEY NOT NULL,
+  name TEXT NOT NULL UNIQUE,   -- what the operator calls it
+  username TEXT NOT NULL,      -- of the user it stands for
+  sha256 BLOB NOT NULL UNIQUE, -- of the token
+  scope TEXT NOT NULL,         -- "upload" or "admin"
+  created_d INTEGER NOT NULL,
+  created_ps INTEGER NOT NULL,
+  expires_d INTEGER,           -- NULL: never
+  expires_ps INTEGER,
+  revoked_d INTEGER,           -- NULL: not revoked
+  revoked_ps INTEGER
+);
+
+-- The jobs a token may add builds to; none: all that its user may.
+CREATE TABLE record.token_job (
+  token INTEGER NOT NULL,
+  job TEXT NOT NULL, -- its name: it need not be there yet
+  PRIMARY KEY (token, job)
+) WITHOUT ROWID;
+
+-- Who did what from where, and what was refused. Only added to; of what was refused, which anybody
+-- can fill, the newest are kept.
+CREATE TABLE record.audit (
+  id INTEGER PRIMARY KEY NOT NULL,
+  at_d INTEGER NOT NULL,
+  at_ps INTEGER NOT NULL,
+  who TEXT NOT NULL,     -- user, "user (token name)", or the account on the command line
+  address TEXT NOT NULL, -- of the client, or "command line"
+  request TEXT NOT NULL, -- X-Request-Id
+  action TEXT NOT NULL,  -- upload, log-in, user-add, …
+  subject TEXT NOT NULL, -- what it was done to
+  outcome TEXT NOT NULL, -- "done" or "refused"
+  detail TEXT NOT NULL
+);
+CREATE INDEX record.idx_audit_refused ON audit(id) WHERE outcome = 'refused';
+CREATE TRIGGER record.audit_is_kept BEFORE DELETE ON audit WHEN old.outcome <> 'refused'
+BEGIN
+  SELECT RAISE(ABORT, 'what was done stays in the audit record');
+END;
+CREATE TRIGGER record.audit_is_final BEFORE UPDATE ON audit
+BEGIN
+  SELECT RAISE(ABORT, 'the audit record is only added to');
+END;
+
+PRAGMA record.user_version = 2;
 PRAGMA record.application_id = 1651987013;

@@ -7,7 +7,9 @@
 //! where a change concerns both, the order is chosen such that what a power failure leaves between
 //! the two is harmless, and mended at the next start.
 
+pub mod audit;
 pub mod pins;
 pub mod removed;
+pub mod tokens;
 
 pub use crate::db::record::take_back;

@@ -5,6 +5,7 @@
 //! knows and never writes down.
 
 mod attempts;
+pub mod tokens;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,14 +15,17 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use builder_store::record::audit::{self, Actor, Event, Outcome};
+use builder_store::record::tokens::Token;
 use builder_store::users::{self, PasswordHash, User};
 use builder_store::{Sha256, Tx, access};
 use subtle::ConstantTimeEq;
 use tracing::{info, warn};
 
 use crate::app::App;
+use crate::client::Client;
 use crate::config::Limits;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, with_causes};
 use crate::metrics::{LogIn, Place};
 use crate::places::Places;
 use attempts::Attempts;
@@ -82,7 +86,11 @@ impl Passwords {
     /// removed user, is another one.
     fn digest(&self, given: &Credentials, stored: &PasswordHash) -> Sha256 {
         let mut text = self.key.to_vec();
-        for part in [given.name.as_bytes(), &given.password, &stored.hash] {
+        for part in [
+            given.name.as_deref().unwrap_or_default().as_bytes(),
+            &given.password,
+            &stored.hash,
+        ] {
             text.extend((part.len() as u64).to_le_bytes());
             text.extend(part);
         }
@@ -118,17 +126,124 @@ impl Passwords {
 }
 
 struct Credentials {
-    name: String,
+    /// None with a token alone.
+    name: Option<String>,
     password: Vec<u8>,
 }
 
-/// The user of a request, which comes from `from`.
-pub async fn authenticate(app: &App, headers: &HeaderMap, from: Option<IpAddr>) -> Result<User> {
+/// Who acts: a user, perhaps by a token that may do less.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The user.
+    pub user: User,
+    /// The token that stands for the user.
+    pub token: Option<Token>,
+    /// How the audit record names who acts.
+    pub actor: Actor,
+}
+
+impl Caller {
+    /// A user who acts on the command line.
+    pub fn local(user: User) -> Caller {
+        Caller {
+            actor: Actor {
+                who: user.name.clone(),
+                address: "command line".to_owned(),
+                request: String::new(),
+            },
+            user,
+            token: None,
+        }
+    }
+
+    fn of(user: User, token: Option<Token>, client: Option<&Client>) -> Caller {
+        let who = match &token {
+            Some(token) => format!("{} (token {})", user.name, token.name),
+            None => user.name.clone(),
+        };
+        Caller {
+            actor: actor(who, client),
+            user,
+            token,
+        }
+    }
+}
+
+/// How the audit record names a client.
+fn actor(who: String, client: Option<&Client>) -> Actor {
+    Actor {
+        who,
+        address: client.map_or_else(|| "-".to_owned(), Client::address_text),
+        request: client.map_or_else(String::new, |client| client.request_id.as_str().to_owned()),
+    }
+}
+
+/// Notes what a client was refused.
+pub async fn note_refusal(
+    app: &App,
+    actor: Actor,
+    action: &'static str,
+    subject: &str,
+    why: String,
+) {
+    let subject = subject.to_owned();
+    let noted = app.blocking(move |app| {
+        let event = Event {
+            action,
+            subject: &subject,
+            outcome: Outcome::Refused,
+            detail: &why,
+        };
+        let now = app.now();
+        app.store().write(|tx| audit::add(tx, &actor, &event, &now))
+    });
+    match noted.await {
+        Ok(Ok(())) => {}
+        // The refusal stands, whether it is on record or not.
+        Ok(Err(error)) => warn!("a refusal cannot be noted: {}", with_causes(&error)),
+        Err(_) => {}
+    }
+}
+
+/// Who sends a request.
+pub async fn authenticate(
+    app: &App,
+    headers: &HeaderMap,
+    client: Option<&Client>,
+) -> Result<Caller> {
     let Some(given) = credentials(headers, app.limits().credential_bytes_max) else {
         return Err(Error::Unauthorized);
     };
-    let name = given.name.clone();
-    let number = app.passwords().number(&given.name);
+    if let Some((user, token)) = tokens::find(app, &given).await? {
+        app.metrics().log_in(LogIn::Right);
+        return Ok(Caller::of(user, Some(token), client));
+    }
+    let from = client.and_then(Client::network);
+    let name = given.name.clone().unwrap_or_default();
+    let user = match given.name {
+        Some(_) => by_password(app, given, from).await,
+        None => {
+            app.metrics().log_in(LogIn::Wrong);
+            Err(Error::Unauthorized)
+        }
+    };
+    match user {
+        Ok(user) => Ok(Caller::of(user, None, client)),
+        Err(error) => {
+            if matches!(error, Error::Unauthorized) {
+                info!(user.name = ?name, "refused a log-in");
+                let why = "wrong user name, password or token".to_owned();
+                note_refusal(app, actor(name, client), "log-in", "", why).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The user whose password was given, from an address.
+async fn by_password(app: &App, given: Credentials, from: Option<IpAddr>) -> Result<User> {
+    let name = given.name.clone().unwrap_or_default();
+    let number = app.passwords().number(&name);
     let (user, stand_in) = app
         .read(move |tx| match users::by_name(tx, &name)? {
             Some(user) => Ok((Some(user), None)),
@@ -153,19 +268,17 @@ pub async fn authenticate(app: &App, headers: &HeaderMap, from: Option<IpAddr>) 
             (None, None) => nobody(),
         };
         let right = verify(&given.password, &stored);
+        let name = given.name.as_deref().unwrap_or_default();
         match user {
             Some(user) if right => {
                 let digest = app.passwords().digest(&given, &user.password);
                 app.passwords().remember(digest);
-                app.passwords().attempts.right(&given.name, from);
+                app.passwords().attempts.right(name, from);
                 app.metrics().log_in(LogIn::Right);
                 Ok(user)
             }
             _ => {
-                info!(user.name = ?given.name, "refused a log-in");
-                app.passwords()
-                    .attempts
-                    .wrong(&given.name, from, Instant::now());
+                app.passwords().attempts.wrong(name, from, Instant::now());
                 app.metrics().log_in(LogIn::Wrong);
                 Err(Error::Unauthorized)
             }
@@ -187,7 +300,11 @@ fn was_right(app: &App, given: &Credentials, user: Option<&User>) -> Option<User
 /// Refuses a log-in that comes too soon after wrong ones.
 fn slowed_down(app: &App, given: &Credentials, from: Option<IpAddr>) -> Result<()> {
     let attempts = &app.passwords().attempts;
-    match attempts.wait(&given.name, from, Instant::now()) {
+    match attempts.wait(
+        given.name.as_deref().unwrap_or_default(),
+        from,
+        Instant::now(),
+    ) {
         Some(wait) => {
             app.metrics().log_in(LogIn::Slowed);
             Err(Error::SlowedDown(wait))
@@ -196,18 +313,28 @@ fn slowed_down(app: &App, given: &Credentials, from: Option<IpAddr>) -> Result<(
     }
 }
 
-/// Whether a user may add builds to a job.
-pub fn may_upload(tx: &mut Tx<'_>, user: &User, job: &str) -> builder_store::Result<bool> {
-    Ok(!user.restricted || access::allows(tx, user.id, job)?)
+/// Whether who acts may add builds to a job.
+pub fn may_upload(tx: &mut Tx<'_>, caller: &Caller, job: &str) -> builder_store::Result<bool> {
+    let Caller { user, token, .. } = caller;
+    Ok(token.as_ref().is_none_or(|token| token.allows(job))
+        && (!user.restricted || access::allows(tx, user.id, job)?))
 }
 
+/// What was given to log in: a name and a password, or a token alone.
 fn credentials(headers: &HeaderMap, bytes_max: usize) -> Option<Credentials> {
     let header = headers.get(header::AUTHORIZATION)?.as_bytes();
-    let (scheme, encoded) = header.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"Basic ") {
+    let (scheme, given) = header.split_at(header.iter().position(|byte| *byte == b' ')?);
+    let given = given.trim_ascii();
+    if scheme.eq_ignore_ascii_case(b"Bearer") {
+        return (given.len() <= bytes_max).then(|| Credentials {
+            name: None,
+            password: given.to_vec(),
+        });
+    }
+    if !scheme.eq_ignore_ascii_case(b"Basic") {
         return None;
     }
-    let decoded = STANDARD.decode(encoded.trim_ascii()).ok()?;
+    let decoded = STANDARD.decode(given).ok()?;
     // A password may hold colons, a name does not.
     let colon = decoded.iter().position(|byte| *byte == b':')?;
     let (name, password) = (&decoded[..colon], &decoded[colon + 1..]);
@@ -215,7 +342,7 @@ fn credentials(headers: &HeaderMap, bytes_max: usize) -> Option<Credentials> {
         return None;
     }
     Some(Credentials {
-        name: std::str::from_utf8(name).ok()?.to_owned(),
+        name: Some(std::str::from_utf8(name).ok()?.to_owned()),
         password: password.to_vec(),
     })
 }

@@ -23,7 +23,7 @@ const NOT_READY_SECONDS: u64 = 10;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a request was not answered as asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Error {
     /// There is no such page, job, build or artifact.
     NotFound(String),

@@ -1,6 +1,7 @@
 //! The pages, one a file: its handler, what it loads and what it shows.
 
 pub mod assets;
+pub mod audit;
 pub mod build;
 pub mod build_file;
 pub mod builds;

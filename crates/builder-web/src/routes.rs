@@ -7,8 +7,8 @@ use axum::routing::{MethodRouter, get, post};
 use crate::api;
 use crate::app::App;
 use crate::pages::{
-    assets, build, build_file, builds, compare, compare_file, console, failed_builds, hash, health,
-    job, metrics, package, robots, search,
+    assets, audit, build, build_file, builds, compare, compare_file, console, failed_builds, hash,
+    health, job, metrics, package, robots, search,
 };
 use crate::urls::pattern;
 use crate::{error, headers, page_cache, places, upload};
@@ -44,6 +44,8 @@ pub fn router(app: App) -> Router {
         .slash(pattern::EXEC, get(build_file::exec))
         .slash(pattern::ARCHIVE, get(build_file::archive))
         .slash(pattern::HASH, get(hash::get))
+        .slash(pattern::AUDIT, get(audit::get))
+        .slash(pattern::METRICS, get(metrics::get_as_admin))
         .slash(pattern::ALIVE, get(health::alive))
         .slash(pattern::READY, get(health::ready))
         .slash(pattern::ROBOTS, get(robots::get))

@@ -14,19 +14,19 @@ use axum::body::Body;
 use axum::extract::{RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use builder_store::users::User;
 use builder_store::{JobName, PlainFileName, Platform};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 use tracing::debug;
 
 use crate::app::App;
+use crate::auth::{self, Caller};
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::metrics::Held;
 use crate::names::Path;
 use crate::query::Query;
-use crate::{auth, respond, urls};
+use crate::{respond, urls};
 use body_reader::BodyReader;
 use receive::Received;
 
@@ -69,7 +69,9 @@ pub async fn binary(
 async fn take_in(
     app: App,
     request: Request,
-    receive: impl FnOnce(&App, &User, &mut BodyReader, Option<u64>) -> Result<Received> + Send + 'static,
+    receive: impl FnOnce(&App, &Caller, &mut BodyReader, Option<u64>) -> Result<Received>
+    + Send
+    + 'static,
 ) -> Response {
     let begin = Instant::now();
     let response = answer(app.clone(), request, receive).await;
@@ -83,7 +85,9 @@ async fn take_in(
 async fn answer(
     app: App,
     request: Request,
-    receive: impl FnOnce(&App, &User, &mut BodyReader, Option<u64>) -> Result<Received> + Send + 'static,
+    receive: impl FnOnce(&App, &Caller, &mut BodyReader, Option<u64>) -> Result<Received>
+    + Send
+    + 'static,
 ) -> Response {
     let (head, body) = request.into_parts();
     let waits = head
@@ -91,30 +95,31 @@ async fn answer(
         .get(header::EXPECT)
         .is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     let client = head.extensions.get::<Client>();
-    let from = client.and_then(Client::network);
+    let caller = match auth::authenticate(&app, &head.headers, client).await {
+        Ok(caller) => caller,
+        Err(error) => return refuse_early(&app, error, body, waits),
+    };
+    let actor = caller.actor.clone();
     let admitted = async {
-        let user = auth::authenticate(&app, &head.headers, from).await?;
         let size = announced_size(&app, &head.headers)?;
         let waiting = Held::new(&app.metrics().uploads_waiting);
         let place = app.uploads().take(app.metrics(), None).await?;
         drop(waiting);
-        Ok::<_, Error>((user, size, place))
+        Ok::<_, Error>((size, place))
     };
-    let (user, size, place) = match admitted.await {
+    let target = head.uri.path();
+    let (size, place) = match admitted.await {
         Ok(admitted) => admitted,
         Err(error) => {
-            // A client that waits for our word has sent nothing, and will not.
-            if !waits {
-                drain(&app, body);
-            }
-            return refusal(error);
+            auth::note_refusal(&app, actor, "upload", target, error.clone().message()).await;
+            return refuse_early(&app, error, body, waits);
         }
     };
     let idle = app.limits().upload_idle_time_max;
     let received = app
         .blocking(move |app| {
             let mut reader = BodyReader::new(body, idle, app.metrics().upload_bytes.clone());
-            let received = receive(app, &user, &mut reader, size);
+            let received = receive(app, &caller, &mut reader, size);
             (received, reader.into_body())
         })
         .await;
@@ -130,10 +135,20 @@ async fn answer(
             if let Some(body) = body {
                 drain(&app, body);
             }
+            auth::note_refusal(&app, actor, "upload", target, error.clone().message()).await;
             refusal(error)
         }
         Err(error) => refusal(error),
     }
+}
+
+/// Refuses an upload of which nothing was read. A client that waits for our word has sent nothing,
+/// and will not.
+fn refuse_early(app: &App, error: Error, body: Body, waits: bool) -> Response {
+    if !waits {
+        drain(app, body);
+    }
+    refusal(error)
 }
 
 /// After a refusal the connection is not used again: what is left of the body may be too much.

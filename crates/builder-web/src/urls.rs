@@ -46,6 +46,7 @@ pub mod pattern {
     pub const COMPARE: &str = "/compare/{left}/{right}";
     pub const COMPARE_FILES: &str = "/compare/{left}/{right}/f";
     pub const HASH: &str = "/hash";
+    pub const AUDIT: &str = "/audit";
     pub const METRICS: &str = "/metrics";
     pub const ALIVE: &str = "/healthz";
     pub const READY: &str = "/readyz";
@@ -144,6 +145,11 @@ pub fn console_from(line: u64) -> u64 {
 pub fn artifact(job: &str, uuid: &Uuid, path: &str) -> String {
     let path: Vec<String> = path.split('/').map(segment).collect();
     below_build(job, uuid, &format!("f/{}", path.join("/")))
+}
+
+/// The entries of the audit record before this one.
+pub fn audit(before: i64, count: u32) -> String {
+    format!("/audit?before={before}&count={count}")
 }
 
 /// What differs between two builds.

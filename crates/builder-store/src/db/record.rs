@@ -25,10 +25,16 @@ struct Step {
 
 /// The step at index N leads from version N to N + 1, and back. Together they make
 /// `schema/record.sql`.
-const STEPS: &[Step] = &[Step {
-    up: include_str!("../../schema/record/1-up.sql"),
-    down: include_str!("../../schema/record/1-down.sql"),
-}];
+const STEPS: &[Step] = &[
+    Step {
+        up: include_str!("../../schema/record/1-up.sql"),
+        down: include_str!("../../schema/record/1-down.sql"),
+    },
+    Step {
+        up: include_str!("../../schema/record/2-up.sql"),
+        down: include_str!("../../schema/record/2-down.sql"),
+    },
+];
 
 /// The version that the steps lead to.
 fn newest() -> i64 {

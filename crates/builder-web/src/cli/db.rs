@@ -2,6 +2,7 @@
 //! belong together, a file.
 
 mod access;
+mod audit;
 mod backup;
 mod doctor;
 mod export;
@@ -12,6 +13,7 @@ mod pins;
 mod record;
 mod remove;
 mod table;
+mod tokens;
 mod users;
 mod verify_cache_dir;
 mod verify_data_dir;
@@ -112,10 +114,22 @@ enum DbCommand {
     Export(export::ExportArgs),
     /// Write one build as an exec file
     ExtractBuild(export::ExtractArgs),
+    /// Make a token that programs log in with; it is printed once
+    TokenAdd(tokens::AddArgs),
+    /// List the tokens
+    TokenList(tokens::ListArgs),
+    /// Make a token worth nothing
+    TokenRevoke(tokens::RevokeArgs),
+    /// Show who did what, and what was refused
+    Audit(audit::AuditArgs),
 }
 
 pub(super) fn run(args: DbArgs) -> anyhow::Result<()> {
     match args.command {
+        DbCommand::TokenAdd(args) => tokens::add(&args),
+        DbCommand::TokenList(args) => tokens::list(&args),
+        DbCommand::TokenRevoke(args) => tokens::revoke(&args),
+        DbCommand::Audit(args) => audit::run(&args),
         DbCommand::Migrate(args) => migrate::run(&args),
         DbCommand::UserAdd(args) => users::add(&args),
         DbCommand::UserUpdate(args) => users::update(&args),

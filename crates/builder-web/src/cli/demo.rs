@@ -13,7 +13,7 @@ use demo_builds::DemoBuild;
 use super::serve::{Watch, run_server};
 use super::{DemoArgs, MetricsAddress, say, start_log};
 use crate::app::App;
-use crate::auth::{self, ScryptParams};
+use crate::auth::{self, Caller, ScryptParams};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::upload::receive;
@@ -67,7 +67,7 @@ fn fill(config: &Config) -> anyhow::Result<()> {
             continue;
         }
         let uploader = user(&app, build.uploader())?;
-        receive::exec(&app, &uploader, &mut build.exec().as_slice())
+        receive::exec(&app, &Caller::local(uploader), &mut build.exec().as_slice())
             .map_err(|error| anyhow!("the demo's build {uuid} was refused: {error:?}"))?;
         taken += 1;
     }

@@ -1,13 +1,20 @@
 //! `/metrics`: what is counted, for Prometheus.
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
 
 use crate::app::App;
-use crate::metrics;
+use crate::error::Result;
+use crate::{auth, metrics};
 
-/// `GET /metrics`
+/// `GET /metrics` at the public address: with a token of an operator.
+pub async fn get_as_admin(State(app): State<App>, headers: HeaderMap) -> Result<impl IntoResponse> {
+    auth::tokens::admin(&app, &headers).await?;
+    Ok(get(State(app)).await)
+}
+
+/// `GET /metrics` at its own address.
 pub async fn get(State(app): State<App>) -> impl IntoResponse {
     (
         [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)],

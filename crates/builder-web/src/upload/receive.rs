@@ -7,9 +7,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use builder_exec::{ErrorKind, ExecutionResult, Part, Reader, Timestamp};
 use builder_store::builds::{self, NewBuild};
+use builder_store::record::audit::{self, Event, Outcome};
 use builder_store::search;
 use builder_store::tags::{self, Tag};
-use builder_store::users::User;
 use builder_store::{
     ArtifactPath, JobName, NameError, PlainFileName, Platform, StagedArtifact, Staging, TextFile,
 };
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::hooks::HookCall;
 use super::index::{self, About, Role};
 use crate::app::App;
-use crate::auth;
+use crate::auth::{self, Caller};
 use crate::console;
 use crate::derived;
 use crate::error::{Error, Result, with_causes};
@@ -59,7 +59,7 @@ struct Readme {
 
 /// Receives an `exec` file. The user's right to the job and the uuid are checked as soon as they
 /// have been read, before any artifact is kept.
-pub fn exec(app: &App, user: &User, input: &mut dyn Read) -> Result<Received> {
+pub fn exec(app: &App, caller: &Caller, input: &mut dyn Read) -> Result<Received> {
     let limits = builder_exec::Limits {
         exec_bytes_max: app.limits().upload_bytes_max,
         artifact_bytes_max: app.limits().upload_bytes_max,
@@ -82,7 +82,7 @@ pub fn exec(app: &App, user: &User, input: &mut dyn Read) -> Result<Received> {
         match reader.next_part().map_err(refused)? {
             Part::JobName(name) => {
                 let name = JobName::parse(&name).map_err(bad_name)?;
-                check_access(app, user, &name)?;
+                check_access(app, caller, &name)?;
                 job = Some(name);
             }
             Part::Script(mut script) => {
@@ -142,7 +142,7 @@ pub fn exec(app: &App, user: &User, input: &mut dyn Read) -> Result<Received> {
     };
     keep(
         app,
-        user,
+        caller,
         arriving,
         Build {
             job,
@@ -158,14 +158,14 @@ pub fn exec(app: &App, user: &User, input: &mut dyn Read) -> Result<Received> {
 /// Receives one binary that was built by hand: a build of now, with just that artifact.
 pub fn binary(
     app: &App,
-    user: &User,
+    caller: &Caller,
     job: JobName,
     platform: Platform,
     name: PlainFileName,
     input: &mut dyn Read,
     size: Option<u64>,
 ) -> Result<Received> {
-    check_access(app, user, &job)?;
+    check_access(app, caller, &job)?;
     let mut arriving = Arriving::new(app.store().stage(app.limits().disk_reserve_bytes)?);
     for (file, text) in [(TextFile::Script, MANUAL_SCRIPT), (TextFile::Console, "")] {
         let mut out = arriving.staging.text(file)?;
@@ -203,7 +203,7 @@ pub fn binary(
         finish: now,
         result: ExecutionResult::Exited(0),
     };
-    keep(app, user, arriving, build)
+    keep(app, caller, arriving, build)
 }
 
 struct Build {
@@ -215,22 +215,22 @@ struct Build {
     result: ExecutionResult,
 }
 
-fn check_access(app: &App, user: &User, job: &JobName) -> Result<()> {
+fn check_access(app: &App, caller: &Caller, job: &JobName) -> Result<()> {
     if app
         .store()
-        .read(|tx| auth::may_upload(tx, user, job.as_str()))?
+        .read(|tx| auth::may_upload(tx, caller, job.as_str()))?
     {
         return Ok(());
     }
-    info!(job.name = %job, user.name = %user.name, "refused an upload of {job} by {}", user.name);
+    info!(job.name = %job, user.name = %caller.actor.who, "refused an upload of {job} by {}", caller.actor.who);
     Err(Error::Forbidden(format!(
         "user {} may not upload to job {job}",
-        user.name
+        caller.actor.who
     )))
 }
 
 /// Everything has arrived: files to their places, rows into the database, together.
-fn keep(app: &App, user: &User, arriving: Arriving<'_>, build: Build) -> Result<Received> {
+fn keep(app: &App, caller: &Caller, arriving: Arriving<'_>, build: Build) -> Result<Received> {
     let Arriving {
         staging,
         artifacts,
@@ -255,7 +255,7 @@ fn keep(app: &App, user: &User, arriving: Arriving<'_>, build: Build) -> Result<
         result: &build.result,
         input_id,
         main_binary,
-        user_id: user.id,
+        user_id: caller.user.id,
     };
     let kept = staging.commit(build.uuid, &build.job, &row, &artifacts, |tx, kept| {
         let readme = readme.as_ref().map(|readme| readme.text.as_str());
@@ -269,7 +269,14 @@ fn keep(app: &App, user: &User, arriving: Arriving<'_>, build: Build) -> Result<
                 tags::set(tx, kept.job_id, tag, value)?;
             }
         }
-        Ok(())
+        let subject = format!("{}/{}", build.job, build.uuid);
+        let event = Event {
+            action: "upload",
+            subject: &subject,
+            outcome: Outcome::Done,
+            detail: build.platform.as_str(),
+        };
+        audit::add(tx, &caller.actor, &event, &app.now())
     });
     match kept {
         Ok(_) => {
@@ -303,7 +310,7 @@ fn keep(app: &App, user: &User, arriving: Arriving<'_>, build: Build) -> Result<
     }
     let (job, uuid) = (&build.job, build.uuid);
     info!(
-        build.uuid = %uuid, job.name = %job, platform = %build.platform, user.name = %user.name,
+        build.uuid = %uuid, job.name = %job, platform = %build.platform, user.name = %caller.actor.who,
         artifacts = artifacts.len(), "stored build {uuid} of {job}: {}", build.result
     );
     let hook = main.map(|(path, main)| HookCall {

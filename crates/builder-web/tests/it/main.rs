@@ -45,6 +45,9 @@ mod attacks;
 mod watch;
 
 #[cfg(test)]
+mod tokens;
+
+#[cfg(test)]
 mod overload;
 
 #[cfg(test)]

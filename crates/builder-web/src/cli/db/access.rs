@@ -5,6 +5,7 @@ use builder_store::{Store, Tx, access, jobs, users};
 use clap::Args;
 use serde_json::json;
 
+use super::audit;
 use super::table::Table;
 use super::users::unknown;
 use crate::cli::{DatadirArg, Refused, say};
@@ -32,7 +33,7 @@ pub(super) struct ListArgs {
 
 pub(super) fn add(args: &AccessArgs) -> anyhow::Result<()> {
     let AccessArgs { user, job, .. } = args;
-    change(args, |tx, user, job| {
+    change(args, "access-add", |tx, user, job| {
         let restricted = user.restricted;
         access::add(tx, user.id, job)?;
         Ok(restricted)
@@ -49,7 +50,7 @@ pub(super) fn add(args: &AccessArgs) -> anyhow::Result<()> {
 
 pub(super) fn remove(args: &AccessArgs) -> anyhow::Result<()> {
     let AccessArgs { user, job, .. } = args;
-    let (was, restricted) = change(args, |tx, user, job| {
+    let (was, restricted) = change(args, "access-remove", |tx, user, job| {
         Ok((access::remove(tx, user.id, job)?, user.restricted))
     })?;
     match (was, restricted) {
@@ -64,6 +65,7 @@ pub(super) fn remove(args: &AccessArgs) -> anyhow::Result<()> {
 
 fn change<T>(
     args: &AccessArgs,
+    action: &str,
     change: impl FnOnce(&mut Tx<'_>, &users::User, i64) -> builder_store::Result<T>,
 ) -> anyhow::Result<T> {
     let AccessArgs { user, job, .. } = args;
@@ -76,7 +78,9 @@ fn change<T>(
             let Some(job) = jobs::id_by_name(tx, job)? else {
                 return Ok(Err(no_job(job)));
             };
-            change(tx, &user, job).map(Ok)
+            let changed = change(tx, &user, job)?;
+            audit::note(tx, action, &user.name, &args.job)?;
+            Ok(Ok(changed))
         })
         .context("change the access list")?;
     Ok(changed?)

@@ -14,6 +14,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::auth::Caller;
 use crate::cli::progress::Progress;
 use crate::cli::{DatadirArg, LogArgs, Refused, counted, default_configdir, say, start_log};
 use crate::clock::Clock;
@@ -63,7 +64,7 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     let candidates = candidates(&args.files)?;
     let store = Store::open_beside(&args.datadir.datadir)?;
     start_log(&LogArgs::quiet())?;
-    let user = uploader(&store, args.user.as_deref())?;
+    let caller = Caller::local(uploader(&store, args.user.as_deref())?);
     store
         .sweep_interrupted()
         .context("remove what an interrupted upload left")?;
@@ -83,7 +84,7 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     let mut refused = 0;
     for candidate in &candidates {
         let path = candidate.path.display();
-        let outcome = import(&app, &user, candidate, &progress);
+        let outcome = import(&app, &caller, candidate, &progress);
         let (word, line, build) = match outcome {
             Outcome::Stored(received) => {
                 stored += 1;
@@ -142,7 +143,7 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     }
 }
 
-fn import(app: &App, user: &User, candidate: &Candidate, progress: &Progress) -> Outcome {
+fn import(app: &App, caller: &Caller, candidate: &Candidate, progress: &Progress) -> Outcome {
     let mut file = match File::open(&candidate.path) {
         Ok(file) => CountingReader {
             file,
@@ -155,7 +156,7 @@ fn import(app: &App, user: &User, candidate: &Candidate, progress: &Progress) ->
     let received = match candidate.head {
         // What a server says after the head alone.
         Some((_, uuid)) if matches!(known(uuid), Ok(true)) => Ok(Outcome::Already(uuid)),
-        _ => receive::exec(app, user, &mut file).map(Outcome::Stored),
+        _ => receive::exec(app, caller, &mut file).map(Outcome::Stored),
     };
     progress.add(file.left);
     match (received, candidate.head) {

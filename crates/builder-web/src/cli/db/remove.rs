@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::access::no_job;
+use super::audit;
 use super::table::{Table, count};
 use crate::cli::{DatadirArg, Refused, say, say_error};
 use crate::{Clock, show, times};
@@ -158,6 +159,15 @@ fn run(store: &Store, goal: &Goal, output: &OutputArgs) -> anyhow::Result<()> {
         let removed = store
             .remove(goal, &Clock::System.now(), &mut tell)
             .context("remove builds; what was begun is finished by the next run, or the next start of the server")?;
+        store
+            .write(|tx| {
+                for build in &removed.builds {
+                    let subject = format!("{}/{}", build.job, build.uuid);
+                    audit::note(tx, "build-remove", &subject, outcome(build))?;
+                }
+                Ok(())
+            })
+            .context("note the removal in the audit record")?;
         (removed.builds, removed.pinned, removed.files)
     };
     if output.json {

@@ -6,6 +6,7 @@ use builder_store::users::{self, Added, Removed};
 use clap::Args;
 use serde_json::json;
 
+use super::audit;
 use super::password::{self, ScryptArgs};
 use super::table::{self, Table};
 use crate::cli::{DatadirArg, Refused, say};
@@ -65,7 +66,13 @@ pub(super) fn add(args: &PasswordArgs) -> anyhow::Result<()> {
     }
     let password = password::ask(&args.scrypt, "user-add")?;
     let added = store
-        .write(|tx| users::add(tx, name, &password, !args.unrestricted))
+        .write(|tx| {
+            let added = users::add(tx, name, &password, !args.unrestricted)?;
+            if added == Added::Added {
+                audit::note(tx, "user-add", name, args.may())?;
+            }
+            Ok(added)
+        })
         .context("add the user")?;
     match added {
         Added::Added => {
@@ -90,7 +97,13 @@ pub(super) fn update(args: &PasswordArgs) -> anyhow::Result<()> {
         .ok_or_else(|| unknown(name))?;
     let password = password::ask(&args.scrypt, "user-update")?;
     let updated = store
-        .write(|tx| users::update(tx, name, &password, !args.unrestricted))
+        .write(|tx| {
+            let updated = users::update(tx, name, &password, !args.unrestricted)?;
+            if updated {
+                audit::note(tx, "user-update", name, args.may())?;
+            }
+            Ok(updated)
+        })
         .context("update the user")?;
     if !updated {
         return Err(unknown(name).into());
@@ -103,7 +116,13 @@ pub(super) fn remove(args: &UserArgs) -> anyhow::Result<()> {
     let name = &args.name;
     let store = Store::open_beside(&args.datadir.datadir)?;
     match store
-        .write(|tx| users::remove(tx, name))
+        .write(|tx| {
+            let removed = users::remove(tx, name)?;
+            if removed == Removed::Removed {
+                audit::note(tx, "user-remove", name, "")?;
+            }
+            Ok(removed)
+        })
         .context("remove the user")?
     {
         Removed::Removed => {
@@ -123,7 +142,13 @@ pub(super) fn disable(args: &UserArgs) -> anyhow::Result<()> {
     let name = &args.name;
     let store = Store::open_beside(&args.datadir.datadir)?;
     if !store
-        .write(|tx| users::disable(tx, name))
+        .write(|tx| {
+            let disabled = users::disable(tx, name)?;
+            if disabled {
+                audit::note(tx, "user-disable", name, "")?;
+            }
+            Ok(disabled)
+        })
         .context("disable the user")?
     {
         return Err(unknown(name).into());

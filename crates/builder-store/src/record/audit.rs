@@ -1,0 +1,167 @@
+//! The table `record.audit`: who did what from where, and what was refused. It is only added to;
+//! what was done stays. What was refused is what strangers fill: of that the newest are kept.
+
+use builder_exec::Timestamp;
+
+use crate::db::{Row, Value, days, picoseconds};
+use crate::{Result, Tx};
+
+/// Refusals that are kept; older ones are dropped.
+pub const REFUSALS_MAX: i64 = 100_000;
+/// Characters of a text in an entry: it may be from outside.
+const TEXT_CHARS_MAX: usize = 300;
+
+/// Who acts, and from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// The name of the user, with that of the token; on the command line that of the account.
+    pub who: String,
+    /// The address of the client; `command line` there.
+    pub address: String,
+    /// The name of the request; empty on the command line.
+    pub request: String,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// It was refused: nothing was changed.
+    Refused,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy)]
+pub struct Event<'a> {
+    /// What was done, in a word or two: `upload`, `user-add`.
+    pub action: &'a str,
+    /// What it was done to.
+    pub subject: &'a str,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// More of it, or why it was refused.
+    pub detail: &'a str,
+}
+
+/// An entry of the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its row; a later entry has a greater one.
+    pub id: i64,
+    /// When it was.
+    pub at: Timestamp,
+    /// Who did it.
+    pub actor: Actor,
+    /// What was done.
+    pub action: String,
+    /// What it was done to.
+    pub subject: String,
+    /// `done` or `refused`.
+    pub outcome: String,
+    /// More of it.
+    pub detail: String,
+}
+
+/// Which entries are asked for; none: all.
+#[derive(Debug, Clone, Default)]
+pub struct Filter<'a> {
+    /// By this user, with whichever token.
+    pub who: Option<&'a str>,
+    /// Of this action.
+    pub action: Option<&'a str>,
+    /// `done` or `refused`.
+    pub outcome: Option<&'a str>,
+    /// From this time on.
+    pub since: Option<Timestamp>,
+    /// Before the entry of this row.
+    pub before: Option<i64>,
+}
+
+impl Outcome {
+    /// A word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Done => "done",
+            Outcome::Refused => "refused",
+        }
+    }
+}
+
+impl Entry {
+    fn from_row(row: &Row<'_>) -> Result<Entry> {
+        Ok(Entry {
+            id: row.int(0)?,
+            at: row.timestamp(1)?,
+            actor: Actor {
+                who: row.text(3)?,
+                address: row.text(4)?,
+                request: row.text(5)?,
+            },
+            action: row.text(6)?,
+            subject: row.text(7)?,
+            outcome: row.text(8)?,
+            detail: row.text(9)?,
+        })
+    }
+}
+
+/// Adds an entry.
+pub fn add(tx: &mut Tx<'_>, actor: &Actor, event: &Event<'_>, now: &Timestamp) -> Result<()> {
+    let [who, subject, detail] = [&actor.who, event.subject, event.detail].map(short);
+    tx.execute(
+        "INSERT INTO record.audit (at_d, at_ps, who, address, request, action, subject, outcome,
+           detail)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        &[
+            days(now),
+            picoseconds(now),
+            who.into(),
+            actor.address.as_str().into(),
+            actor.request.as_str().into(),
+            event.action.into(),
+            subject.into(),
+            event.outcome.name().into(),
+            detail.into(),
+        ],
+    )?;
+    if event.outcome == Outcome::Refused {
+        tx.execute(
+            "DELETE FROM record.audit WHERE outcome = 'refused' AND id <=
+               (SELECT id FROM record.audit WHERE outcome = 'refused'
+                ORDER BY id DESC LIMIT 1 OFFSET $1)",
+            &[REFUSALS_MAX.into()],
+        )?;
+    }
+    Ok(())
+}
+
+/// The newest entries, newest first: at most `count`.
+pub fn newest(tx: &mut Tx<'_>, filter: &Filter<'_>, count: u32) -> Result<Vec<Entry>> {
+    let since = filter.since.as_ref();
+    tx.query(
+        "SELECT id, at_d, at_ps, who, address, request, action, subject, outcome, detail
+         FROM record.audit
+         WHERE (who = $1 OR substr(who, 1, length($1) + 8) = $1 || ' (token ' OR $1 IS NULL)
+           AND (action = $2 OR $2 IS NULL) AND (outcome = $3 OR $3 IS NULL)
+           AND (at_d > $4 OR at_d = $4 AND at_ps >= $5 OR $4 IS NULL) AND (id < $6 OR $6 IS NULL)
+         ORDER BY id DESC LIMIT $7",
+        &[
+            filter.who.into(),
+            filter.action.into(),
+            filter.outcome.into(),
+            since.map_or(Value::Null, days),
+            since.map_or(Value::Null, picoseconds),
+            filter.before.into(),
+            i64::from(count).into(),
+        ],
+        Entry::from_row,
+    )
+}
+
+fn short(text: &str) -> &str {
+    match text.char_indices().nth(TEXT_CHARS_MAX) {
+        Some((end, _)) => &text[..end],
+        None => text,
+    }
+}

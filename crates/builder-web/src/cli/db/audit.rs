@@ -1,0 +1,117 @@
+//! `db audit`: who did what, and what was refused.
+
+use builder_exec::Timestamp;
+use builder_store::record::audit::{self, Actor, Entry, Event, Filter, Outcome};
+use builder_store::{Store, Tx};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::table::Table;
+use crate::cli::{DatadirArg, say};
+use crate::{Clock, times};
+
+#[derive(Debug, Args)]
+pub(super) struct AuditArgs {
+    #[command(flatten)]
+    datadir: DatadirArg,
+    /// By this user, with whichever token, or this account on the command line
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// What was done: upload, log-in, user-add, token-revoke, …
+    #[arg(long, value_name = "ACTION")]
+    action: Option<String>,
+    /// What was refused alone
+    #[arg(long)]
+    refused: bool,
+    /// From a day or time in UTC on, as 2027-01-31
+    #[arg(long, value_parser = times::parse, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// How many at most: the newest
+    #[arg(long, default_value_t = 100, value_name = "COUNT")]
+    count: u32,
+    /// Print JSON, an entry a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &AuditArgs) -> anyhow::Result<()> {
+    let store = Store::open_beside(&args.datadir.datadir)?;
+    let filter = Filter {
+        who: args.user.as_deref(),
+        action: args.action.as_deref(),
+        outcome: args.refused.then(|| Outcome::Refused.name()),
+        since: args.since,
+        before: None,
+    };
+    let mut entries = store.read(|tx| audit::newest(tx, &filter, args.count))?;
+    // As a log is read: the newest last.
+    entries.reverse();
+    if args.json {
+        for entry in &entries {
+            say(&to_json(entry).to_string());
+        }
+        return Ok(());
+    }
+    let mut table = Table::new([
+        "TIME", "WHO", "FROM", "ACTION", "SUBJECT", "OUTCOME", "DETAIL",
+    ]);
+    for entry in entries {
+        table.row([
+            entry.at.to_rfc3339(),
+            visible(&entry.actor.who),
+            entry.actor.address,
+            entry.action,
+            visible(&entry.subject),
+            entry.outcome,
+            visible(&entry.detail),
+        ]);
+    }
+    table.say();
+    Ok(())
+}
+
+/// Texts from outside, so that none of them moves the cursor or begins a line.
+fn visible(text: &str) -> String {
+    text.chars()
+        .map(|char| if char.is_control() { '\u{fffd}' } else { char })
+        .collect()
+}
+
+fn to_json(entry: &Entry) -> Value {
+    json!({
+        "id": entry.id,
+        "time": entry.at.to_rfc3339(),
+        "who": entry.actor.who,
+        "from": entry.actor.address,
+        "request": entry.actor.request,
+        "action": entry.action,
+        "subject": entry.subject,
+        "outcome": entry.outcome,
+        "detail": entry.detail,
+    })
+}
+
+/// Notes what a command has done, in its transaction.
+pub(super) fn note(
+    tx: &mut Tx<'_>,
+    action: &str,
+    subject: &str,
+    detail: &str,
+) -> builder_store::Result<()> {
+    let account = ["SUDO_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty()))
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    let actor = Actor {
+        who: account,
+        address: "command line".to_owned(),
+        request: String::new(),
+    };
+    let event = Event {
+        action,
+        subject,
+        outcome: Outcome::Done,
+        detail,
+    };
+    audit::add(tx, &actor, &event, &Clock::System.now())
+}

@@ -1,0 +1,192 @@
+//! `db token-…`: what programs log in with.
+
+use anyhow::Context;
+use builder_exec::Timestamp;
+use builder_store::record::tokens::{self, NewToken, Scope, Token};
+use builder_store::{JobName, Store, users};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::audit;
+use super::table::Table;
+use super::users::unknown;
+use crate::auth;
+use crate::cli::{DatadirArg, Refused, say, say_error};
+use crate::{Clock, times};
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ScopeArg {
+    /// Add builds
+    Upload,
+    /// Read /metrics and /audit at the public address
+    Admin,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AddArgs {
+    #[command(flatten)]
+    datadir: DatadirArg,
+    /// The user for whom it stands: it may do no more than this one
+    #[arg(long, value_name = "USER")]
+    user: String,
+    /// A job it may add builds to; may be given several times [default: all that the user may]
+    #[arg(long = "job", value_name = "JOB")]
+    jobs: Vec<String>,
+    /// What it is for
+    #[arg(long, value_enum, default_value = "upload")]
+    scope: ScopeArg,
+    /// From when on it is worth nothing: a day or time in UTC, as 2027-01-31 [default: never]
+    #[arg(long, value_parser = times::parse, value_name = "TIME")]
+    expires: Option<Timestamp>,
+    /// What to call it, in lists and in the audit record
+    name: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    datadir: DatadirArg,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RevokeArgs {
+    #[command(flatten)]
+    datadir: DatadirArg,
+    /// What it is called
+    name: String,
+}
+
+pub(super) fn add(args: &AddArgs) -> anyhow::Result<()> {
+    let name = args.name.as_str();
+    let plain = |char: char| char.is_ascii_alphanumeric() || "-_.".contains(char);
+    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+        return Err(Refused(format!(
+            "the token name {name:?} is not 1 to 64 letters, digits, '-', '_' and '.'"
+        ))
+        .into());
+    }
+    for job in &args.jobs {
+        JobName::parse(job.as_bytes()).map_err(|error| Refused(error.to_string()))?;
+    }
+    let now = Clock::System.now();
+    if args.expires.is_some_and(|expires| expires <= now) {
+        return Err(Refused("--expires is in the past".to_owned()).into());
+    }
+    let scope = match args.scope {
+        ScopeArg::Upload => Scope::Upload,
+        ScopeArg::Admin => Scope::Admin,
+    };
+    if scope == Scope::Admin && !args.jobs.is_empty() {
+        return Err(Refused("--job is for tokens that upload".to_owned()).into());
+    }
+    let store = Store::open_beside(&args.datadir.datadir)?;
+    let token = auth::tokens::new();
+    store
+        .write(|tx| {
+            if users::by_name(tx, &args.user)?.is_none() {
+                return Ok(Err(unknown(&args.user)));
+            }
+            let new = NewToken {
+                name,
+                user: &args.user,
+                sha256: auth::tokens::digest(token.as_bytes()),
+                scope,
+                jobs: &args.jobs,
+                expires: args.expires,
+            };
+            if !tokens::add(tx, &new, &now)? {
+                return Ok(Err(Refused(format!(
+                    "there is, or was, a token {name} already; choose another name"
+                ))));
+            }
+            let detail = format!("{} for {}", scope.name(), args.user);
+            audit::note(tx, "token-add", name, &detail)?;
+            Ok(Ok(()))
+        })
+        .context("add the token")??;
+    say_error(&format!(
+        "token {name} for user {}; it is shown this once. Give it as the password of {}, or as Authorization: Bearer",
+        args.user, args.user
+    ));
+    say(&token);
+    Ok(())
+}
+
+pub(super) fn list(args: &ListArgs) -> anyhow::Result<()> {
+    let store = Store::open_beside(&args.datadir.datadir)?;
+    let all = store.read(tokens::all)?;
+    let now = Clock::System.now();
+    if args.json {
+        let tokens: Vec<_> = all
+            .iter()
+            .map(|token| {
+                json!({
+                    "name": token.name,
+                    "user": token.user,
+                    "scope": token.scope.name(),
+                    "jobs": token.jobs,
+                    "state": state(token, &now),
+                    "created": token.created.to_rfc3339(),
+                    "expires": token.expires.map(Timestamp::to_rfc3339),
+                    "revoked": token.revoked.map(Timestamp::to_rfc3339),
+                })
+            })
+            .collect();
+        say(&json!({ "tokens": tokens }).to_string());
+        return Ok(());
+    }
+    let mut table = Table::new(["TOKEN", "USER", "SCOPE", "JOBS", "STATE", "EXPIRES"]);
+    for token in &all {
+        table.row([
+            token.name.clone(),
+            token.user.clone(),
+            token.scope.name().to_owned(),
+            match (token.scope, token.jobs.is_empty()) {
+                (Scope::Admin, _) => "-".to_owned(),
+                (Scope::Upload, true) => "all of the user".to_owned(),
+                (Scope::Upload, false) => token.jobs.join(","),
+            },
+            state(token, &now).to_owned(),
+            token
+                .expires
+                .map_or_else(|| "never".to_owned(), Timestamp::to_rfc3339),
+        ]);
+    }
+    table.say();
+    Ok(())
+}
+
+fn state(token: &Token, now: &Timestamp) -> &'static str {
+    match (token.revoked, token.is_good(now)) {
+        (Some(_), _) => "revoked",
+        (None, false) => "expired",
+        (None, true) => "good",
+    }
+}
+
+pub(super) fn revoke(args: &RevokeArgs) -> anyhow::Result<()> {
+    let name = &args.name;
+    let store = Store::open_beside(&args.datadir.datadir)?;
+    let revoked = store
+        .write(|tx| {
+            let revoked = tokens::revoke(tx, name, &Clock::System.now())?;
+            if revoked {
+                audit::note(tx, "token-revoke", name, "")?;
+            }
+            Ok(revoked)
+        })
+        .context("revoke the token")?;
+    if !revoked {
+        return Err(Refused(format!(
+            "there is no token {name} that is not revoked already; builder-db token-list shows which there are"
+        ))
+        .into());
+    }
+    say(&format!(
+        "revoked token {name}: it is worth nothing from now on"
+    ));
+    Ok(())
+}

@@ -1,0 +1,311 @@
+//! Tokens that programs log in with, and the record of who did what.
+
+use serde_json::Value;
+
+use crate::build::{Build, build};
+use crate::program::{BUILDER_WEB, Process, run, succeeds};
+use crate::server::{Answer, basic, exchange};
+
+fn hello(job: &str, number: u128) -> Build {
+    build(job, number).file("bin/x", format!("x{number}"))
+}
+
+struct Site {
+    directory: tempfile::TempDir,
+    process: Process,
+}
+
+impl Site {
+    fn new() -> Site {
+        let directory = tempfile::tempdir().unwrap();
+        let process = Process::serve(directory.path(), &[]);
+        let site = Site { directory, process };
+        site.user("user-add", "ci", &["--unrestricted"]);
+        site
+    }
+
+    fn arguments<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
+        let mut all = vec![
+            "db",
+            arguments[0],
+            "-d",
+            self.directory.path().to_str().unwrap(),
+        ];
+        all.extend(&arguments[1..]);
+        all
+    }
+
+    fn db(&self, arguments: &[&str]) -> String {
+        let all = self.arguments(arguments);
+        String::from_utf8(succeeds(self.directory.path(), BUILDER_WEB, &all)).unwrap()
+    }
+
+    fn db_refuses(&self, arguments: &[&str]) -> String {
+        let all = self.arguments(arguments);
+        let output = run(self.directory.path(), BUILDER_WEB, &all);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn user(&self, command: &str, name: &str, options: &[&str]) {
+        let program = format!("echo password | \"{BUILDER_WEB}\" \"$@\"");
+        let mut arguments = vec![command, "--scrypt-n", "16", name];
+        arguments.extend(options);
+        let arguments = self.arguments(&arguments);
+        let mut all = vec!["-c", program.as_str(), "sh"];
+        all.extend(arguments);
+        succeeds(self.directory.path(), "sh", &all);
+    }
+
+    fn token(&self, arguments: &[&str]) -> String {
+        let mut all = vec!["token-add", "--user", "ci"];
+        all.extend(arguments);
+        let token = self.db(&all).trim().to_owned();
+        assert!(token.starts_with("bwt_") && token.len() == 47, "{token}");
+        token
+    }
+
+    fn upload(&self, authorization: &str, build: &Build) -> u16 {
+        let exec = build.exec();
+        let length = exec.len().to_string();
+        let headers = [
+            ("authorization", authorization),
+            ("content-length", length.as_str()),
+        ];
+        exchange(self.process.address, "POST", "/upload", &headers, &exec).status
+    }
+
+    fn get(&self, target: &str, token: &str) -> Answer {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str())];
+        exchange(self.process.address, "GET", target, &headers, b"")
+    }
+
+    fn audit(&self, arguments: &[&str]) -> Vec<Value> {
+        let mut all = vec!["audit", "--json"];
+        all.extend(arguments);
+        self.db(&all)
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+#[test]
+fn a_token_is_the_password_or_the_bearer_and_may_do_what_it_was_made_for() {
+    let site = Site::new();
+    let all = site.token(&["all"]);
+    let one = site.token(&["--job", "hello", "--job", "world", "one"]);
+    assert_eq!(site.upload(&basic(("ci", &all)), &hello("hello", 1)), 201);
+    assert_eq!(
+        site.upload(&format!("Bearer {all}"), &hello("other", 2)),
+        201
+    );
+    assert_eq!(
+        site.upload(&format!("bearer {one}"), &hello("world", 3)),
+        201
+    );
+    assert_eq!(site.upload(&basic(("ci", &one)), &hello("other", 4)), 403);
+    assert_eq!(
+        site.upload(&basic(("ci", "password")), &hello("other", 5)),
+        201
+    );
+    // It is of one user, and every character counts.
+    assert_eq!(
+        site.upload(&basic(("other", &all)), &hello("hello", 6)),
+        401
+    );
+    let wrong = format!("{}x", &all[..all.len() - 1]);
+    assert_eq!(
+        site.upload(&format!("Bearer {wrong}"), &hello("hello", 6)),
+        401
+    );
+    assert_eq!(site.upload("Bearer ", &hello("hello", 6)), 401);
+    // A user may do less: so does the token.
+    site.user("user-update", "ci", &[]);
+    assert_eq!(
+        site.upload(&format!("Bearer {all}"), &hello("hello", 6)),
+        403
+    );
+    site.db(&["access-add", "ci", "hello"]);
+    assert_eq!(
+        site.upload(&format!("Bearer {all}"), &hello("hello", 6)),
+        201
+    );
+    site.db(&["token-revoke", "all"]);
+    assert_eq!(
+        site.upload(&format!("Bearer {all}"), &hello("hello", 7)),
+        401
+    );
+    assert!(
+        site.db_refuses(&["token-revoke", "all"])
+            .contains("no token all")
+    );
+    assert_eq!(
+        site.upload(&format!("Bearer {one}"), &hello("hello", 7)),
+        201
+    );
+    site.db(&["user-disable", "ci"]);
+    assert_eq!(
+        site.upload(&format!("Bearer {one}"), &hello("hello", 8)),
+        401
+    );
+}
+
+#[test]
+fn tokens_are_listed_without_themselves_and_expire() {
+    let site = Site::new();
+    let token = site.token(&["--expires", "2999-01-01", "--job", "hello", "long"]);
+    let admin = site.token(&["--scope", "admin", "ops"]);
+    for (arguments, why) in [
+        (vec!["--expires", "2020-01-01", "old"], "in the past"),
+        (vec!["long"], "already"),
+        (vec!["a b"], "letters"),
+        (vec!["--job", "../x", "y"], "job"),
+        (vec!["--scope", "admin", "--job", "x", "z"], "upload"),
+    ] {
+        let mut all = vec!["token-add", "--user", "ci"];
+        all.extend(arguments);
+        let said = site.db_refuses(&all);
+        assert!(said.contains(why), "{said}");
+    }
+    assert!(
+        site.db_refuses(&["token-add", "--user", "nobody", "x"])
+            .contains("no user nobody")
+    );
+    let list = site.db(&["token-list"]);
+    assert!(list.contains("2999-01-01") && list.contains("good") && list.contains("hello"));
+    let json: Value = serde_json::from_str(&site.db(&["token-list", "--json"])).unwrap();
+    assert_eq!(json["tokens"].as_array().unwrap().len(), 2);
+    for secret in [&token, &admin] {
+        assert!(!list.contains(secret.as_str()) && !json.to_string().contains(secret.as_str()));
+        for entry in std::fs::read_dir(site.directory.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                let bytes = std::fs::read(&path).unwrap();
+                let found = bytes
+                    .windows(20)
+                    .any(|some| some == &secret.as_bytes()[..20]);
+                assert!(!found, "{} holds a token", path.display());
+            }
+        }
+    }
+    // As time goes by.
+    let sql = "UPDATE token SET expires_d = 1 WHERE name = 'long'";
+    let record = site.directory.path().join("builder-web-record.sqlite3");
+    succeeds(
+        site.directory.path(),
+        "sqlite3",
+        &[record.to_str().unwrap(), sql],
+    );
+    assert_eq!(
+        site.upload(&format!("Bearer {token}"), &hello("hello", 1)),
+        401
+    );
+    assert!(site.db(&["token-list"]).contains("expired"));
+}
+
+#[test]
+fn a_token_for_admin_reads_metrics_and_audit_and_uploads_nothing() {
+    let site = Site::new();
+    let admin = site.token(&["--scope", "admin", "ops"]);
+    let upload = site.token(&["builds"]);
+    assert_eq!(
+        site.upload(&format!("Bearer {admin}"), &hello("hello", 1)),
+        403
+    );
+    assert_eq!(
+        site.upload(&format!("Bearer {upload}"), &hello("hello", 1)),
+        201
+    );
+    for target in ["/metrics", "/audit"] {
+        assert_eq!(site.get(target, &admin).status, 200, "{target}");
+        assert_eq!(site.get(target, &upload).status, 403, "{target}");
+        assert_eq!(site.get(target, "bwt_guess").status, 401, "{target}");
+        let answer = exchange(site.process.address, "GET", target, &[], b"");
+        assert_eq!(answer.status, 401, "{target}");
+    }
+    assert!(
+        site.get("/metrics", &admin)
+            .text()
+            .contains("builder_web_uploads_total")
+    );
+    let first = site.get("/audit?count=2", &admin).json();
+    assert_eq!(first["audit"].as_array().unwrap().len(), 2);
+    let next = site.get(first["next"].as_str().unwrap(), &admin).json();
+    assert_ne!(first["audit"][1]["id"], next["audit"][0]["id"]);
+    let done = site.get("/audit?action=upload&outcome=done", &admin).json();
+    assert_eq!(done["audit"][0]["who"], "ci (token builds)");
+    assert_eq!(done["audit"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_was_done_and_what_was_refused_is_on_record_and_stays() {
+    let site = Site::new();
+    let user = basic(("ci", "password"));
+    let build = hello("hello", 1);
+    assert_eq!(site.upload(&user, &build), 201);
+    assert_eq!(site.upload(&user, &build), 409);
+    assert_eq!(site.upload(&basic(("e\nvil", "guess")), &build), 401);
+    site.user("user-add", "bob", &[]);
+    site.db(&["access-add", "bob", "hello"]);
+    site.db(&["access-remove", "bob", "hello"]);
+    let _token = site.token(&["x"]);
+    site.db(&["token-revoke", "x"]);
+    site.db(&["user-remove", "bob"]);
+    site.db(&["job-remove", "hello"]);
+    let told: Vec<String> = site
+        .audit(&[])
+        .iter()
+        .map(|entry| {
+            let of = |name: &str| entry[name].as_str().unwrap().to_owned();
+            format!("{} {} {}", of("action"), of("subject"), of("outcome"))
+        })
+        .collect();
+    let uuid = build.uuid;
+    assert_eq!(
+        told,
+        [
+            "user-add ci done".to_owned(),
+            format!("upload hello/{uuid} done"),
+            "upload /upload refused".to_owned(),
+            "log-in  refused".to_owned(),
+            "user-add bob done".to_owned(),
+            "access-add bob done".to_owned(),
+            "access-remove bob done".to_owned(),
+            "token-add x done".to_owned(),
+            "token-revoke x done".to_owned(),
+            "user-remove bob done".to_owned(),
+            format!("build-remove hello/{uuid} done"),
+        ]
+    );
+    let uploads = site.audit(&["--user", "ci", "--action", "upload"]);
+    assert_eq!(uploads.len(), 2);
+    assert_eq!(uploads[0]["from"], "127.0.0.1");
+    assert!(!uploads[0]["request"].as_str().unwrap().is_empty());
+    assert!(
+        uploads[1]["detail"]
+            .as_str()
+            .unwrap()
+            .contains(&uuid.to_string())
+    );
+    assert_eq!(site.audit(&["--refused"]).len(), 2);
+    assert_eq!(site.audit(&["--since", "2999-01-01"]).len(), 0);
+    assert_eq!(site.audit(&["--count", "1"])[0]["action"], "build-remove");
+    let table = site.db(&["audit"]);
+    assert_eq!(table.lines().count(), 12, "{table}");
+    // Nobody changes what was.
+    let record = site.directory.path().join("builder-web-record.sqlite3");
+    for sql in [
+        "UPDATE audit SET who = 'x'",
+        "DELETE FROM audit WHERE action = 'upload'",
+    ] {
+        let output = run(
+            site.directory.path(),
+            "sqlite3",
+            &[record.to_str().unwrap(), sql],
+        );
+        assert!(!output.status.success(), "{sql}");
+    }
+    assert_eq!(site.audit(&[]).len(), 11);
+}
