@@ -5,8 +5,30 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 use crate::store::adopt;
 use crate::{Error, Result, Sha256};
+
+/// Opens a file of the data directory, and tells its size in bytes. Only what is itself a file: a
+/// link could lead anywhere, and a pipe would never end.
+pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .map_err(|source| Error::file("open", path, source))?;
+    let metadata = file
+        .metadata()
+        .map_err(|source| Error::file("look at", path, source))?;
+    if !metadata.is_file() {
+        let source = io::Error::new(io::ErrorKind::InvalidData, "it is no file");
+        return Err(Error::file("open", path, source));
+    }
+    Ok((file, metadata.len()))
+}
 
 /// The artifacts of a data directory.
 #[derive(Debug)]
@@ -28,12 +50,7 @@ impl Artifacts {
 
     /// Opens an artifact, and tells its size in bytes.
     pub fn open(&self, sha256: Sha256) -> Result<(File, u64)> {
-        let path = self.path(sha256);
-        let file = File::open(&path).map_err(|source| Error::file("open", &path, source))?;
-        let metadata = file
-            .metadata()
-            .map_err(|source| Error::file("look at", &path, source))?;
-        Ok((file, metadata.len()))
+        open_regular(&self.path(sha256))
     }
 
     /// Moves a finished, synced file to its place. A file of that name is replaced: it has the

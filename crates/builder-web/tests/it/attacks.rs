@@ -509,3 +509,174 @@ fn a_request_smuggled_with_two_lengths_is_refused() {
         400
     );
 }
+
+#[test]
+fn a_link_or_a_path_of_a_row_leads_to_nothing_outside_of_the_data_directory() {
+    let hello = build("hello", 1).file("bin/x", "x").file("more", "more");
+    let server = Server::of(std::slice::from_ref(&hello));
+    let secret = server.datadir().parent().unwrap().join("secret");
+    std::fs::write(&secret, "s").unwrap();
+    let artifact = |content: &[u8]| {
+        let name = builder_store::Sha256::of(content).to_hex();
+        server
+            .datadir()
+            .join("_artifacts")
+            .join(&name[..2])
+            .join(name)
+    };
+    let console = server
+        .datadir()
+        .join("hello")
+        .join(hello.uuid.to_string())
+        .join("console.txt");
+    for file in [artifact(b"x"), console] {
+        std::fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink(&secret, &file).unwrap();
+    }
+    std::fs::remove_file(artifact(b"more")).unwrap();
+    let pipe = artifact(b"more");
+    crate::program::succeeds(server.datadir(), "mkfifo", &[pipe.to_str().unwrap()]);
+    for below in ["f/bin/x", "f/more", "console", "exec"] {
+        let answer = server.get(&format!("{}/{below}", hello.url()));
+        assert_eq!(answer.status, 500, "{below}");
+        assert!(!answer.text().contains("secret"), "{below}");
+    }
+    let database = server.datadir().join("builder.sqlite3");
+    for path in ["../secret", secret.to_str().unwrap(), "hello/../../secret"] {
+        let sql = format!("UPDATE build SET script = '{path}'");
+        let arguments = [database.to_str().unwrap(), &sql];
+        crate::program::succeeds(server.datadir(), "sqlite3", &arguments);
+        let answer = server.get(&format!("{}/script", hello.url()));
+        assert_eq!(answer.status, 500, "{path}: {}", answer.text());
+    }
+}
+
+#[test]
+fn a_hook_that_is_a_link_is_run_and_a_broken_one_harms_nobody() {
+    // As on the OCaml server: the directory is the operator's.
+    let server = Server::new();
+    let hooks = server.configdir().join("upload-hooks");
+    std::fs::create_dir(&hooks).unwrap();
+    let real = server.configdir().join("real");
+    let mark = server.configdir().join("ran");
+    std::fs::write(&real, format!("#!/bin/sh\n: > '{}'\n", mark.display())).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&real, executable).unwrap();
+    std::os::unix::fs::symlink(&real, hooks.join("link.sh")).unwrap();
+    std::os::unix::fs::symlink("link-to-itself.sh", hooks.join("link-to-itself.sh")).unwrap();
+    std::os::unix::fs::symlink("/nonexistent", hooks.join("broken.sh")).unwrap();
+    std::os::unix::fs::symlink("/", hooks.join("directory.sh")).unwrap();
+    server.keep(&build("hello", 1).file("bin/x", "x"));
+    crate::server::wait_until("the linked hook has run", || mark.exists());
+}
+
+#[test]
+fn html_in_a_console_is_text() {
+    let hello = Build {
+        console: vec![(
+            0,
+            format!("{SCRIPT}{ATTRIBUTE}\u{1b}[31m\u{1b}]0;title\u{7}").into_bytes(),
+        )],
+        ..build("hello", 1)
+    };
+    let server = Server::of(std::slice::from_ref(&hello));
+    let answer = server.get(&format!("{}/console", hello.url()));
+    assert_eq!(answer.status, 200);
+    if answer.header("content-type") == Some("text/html; charset=utf-8") {
+        assert!(!answer.text().contains(SCRIPT), "{}", answer.text());
+    } else {
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("sandbox"));
+    }
+    for target in [
+        hello.url(),
+        "/failed-builds".to_owned(),
+        "/job/hello/failed".to_owned(),
+    ] {
+        let html = server.page(&target);
+        assert!(
+            !html.contains(SCRIPT) && !html.contains("\" onmouseover"),
+            "{target}"
+        );
+    }
+}
+
+#[test]
+fn what_is_nothing_but_depth_or_length_is_taken_in_quickly() {
+    let deep = [
+        ("README.md", "> ".repeat(400_000)),
+        ("README.md", "[".repeat(500_000)),
+        ("README.md", "*a **a ".repeat(100_000)),
+        ("opam-switch", "[".repeat(500_000)),
+        ("opam-switch", format!("x: {}", "( ".repeat(300_000))),
+        ("build-environment", "=".repeat(1_000_000)),
+        ("system-packages", "\n".repeat(1_000_000)),
+    ];
+    let server = Server::new();
+    for (number, (name, text)) in (1..).zip(&deep) {
+        let begin = std::time::Instant::now();
+        let bomb = build("bomb", number)
+            .file("bin/x", number.to_string())
+            .file(name, text);
+        server.keep(&bomb);
+        for target in [bomb.url(), "/job/bomb".to_owned(), "/".to_owned()] {
+            assert_eq!(server.get(&target).status, 200, "{name} {number} {target}");
+        }
+        let other = build("bomb", 100 + number)
+            .file("bin/x", "y")
+            .file(name, "x");
+        server.keep(&other);
+        let compare = format!("/compare/{}/{}", bomb.uuid, other.uuid);
+        assert_eq!(server.get(&compare).status, 200, "{name} {number}");
+        let took = begin.elapsed();
+        assert!(
+            took < std::time::Duration::from_secs(20),
+            "{name} {number}: {took:?}"
+        );
+    }
+}
+
+#[test]
+fn what_looks_like_a_hash_or_a_uuid_and_is_none_finds_nothing() {
+    let hello = build("hello", 1).file("bin/x", "x");
+    let server = Server::of(std::slice::from_ref(&hello));
+    let uuid = hello.uuid.to_string();
+    let digest = builder_store::Sha256::of(b"x").to_hex();
+    assert_eq!(server.get(&format!("/hash?sha256={digest}")).status, 302);
+    let fullwidth: String = digest
+        .chars()
+        .map(|char| char::from_u32(u32::from(char) + 0xfee0).unwrap())
+        .collect();
+    for odd in [
+        percent(&fullwidth),
+        format!("0x{digest}"),
+        format!("{digest}0"),
+        digest[1..].to_owned(),
+        format!("%2B{}", &digest[1..]),
+        format!("-{}", &digest[1..]),
+        format!("{}%00", &digest[..63]),
+        format!("{}%EF%BC%91", &digest[..61]),
+        digest.replace(|char: char| char.is_ascii_alphabetic(), "%D0%B0"),
+    ] {
+        let status = server.get(&format!("/hash?sha256={odd}")).status;
+        assert!([400, 404].contains(&status), "{odd}: {status}");
+    }
+    for odd in [
+        uuid.replace('-', ""),
+        format!("%7B{uuid}%7D"),
+        format!("urn:uuid:{uuid}"),
+        format!("{uuid}z"),
+        format!("{uuid}%00"),
+        uuid.replace('-', "%E2%80%90"),
+        uuid.replacen(|char: char| char.is_ascii_digit(), "%EF%BC%96", 1),
+        format!("+{}", &uuid[1..]),
+    ] {
+        for target in [
+            format!("/job/hello/build/{odd}"),
+            format!("/compare/{odd}/{uuid}"),
+        ] {
+            let status = server.get(&target).status;
+            assert!([400, 404].contains(&status), "{target}: {status}");
+        }
+    }
+}
