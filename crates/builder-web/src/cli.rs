@@ -77,6 +77,18 @@ struct ServeArgs {
     /// Address to listen on
     #[arg(short = 'h', long, default_value = "127.0.0.1")]
     host: IpAddr,
+    /// Listen at this file as a Unix socket, and at no address
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["port", "host"])]
+    socket: Option<PathBuf>,
+    /// Who may connect to the Unix socket: the mode of its file, in octal
+    #[arg(long, value_name = "MODE", default_value = "660", value_parser = mode)]
+    socket_mode: u32,
+    /// Speak TLS with this certificate and those it rests on, as PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// The key of the certificate, as PEM
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
     #[command(flatten)]
     datadir: DatadirArg,
     /// Directory of the configuration, with upload-hooks/
@@ -152,6 +164,13 @@ struct SiteArgs {
     /// Link at the foot of every page; may be given several times
     #[arg(long = "site-link", value_name = "TITLE=URL")]
     site_links: Vec<crate::site::Link>,
+}
+
+fn mode(text: &str) -> Result<u32, String> {
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| format!("{text:?} is no mode in octal, as 660"))
 }
 
 /// Where metrics are served.

@@ -39,11 +39,13 @@ pub mod query;
 pub mod removed;
 pub mod respond;
 pub mod search;
+pub mod service;
 pub mod show;
 pub mod site;
 pub mod stalling;
 pub mod stream;
 pub mod times;
+pub mod tls;
 pub mod urls;
 pub mod view;
 

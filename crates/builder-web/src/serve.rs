@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -27,6 +27,7 @@ use crate::client::{self, Peer};
 use crate::config::Limits;
 use crate::metrics::Held;
 use crate::stalling::Stalling;
+use crate::tls::Tls;
 
 /// Descriptors for the databases, uploads and hooks.
 const DESCRIPTORS_RESERVED: usize = 128;
@@ -39,8 +40,8 @@ const WARNING_PERIOD: Duration = Duration::from_secs(30);
 /// Where connections come in.
 #[derive(Debug)]
 pub enum Listener {
-    /// At an address.
-    Tcp(TcpListener),
+    /// At an address, with TLS or without.
+    Tcp(TcpListener, Option<Tls>),
     /// At a file, which is removed in the end if it is ours.
     Unix(UnixListener, Option<Ours>),
 }
@@ -57,10 +58,45 @@ impl Drop for Ours {
     }
 }
 
+impl Listener {
+    /// At an address, without TLS.
+    pub fn tcp(listener: TcpListener) -> Listener {
+        Listener::Tcp(listener, None)
+    }
+
+    /// At a file, which whoever `mode` lets write to it may connect to. A file that another
+    /// server left is replaced, one where somebody listens is not.
+    pub fn unix(path: &Path, mode: u32) -> io::Result<Listener> {
+        use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+        match std::fs::symlink_metadata(path) {
+            Ok(there) if !there.file_type().is_socket() => {
+                return Err(io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    "it is there, and no socket",
+                ));
+            }
+            Ok(_) => {
+                if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                    return Err(io::Error::new(
+                        io::ErrorKind::AddrInUse,
+                        "another server listens there",
+                    ));
+                }
+                std::fs::remove_file(path)?;
+            }
+            Err(_) => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        Ok(Listener::Unix(listener, Some(Ours(path.to_owned()))))
+    }
+}
+
 impl std::fmt::Display for Listener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Listener::Tcp(listener) => match listener.local_addr() {
+            Listener::Tcp(listener, tls) => match listener.local_addr() {
+                Ok(address) if tls.is_some() => write!(f, "https://{address}"),
                 Ok(address) => write!(f, "http://{address}"),
                 Err(_) => f.write_str("an unknown address"),
             },
@@ -85,7 +121,8 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 struct Serving {
     http: http1::Builder,
     places: Arc<Semaphore>,
-    graceful: GracefulShutdown,
+    /// None from when the server stops.
+    graceful: Mutex<Option<GracefulShutdown>>,
     router: Router,
     app: App,
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
@@ -141,14 +178,14 @@ pub async fn run(
     // With them the listeners are closed.
     accepting.shutdown().await;
     info!("stopping when the requests under way are answered");
-    let Some(serving) = Arc::into_inner(serving) else {
-        // OK because the tasks that had the others have ended.
-        unreachable!("nobody accepts any more");
-    };
-    if timeout(time_max, serving.graceful.shutdown())
-        .await
-        .is_err()
-    {
+    // Who is still greeting has its own.
+    let graceful = serving
+        .graceful
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    let Some(graceful) = graceful else { return };
+    if timeout(time_max, graceful.shutdown()).await.is_err() {
         warn!("some requests took too long and were cut off");
     }
 }
@@ -161,12 +198,14 @@ async fn accept_all(listener: Listener, serving: Arc<Serving>) {
             return;
         };
         let accepted = match &listener {
-            Listener::Tcp(listener) => match listener.accept().await {
+            Listener::Tcp(listener, tls) => match listener.accept().await {
                 Ok((stream, peer)) => {
+                    let peer = Peer::Address(peer.ip());
                     // Answers are written whole; nothing is gained by waiting to fill a packet.
-                    stream
-                        .set_nodelay(true)
-                        .map(|()| serving.serve(stream, Peer::Address(peer.ip()), place))
+                    stream.set_nodelay(true).map(|()| match tls {
+                        None => serving.serve(stream, peer, place),
+                        Some(tls) => greet(serving.clone(), tls.clone(), stream, peer, place),
+                    })
                 }
                 Err(error) => Err(error),
             },
@@ -186,6 +225,24 @@ async fn accept_all(listener: Listener, serving: Arc<Serving>) {
     }
 }
 
+/// Agrees with a client on how to encrypt, in the time it has for the head of a request, and serves.
+fn greet(
+    serving: Arc<Serving>,
+    tls: Tls,
+    stream: TcpStream,
+    peer: Peer,
+    place: OwnedSemaphorePermit,
+) {
+    tokio::spawn(async move {
+        let time_max = serving.app.limits().head_time_max;
+        match timeout(time_max, tls.accept(stream)).await {
+            Ok(Ok(stream)) => serving.serve(stream, peer, place),
+            Ok(Err(error)) => debug!("a client speaks no TLS: {error}"),
+            Err(_) => debug!("a client took too long for TLS"),
+        }
+    });
+}
+
 impl Serving {
     fn new(router: Router, app: &App) -> Serving {
         let limits = app.limits();
@@ -197,7 +254,7 @@ impl Serving {
         Serving {
             http,
             places: Arc::new(Semaphore::new(connections_max(limits))),
-            graceful: GracefulShutdown::new(),
+            graceful: Mutex::new(Some(GracefulShutdown::new())),
             router,
             app: app.clone(),
             by_address: Arc::default(),
@@ -251,7 +308,12 @@ impl Serving {
             router.clone().call(request)
         });
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
-        let connection = self.graceful.watch(connection);
+        let graceful = self.graceful.lock().unwrap_or_else(PoisonError::into_inner);
+        // Too late: the server stops.
+        let Some(connection) = graceful.as_ref().map(|graceful| graceful.watch(connection)) else {
+            return;
+        };
+        drop(graceful);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 // The client left, or sent no HTTP.

@@ -10,7 +10,7 @@ use builder_store::users::{self, User};
 use builder_store::{Store, builds};
 use demo_builds::DemoBuild;
 
-use super::serve::{Watch, run_server};
+use super::serve::{Listen, Watch, run_server};
 use super::{DemoArgs, MetricsAddress, say, start_log};
 use crate::app::App;
 use crate::auth::{self, Caller, ScryptParams};
@@ -36,17 +36,21 @@ pub(super) fn run(arguments: DemoArgs) -> anyhow::Result<()> {
     // Before the log: sixty lines of builds that were taken in tell a visitor nothing.
     fill(&config)?;
     start_log(&arguments.log)?;
-    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), arguments.port);
+    let listen = Listen {
+        address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), arguments.port),
+        socket: None,
+        tls: None,
+    };
     let watch = Watch {
         metrics: Some(MetricsAddress::None),
         influx: None,
     };
-    run_server(config, address, watch, |address| {
+    run_server(config, listen, watch, |address| {
         let file = datadir.join(ONE_MORE);
         say(&format!(
-            "\n  Open http://{address}/\n\
+            "\n  Open {address}/\n\
              \n  Demo user {USER}, password {PASSWORD}. Upload one more build with:\n\
-             \n    curl --user {USER}:{PASSWORD} --data-binary @{} http://{address}/upload\n\
+             \n    curl --user {USER}:{PASSWORD} --data-binary @{} {address}/upload\n\
              \n  The builds are in {} and are kept; remove it to start anew. Stop with Ctrl-C.\n",
             file.display(),
             datadir.display(),

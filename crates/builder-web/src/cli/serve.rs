@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use crate::routes;
 use crate::search;
 use crate::serve::{self, Listener};
 use crate::site::{self, Logo, Site};
+use crate::{service, tls};
 
 const MIB: u64 = 1024 * 1024;
 /// Where metrics are, when nothing else is said: on this machine only.
@@ -50,8 +52,12 @@ pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
         metrics: arguments.metrics_address,
         influx: arguments.influx,
     };
-    let address = SocketAddr::new(arguments.host, arguments.port);
-    run_server(config, address, watch, |_| {})
+    let listen = Listen {
+        address: SocketAddr::new(arguments.host, arguments.port),
+        socket: arguments.socket.map(|file| (file, arguments.socket_mode)),
+        tls: arguments.tls_certificate.zip(arguments.tls_key),
+    };
+    run_server(config, listen, watch, |_| {})
 }
 
 /// The limits, with those that were given.
@@ -90,6 +96,50 @@ fn limits(arguments: &ServeArgs) -> Limits {
     limits
 }
 
+/// Where the server listens, unless systemd opened sockets for it.
+#[derive(Debug)]
+pub(super) struct Listen {
+    /// At this address.
+    pub(super) address: SocketAddr,
+    /// At this file with this mode instead.
+    pub(super) socket: Option<(PathBuf, u32)>,
+    /// With this certificate and this key.
+    pub(super) tls: Option<(PathBuf, PathBuf)>,
+}
+
+impl Listen {
+    async fn open(self) -> anyhow::Result<Vec<Listener>> {
+        let tls = match &self.tls {
+            Some((certificate, key)) => Some(tls::acceptor(certificate, key).map_err(Refused)?),
+            None => None,
+        };
+        let mut listeners = service::sockets().context("take the sockets that systemd opened")?;
+        if listeners.is_empty() {
+            listeners.push(match self.socket {
+                Some((file, mode)) => Listener::unix(&file, mode).map_err(|error| {
+                    Refused(format!("cannot listen on {}: {error}", file.display()))
+                })?,
+                None => {
+                    let address = self.address;
+                    Listener::tcp(
+                        serve::listen(address).await.map_err(|error| {
+                            Refused(format!("cannot listen on {address}: {error}"))
+                        })?,
+                    )
+                }
+            });
+        }
+        if let Some(acceptor) = tls {
+            for listener in &mut listeners {
+                if let Listener::Tcp(_, tls) = listener {
+                    *tls = Some(acceptor.clone());
+                }
+            }
+        }
+        Ok(listeners)
+    }
+}
+
 /// How the server is watched.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -114,9 +164,9 @@ fn site(arguments: SiteArgs) -> Result<Site, Refused> {
 /// Serves until a signal to stop; `ready` is called with the address once requests are accepted.
 pub(super) fn run_server(
     config: Config,
-    address: SocketAddr,
+    listen: Listen,
     watch: Watch,
-    ready: impl FnOnce(SocketAddr),
+    ready: impl FnOnce(&str),
 ) -> anyhow::Result<()> {
     let store = Store::open(&config.datadir)?;
     if !config.configdir.is_dir() {
@@ -132,10 +182,9 @@ pub(super) fn run_server(
         .build()
         .context("start threads")?;
     runtime.block_on(async {
-        let listener = serve::listen(address)
-            .await
-            .map_err(|error| Refused(format!("cannot listen on {address}: {error}")))?;
-        let address = listener.local_addr().context("learn the address")?;
+        let listeners = listen.open().await?;
+        let addresses: Vec<String> = listeners.iter().map(ToString::to_string).collect();
+        let addresses = addresses.join(", ");
         let datadir = config.datadir.display().to_string();
         let app = App::new(store, config, Clock::System);
         let stops = Arc::new(AtomicBool::new(false));
@@ -155,8 +204,10 @@ pub(super) fn run_server(
             ),
         });
         app.look_at_failures();
-        info!("serving {datadir} on http://{address}");
-        ready(address);
+        info!("serving {datadir} on {addresses}");
+        service::ready();
+        tokio::spawn(service::watchdog(app.clone()));
+        ready(&addresses);
         let mut stopping = Instant::now();
         let stop = async {
             if let Err(error) = serve::stop_signal().await {
@@ -165,9 +216,9 @@ pub(super) fn run_server(
             }
             stops.store(true, Ordering::Relaxed);
             follows.abort();
+            service::stopping();
             stopping = Instant::now();
         };
-        let listeners = vec![Listener::Tcp(listener)];
         serve::run(listeners, routes::router(app.clone()), &app, stop).await;
         let left = app
             .limits()
@@ -200,7 +251,7 @@ async fn watch_server(app: &App, watch: Watch) -> anyhow::Result<()> {
             .ok(),
     };
     if let Some(listener) = listener {
-        let listener = Listener::Tcp(listener);
+        let listener = Listener::tcp(listener);
         info!("metrics are at {listener}/metrics");
         let (router, app) = (routes::watching(app.clone()), app.clone());
         tokio::spawn(async move {

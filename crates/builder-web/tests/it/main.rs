@@ -42,7 +42,13 @@ mod clients;
 mod attacks;
 
 #[cfg(test)]
+mod attacks_on_the_wire;
+
+#[cfg(test)]
 mod watch;
+
+#[cfg(test)]
+mod service;
 
 #[cfg(test)]
 mod tokens;

@@ -237,7 +237,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (router, app) = (self.router.clone(), self.app.clone());
         self.runtime().spawn(async move {
-            let listeners = vec![serve::Listener::Tcp(listener)];
+            let listeners = vec![serve::Listener::tcp(listener)];
             serve::run(listeners, router, &app, std::future::pending()).await;
         });
         address

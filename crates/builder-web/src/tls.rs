@@ -1,0 +1,60 @@
+//! TLS of our own, for a server without a proxy before it: a certificate and its key in files.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::server::TlsStream;
+
+/// What it takes to speak TLS.
+#[derive(Clone)]
+pub struct Tls(TlsAcceptor);
+
+// A key is nothing to print.
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls(…)")
+    }
+}
+
+impl Tls {
+    /// Agrees with a client on how to encrypt.
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        self.0.accept(stream).await
+    }
+}
+
+/// Reads a chain of certificates, the server's own first, and the key of that one, both PEM.
+pub fn acceptor(certificates: &Path, key: &Path) -> Result<Tls, String> {
+    let unreadable = |path: &Path, error: &dyn std::fmt::Display| {
+        format!("cannot read {} as PEM: {error}", path.display())
+    };
+    let chain = CertificateDer::pem_file_iter(certificates)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| unreadable(certificates, &error))?;
+    if chain.is_empty() {
+        return Err(format!("{} holds no certificate", certificates.display()));
+    }
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error))?;
+    let wrong = |error: tokio_rustls::rustls::Error| {
+        format!(
+            "{} and {} cannot be used: {error}",
+            certificates.display(),
+            key.display()
+        )
+    };
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(wrong)?
+        .with_no_client_auth()
+        .with_single_cert(chain, secret)
+        .map_err(wrong)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Tls(TlsAcceptor::from(Arc::new(config))))
+}

@@ -1,0 +1,259 @@
+//! The server as a service of the system: sockets, what it tells systemd, TLS.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::program::{BUILDER_WEB, run, succeeds};
+use crate::server::{Answer, connect, head, wait_until};
+
+/// builder-web, with the lines of its log up to the one that says where it serves.
+struct Service {
+    child: Child,
+    log: String,
+}
+
+impl Service {
+    fn start(command: &mut Command) -> Service {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut log = String::new();
+        for line in lines.by_ref() {
+            let line = line.unwrap();
+            log.push_str(&line);
+            log.push('\n');
+            if line.contains("serving ") {
+                // What it says later is read, so that it can go on.
+                std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+                return Service { child, log };
+            }
+        }
+        panic!("builder-web does not serve: {log}");
+    }
+
+    fn serve(datadir: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BUILDER_WEB);
+        command
+            .args(["--metrics-address", "none", "-c", "/nonexistent", "-d"])
+            .arg(datadir)
+            .args(arguments)
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn port(&self) -> u16 {
+        let line = self.log.lines().last().unwrap();
+        let digits = line.rsplit(':').next().unwrap();
+        let end = digits.find(|char: char| !char.is_ascii_digit());
+        digits[..end.unwrap_or(digits.len())].parse().unwrap()
+    }
+
+    fn terminate(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+fn get(mut stream: impl Read + Write, target: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut all = vec![("connection", "close")];
+    all.extend(headers);
+    stream
+        .write_all(head("GET", target, &all).as_bytes())
+        .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    Answer::parse(&answer, false)
+}
+
+#[test]
+fn a_unix_socket_is_served_for_those_who_may_open_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let socket = directory.path().join("http.sock");
+    let path = socket.to_str().unwrap();
+    let arguments = ["--socket", path, "--trusted-proxy", "unix"];
+    let mut service = Service::start(&mut Service::serve(&data, &arguments));
+    assert!(
+        service.log.contains(&format!("on unix:{path}")),
+        "{}",
+        service.log
+    );
+    let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    let headers = [("x-request-id", "from-the-proxy")];
+    let answer = get(UnixStream::connect(&socket).unwrap(), "/", &headers);
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("x-request-id"), Some("from-the-proxy"));
+    // Where somebody listens, nobody else does.
+    let other = directory.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    let output = Service::serve(&other, &["--socket", path])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("another server listens there"));
+    service.terminate();
+    assert!(!socket.exists(), "it goes with the server");
+    // What a server that was killed left does not stand in the way; other files are not touched.
+    let mut killed = Service::start(&mut Service::serve(&data, &["--socket", path]));
+    killed.child.kill().unwrap();
+    killed.child.wait().unwrap();
+    assert!(socket.exists());
+    let _again = Service::start(&mut Service::serve(
+        &data,
+        &["--socket", path, "--socket-mode", "600"],
+    ));
+    let file = directory.path().join("file");
+    std::fs::write(&file, "mine").unwrap();
+    let output = Service::serve(&other, &["--socket", file.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(std::fs::read(&file).unwrap(), b"mine");
+}
+
+#[test]
+fn sockets_that_systemd_opened_are_served() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = "import os, socket, sys\n\
+                  tcp = socket.create_server(('127.0.0.1', 0))\n\
+                  unix = socket.socket(socket.AF_UNIX)\n\
+                  unix.bind(sys.argv[1]); unix.listen()\n\
+                  os.dup2(tcp.fileno(), 13); os.dup2(unix.fileno(), 14)\n\
+                  os.dup2(13, 3); os.dup2(14, 4)\n\
+                  os.environ.update(LISTEN_FDS='2', LISTEN_PID=str(os.getpid()))\n\
+                  os.execv(sys.argv[2], sys.argv[2:])\n";
+    let socket = directory.path().join("given.sock");
+    let data = directory.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let serve = Service::serve(&data, &[]);
+    let mut command = Command::new("python3");
+    command
+        .args(["-c", script])
+        .arg(&socket)
+        .arg(serve.get_program())
+        .args(serve.get_args())
+        .stdin(Stdio::null());
+    let mut service = Service::start(&mut command);
+    let log = service.log.clone();
+    assert!(
+        log.contains("on http://127.0.0.1:") && log.contains(", unix:"),
+        "{log}"
+    );
+    let rest = log.split("on http://127.0.0.1:").nth(1).unwrap();
+    let port: u16 = rest.split(',').next().unwrap().parse().unwrap();
+    let stream = connect(([127, 0, 0, 1], port).into());
+    assert_eq!(get(stream, "/healthz", &[]).text(), "ok\n");
+    let stream = UnixStream::connect(&socket).unwrap();
+    assert_eq!(get(stream, "/healthz", &[]).text(), "ok\n");
+    service.terminate();
+    assert!(socket.exists(), "it is systemd's");
+}
+
+#[test]
+fn systemd_is_told_that_the_server_is_ready_lives_and_stops() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let systemd = UnixDatagram::bind(&path).unwrap();
+    systemd
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let told = || {
+        let mut text = [0; 200];
+        let size = systemd.recv(&mut text).unwrap();
+        String::from_utf8_lossy(&text[..size]).trim().to_owned()
+    };
+    let data = directory.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let mut command = Service::serve(&data, &["-p", "0"]);
+    command
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "200000");
+    let mut service = Service::start(&mut command);
+    assert_eq!(told(), "READY=1");
+    for _ in 0..3 {
+        assert_eq!(told(), "WATCHDOG=1");
+    }
+    service.terminate();
+    wait_until("it says that it stops", || told() == "STOPPING=1");
+}
+
+#[test]
+fn tls_of_its_own_is_spoken_with_a_certificate() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let data = at.join("data");
+    std::fs::create_dir(&data).unwrap();
+    let request = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-keyout",
+        "key.pem",
+        "-out",
+        "cert.pem",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=DNS:localhost",
+    ];
+    succeeds(at, "openssl", &request);
+    let (certificate, key) = (at.join("cert.pem"), at.join("key.pem"));
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let arguments = [
+        "-p",
+        "0",
+        "--tls-certificate",
+        certificate,
+        "--tls-key",
+        key,
+    ];
+    let service = Service::start(&mut Service::serve(&data, &arguments));
+    assert!(
+        service.log.contains("on https://127.0.0.1:"),
+        "{}",
+        service.log
+    );
+    let url = format!("https://localhost:{}/healthz", service.port());
+    let said = succeeds(at, "curl", &["-sS", "--cacert", certificate, &url]);
+    assert_eq!(said, b"ok\n");
+    let plain = run(at, "curl", &["-sS", &url.replace("https", "http")]);
+    assert!(!plain.status.success());
+    // A key that is not the certificate's is told at the start.
+    succeeds(
+        at,
+        "openssl",
+        &["genpkey", "-algorithm", "ed25519", "-out", "other.pem"],
+    );
+    let other = at.join("other.pem");
+    let arguments = [
+        "-p",
+        "0",
+        "--tls-certificate",
+        certificate,
+        "--tls-key",
+        other.to_str().unwrap(),
+    ];
+    let output = Service::serve(&data, &arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be used"));
+}
