@@ -19,6 +19,9 @@ const DB_GROUPS: &[(&str, &[&str])] = &[
             "access-add",
             "access-remove",
             "access-list",
+            "token-add",
+            "token-list",
+            "token-revoke",
         ],
     ),
     (
@@ -42,6 +45,7 @@ const DB_GROUPS: &[(&str, &[&str])] = &[
             "verify-cache-dir",
             "verify-input-id",
             "backup",
+            "audit",
         ],
     ),
 ];
@@ -75,6 +79,20 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "user-add",
         &["echo PASSWORD | NAME user-add --unrestricted builder"],
+    ),
+    (
+        "token-add",
+        &[
+            "NAME token-add --user builder --job hello --expires 2027-12-31 ci",
+            "NAME token-add --user builder --scope admin prometheus",
+        ],
+    ),
+    (
+        "audit",
+        &[
+            "NAME audit --refused --since 2027-01-31",
+            "NAME audit --user builder --action upload --json",
+        ],
     ),
     (
         "import",

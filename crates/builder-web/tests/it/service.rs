@@ -18,20 +18,21 @@ struct Service {
 
 impl Service {
     fn start(command: &mut Command) -> Service {
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut log = String::new();
-        for line in lines.by_ref() {
-            let line = line.unwrap();
-            log.push_str(&line);
-            log.push('\n');
-            if line.contains("serving ") {
-                // What it says later is read, so that it can go on.
-                std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-                return Service { child, log };
-            }
+        let mut service = Service {
+            child: command.stderr(Stdio::piped()).spawn().unwrap(),
+            log: String::new(),
+        };
+        let mut lines = BufReader::new(service.child.stderr.take().unwrap()).lines();
+        while !service.log.contains("serving ") {
+            let Some(Ok(line)) = lines.next() else {
+                panic!("builder-web does not serve: {}", service.log);
+            };
+            service.log.push_str(&line);
+            service.log.push('\n');
         }
-        panic!("builder-web does not serve: {log}");
+        // What it says later is read, so that it can go on.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        service
     }
 
     fn serve(datadir: &Path, arguments: &[&str]) -> Command {
