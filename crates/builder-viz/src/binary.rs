@@ -35,6 +35,9 @@ const RANGES_MAX: usize = 200_000;
 /// Functions that are named of each part.
 const LARGEST_MAX: usize = 5;
 
+/// What stands for a file whose name nothing tells.
+const UNKNOWN_FILE: &str = "unknown files";
+
 /// What takes space in a binary.
 #[derive(Debug)]
 pub(crate) struct Binary {
@@ -299,7 +302,7 @@ impl<'f> Owners<'f> {
         }
         if let Some(library) = symbol_name::c_library(symbol.name) {
             let file = self.files.at(symbol.start).map(|file| file.name.clone());
-            return self.named(Kind::C, library, file.as_deref().unwrap_or("other"));
+            return self.named(Kind::C, library, file.as_deref().unwrap_or(UNKNOWN_FILE));
         }
         if let Some(file) = self.files.at(symbol.start) {
             let (kind, group, name) = (file.kind, file.group.clone(), file.name.clone());
@@ -307,7 +310,11 @@ impl<'f> Owners<'f> {
         }
         if symbol.name.starts_with(b"caml_") {
             let file = symbol.file.map(text::name);
-            return self.named(Kind::Runtime, "runtime", file.as_deref().unwrap_or("other"));
+            return self.named(
+                Kind::Runtime,
+                "runtime",
+                file.as_deref().unwrap_or(UNKNOWN_FILE),
+            );
         }
         match symbol.file {
             Some(file) => match self.by_file.get(file) {
@@ -318,7 +325,7 @@ impl<'f> Owners<'f> {
                     owner
                 }
             },
-            None => self.named(Kind::C, "C code", "of unknown files"),
+            None => self.named(Kind::C, "C code", UNKNOWN_FILE),
         }
     }
 

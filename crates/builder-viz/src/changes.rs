@@ -271,7 +271,10 @@ fn group_cell(group: &Group<'_>, rows: &Rows<'_>, total: u64) -> Cell {
         let small = if changed { SMALL_CHANGE } else { SMALL_PART };
         part.bytes().saturating_mul(small) < total
     });
-    let mut children: Vec<Cell> = shown.iter().map(|part| cell(part, &part.name)).collect();
+    let mut children: Vec<Cell> = shown
+        .iter()
+        .map(|part| cell(part, &part.name.replace("__", ".")))
+        .collect();
     children.extend(gathered(small.iter().map(|part| part.bytes())));
     Cell {
         label: group.name.to_owned(),

@@ -243,7 +243,7 @@ fn group_cell(group: &Group<'_>, row: &str, total: u64) -> Cell {
                 gathered.add(part.bytes(), row);
             } else {
                 children.push(Cell {
-                    label: part.name.clone(),
+                    label: part.name.replace("__", "."),
                     title: part_title(part, total),
                     row: row.to_owned(),
                     bytes: part.bytes(),
@@ -401,7 +401,13 @@ fn table(out: &mut String, groups: &[Group<'_>], total: u64, rows: usize) {
             }
             out.push_str("<tr class=\"part\">");
             let sizes = (part.code_bytes, part.data_bytes);
-            cells_of_row(out, &part.name, sizes, total, &largest(part));
+            cells_of_row(
+                out,
+                &part.name.replace("__", "."),
+                sizes,
+                total,
+                &largest(part),
+            );
             written += 1;
         }
     }

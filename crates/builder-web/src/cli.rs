@@ -6,9 +6,12 @@ mod elf;
 mod file;
 mod generate;
 mod help;
+mod input;
 mod migrations;
+mod opam;
 mod progress;
 mod serve;
+mod viz;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -66,6 +69,10 @@ enum Command {
     Man(generate::ManArgs),
     /// Print or write completions for shells
     Completions(generate::CompletionsArgs),
+    /// Print and compare opam files and switch exports
+    Opam(opam::OpamArgs),
+    /// Draw what takes space in a binary, or which package needs which
+    Viz(viz::VizArgs),
 }
 
 /// Options of the server.
@@ -278,7 +285,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         db::run(parse::<db::BuilderDb>(help::builder_db(), arguments).db)
     } else if name.is_some_and(|name| name == "builder-migrations") {
         let command = help::builder_migrations();
-        migrations::run(parse::<migrations::BuilderMigrations>(command, arguments).migrations)
+        let arguments = parse::<migrations::BuilderMigrations>(command, arguments);
+        migrations::run(arguments.migrations)
     } else {
         let cli: Cli = parse(help::builder_web(), arguments);
         match cli.command {
@@ -291,6 +299,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             Some(Command::Demo(demo)) => demo::run(demo),
             Some(Command::Man(args)) => generate::man(&args),
             Some(Command::Completions(args)) => generate::completions(&args),
+            Some(Command::Opam(opam)) => opam::run(opam),
+            Some(Command::Viz(viz)) => viz::run(viz),
         }
     };
     match outcome {
@@ -332,6 +342,12 @@ fn say(text: &str) {
 /// the output goes elsewhere.
 fn say_question(text: &str) {
     let _: std::io::Result<()> = write!(std::io::stderr(), "{text}");
+}
+
+/// A file that a command answers with, which may be no text.
+fn say_bytes(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let _: std::io::Result<()> = out.write_all(bytes).and_then(|()| out.flush());
 }
 
 /// What a command complains of.

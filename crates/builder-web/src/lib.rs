@@ -32,6 +32,7 @@ pub mod inputs;
 pub mod markdown;
 pub mod metrics;
 pub mod names;
+pub mod opam_report;
 pub mod pack;
 pub mod page_cache;
 pub mod places;

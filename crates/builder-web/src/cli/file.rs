@@ -1,14 +1,13 @@
 //! `builder-web file`: what the comparison page says, of files on this disk.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use artifact_diff::{Hints, Limits, compare};
 use clap::{Args, Subcommand};
 
-use super::{AnswerIsNo, Refused, say};
+use super::input;
+use super::{AnswerIsNo, say};
 
 /// Bytes of a file that is compared: both are held in memory.
 const FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
@@ -38,9 +37,10 @@ enum FileCommand {
 
 pub(super) fn run(args: FileArgs) -> anyhow::Result<()> {
     let FileCommand::Compare { json, left, right } = args.command;
+    let (left, right) = input::read_two(&left, &right, FILE_BYTES_MAX)?;
     let report = compare(
-        &read(&left)?,
-        &read(&right)?,
+        &left.bytes,
+        &right.bytes,
         &Hints::default(),
         &Limits::default(),
     );
@@ -53,20 +53,5 @@ pub(super) fn run(args: FileArgs) -> anyhow::Result<()> {
     match report.same {
         true => Ok(()),
         false => Err(AnswerIsNo.into()),
-    }
-}
-
-/// The bytes of a file.
-fn read(path: &Path) -> Result<Vec<u8>, Refused> {
-    let refused = |why: &dyn std::fmt::Display| Refused(format!("{}: {why}", path.display()));
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| refused(&error))?;
-    match bytes.len() as u64 <= FILE_BYTES_MAX {
-        true => Ok(bytes),
-        false => Err(refused(&format!(
-            "larger than the {FILE_BYTES_MAX} bytes that are compared"
-        ))),
     }
 }

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use builder_store::builds::{Artifact, Build};
-use opam_file::{Comparison, Package};
+use opam_file::Comparison;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -19,6 +19,7 @@ use crate::error::Result;
 use crate::file_diffs::{self, Asked, Pair};
 use crate::inputs::Changes;
 use crate::names::{self, Path};
+use crate::opam_report;
 use crate::respond::{Accepts, Layout};
 use crate::{show, urls};
 
@@ -413,76 +414,15 @@ fn changes_json(changes: &Compared<Changes>) -> Value {
 }
 
 fn opam_json(opam: &Compared<Comparison>) -> Value {
-    let opam = match opam {
-        Ok(opam) => opam,
-        Err(error) => {
-            return json!({
-                "opam_diff": [],
-                "version_diff": [],
-                "only_in_left": [],
-                "only_in_right": [],
-                "duniverse_diff": { "left": [], "right": [], "detailed_diff": [], "error": error },
-                "error": error,
-            });
-        }
-    };
-    let diffs: Vec<Value> = opam
-        .opam_diff
-        .iter()
-        .map(|diff| {
-            json!({
-                "package_version": diff.package.to_string(),
-                "effectively_equal": diff.effectively_equal,
-                "diff": diff.diff,
-            })
-        })
-        .collect();
-    let versions: Vec<Value> = opam
-        .version_diff
-        .iter()
-        .map(|diff| {
-            json!({
-                "name": diff.name,
-                "version_left": diff.version_left,
-                "version_right": diff.version_right,
-            })
-        })
-        .collect();
-    let packages = |list: &[Package]| -> Vec<Value> {
-        list.iter()
-            .map(|package| json!({ "name": package.name, "version": package.version }))
-            .collect()
-    };
-    json!({
-        "opam_diff": diffs,
-        "version_diff": versions,
-        "only_in_left": packages(&opam.only_in_left),
-        "only_in_right": packages(&opam.only_in_right),
-        "duniverse_diff": duniverse_json(opam),
-    })
-}
-
-/// Always an object: where the directories cannot be read, its lists are empty and `error` says why.
-fn duniverse_json(opam: &Comparison) -> Value {
-    let duniverse = match &opam.duniverse_diff {
-        Ok(duniverse) => duniverse,
-        Err(error) => {
-            return json!({ "left": [], "right": [], "detailed_diff": [], "error": error.to_string() });
-        }
-    };
-    let directories = |list: &[opam_file::Directory]| -> Vec<Value> {
-        list.iter()
-            .map(|directory| json!({ "name": directory.name, "value": directory.url }))
-            .collect()
-    };
-    let changed: Vec<Value> = duniverse
-        .detailed_diff
-        .iter()
-        .map(|change| json!({ "name": change.name }))
-        .collect();
-    json!({
-        "left": directories(&duniverse.left),
-        "right": directories(&duniverse.right),
-        "detailed_diff": changed,
-    })
+    match opam {
+        Ok(opam) => opam_report::json(opam),
+        Err(error) => json!({
+            "opam_diff": [],
+            "version_diff": [],
+            "only_in_left": [],
+            "only_in_right": [],
+            "duniverse_diff": { "left": [], "right": [], "detailed_diff": [], "error": error },
+            "error": error,
+        }),
+    }
 }

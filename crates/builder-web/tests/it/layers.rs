@@ -110,7 +110,7 @@ fn the_web_crate_cannot_reach_a_database_or_a_bucket() {
 
 #[test]
 fn parsers_touch_nothing_but_what_they_are_given() {
-    for name in ["artifact-diff", "builder-exec", "opam-file", "solo5-elf"] {
+    for name in ["artifact-diff", "builder-exec", "builder-viz", "opam-file", "solo5-elf"] {
         for dependency in dependencies(name, RUN) {
             assert!(
                 !["tokio", "hyper", "axum", "rusqlite", "rustix"].contains(&dependency.as_str()),
@@ -309,6 +309,7 @@ fn only_commands_print() {
     for name in [
         "builder-store",
         "builder-exec",
+        "builder-viz",
         "opam-file",
         "solo5-elf",
         "artifact-diff",
@@ -328,6 +329,7 @@ fn lints_are_expected_with_a_reason_and_never_switched_off() {
         "builder-web",
         "builder-store",
         "builder-exec",
+        "builder-viz",
         "opam-file",
         "solo5-elf",
         "artifact-diff",

@@ -88,6 +88,9 @@ mod verify;
 mod builder_db;
 
 #[cfg(test)]
+mod local_files;
+
+#[cfg(test)]
 mod crashes;
 
 #[cfg(test)]

@@ -1,0 +1,195 @@
+//! `…/viztreemap` and `…/vizdependencies` of a build, and `viztreemap` of two.
+//!
+//! Each is a document of its own, made to stand in a frame of the build's page as well as alone.
+
+use std::sync::LazyLock;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use builder_store::Sha256;
+use builder_store::builds::{self, Artifact, Build};
+use builder_store::cache::{Drawn, Picture};
+use builder_viz::Side;
+
+use crate::app::App;
+use crate::drawings::{self, Shown};
+use crate::error::{Error, Result};
+use crate::names::{self, Path};
+use crate::pack::{PACKED_BYTES_MIN, pack};
+use crate::respond::{self, Accepts, Encoding};
+use crate::urls;
+
+/// What our own pictures may do: what they say themselves, framed by our pages.
+static OWN_POLICY: LazyLock<HeaderValue> =
+    LazyLock::new(|| respond::value(format!("{}; frame-ancestors 'self'", builder_viz::policy())));
+/// What the pictures of hooks may do: show themselves, not as of our origin. They are whatever a
+/// program of the operator made of what was uploaded.
+const HOOK_POLICY: HeaderValue = HeaderValue::from_static(
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'",
+);
+
+/// `GET …/viztreemap`
+pub async fn treemap(
+    State(app): State<App>,
+    Path((_, uuid)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    picture(app, Picture::Treemap, uuid, headers).await
+}
+
+/// `GET …/vizdependencies`
+pub async fn dependencies(
+    State(app): State<App>,
+    Path((_, uuid)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    picture(app, Picture::Dependencies, uuid, headers).await
+}
+
+async fn picture(app: App, picture: Picture, uuid: String, headers: HeaderMap) -> Result<Response> {
+    let missing = || Error::NotFound("there is no such build".to_owned());
+    let uuid = names::uuid(&uuid).ok_or_else(missing)?;
+    let shown = app.picture(picture, uuid).await?.ok_or_else(|| {
+        let what = match picture {
+            Picture::Treemap => "this build has no binary with symbols to draw a treemap of",
+            Picture::Dependencies => "this build has no opam-switch to draw the dependencies of",
+        };
+        Error::NotFound(what.to_owned())
+    })?;
+    match shown {
+        Shown::OfHook(html) => send(&app, &headers, html.into(), HOOK_POLICY).await,
+        Shown::Own(drawn) => match &*drawn {
+            Drawn::Picture(html) => {
+                let html = Bytes::copy_from_slice(html);
+                send(&app, &headers, html, OWN_POLICY.clone()).await
+            }
+            Drawn::Nothing(why) => {
+                let what = match picture {
+                    Picture::Treemap => "the binary with symbols of this build",
+                    Picture::Dependencies => "the opam-switch of this build",
+                };
+                Err(Error::NotFound(format!("{what} cannot be drawn: {why}")))
+            }
+        },
+    }
+}
+
+/// `GET /compare/:left/:right/viztreemap`
+pub async fn treemap_changes(
+    State(app): State<App>,
+    Path((left, right)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let missing = || Error::NotFound("one of the two builds does not exist".to_owned());
+    let uuids = names::uuid(&left).zip(names::uuid(&right));
+    let (left, right) = uuids.ok_or_else(missing)?;
+    let both = app
+        .read(move |tx| {
+            let mut load = |uuid| {
+                let Some(build) = builds::by_uuid(tx, uuid)? else {
+                    return Ok(None);
+                };
+                let artifacts = builds::artifacts(tx, build.id)?;
+                Ok::<_, builder_store::Error>(Some((build, artifacts)))
+            };
+            let (left, right) = (load(left)?, load(right)?);
+            Ok(left.zip(right))
+        })
+        .await?;
+    let (one, other) = both.ok_or_else(missing)?;
+    let drawn = app
+        .treemap_changes(left, right, move |app| changes(app, &one, &other))
+        .await?;
+    match &*drawn {
+        Drawn::Picture(html) => {
+            let html = Bytes::copy_from_slice(html);
+            send(&app, &headers, html, OWN_POLICY.clone()).await
+        }
+        Drawn::Nothing(why) => Err(Error::NotFound(why.clone())),
+    }
+}
+
+fn changes(
+    app: &App,
+    (left, of_left): &(Build, Vec<Artifact>),
+    (right, of_right): &(Build, Vec<Artifact>),
+) -> Result<Drawn> {
+    let name = |build: &Build| format!("{}, {} on {}", build.job, build.start, build.platform);
+    let nothing = |side: &str, why: String| {
+        Ok(Drawn::Nothing(format!(
+            "there is no treemap of the {side} build: {why}"
+        )))
+    };
+    let left_file = match drawings::debug_binary(app, left, of_left)? {
+        Ok(file) => file,
+        Err(why) => return nothing("left", why),
+    };
+    let right_file = match drawings::debug_binary(app, right, of_right)? {
+        Ok(file) => file,
+        Err(why) => return nothing("right", why),
+    };
+    let (left_name, right_name) = (name(left), name(right));
+    let left_url = urls::build(&left.job, &left.uuid);
+    let right_url = urls::build(&right.job, &right.uuid);
+    let back = urls::compare(&left.uuid, &right.uuid);
+    let drawn = builder_viz::treemap_changes(
+        Side {
+            name: &left_name,
+            url: Some(&left_url),
+            file: &left_file,
+        },
+        Side {
+            name: &right_name,
+            url: Some(&right_url),
+            file: &right_file,
+        },
+        Some(&back),
+    );
+    match drawn {
+        Ok(html) => Ok(Drawn::Picture(html.into_bytes())),
+        Err((side, error)) => nothing(side, error.to_string()),
+    }
+}
+
+/// A picture, packed as the client can read it. It is asked for again each time: a hook may have
+/// made another one meanwhile.
+async fn send(
+    app: &App,
+    headers: &HeaderMap,
+    html: Bytes,
+    policy: HeaderValue,
+) -> Result<Response> {
+    let encoding = match (html.len() as u64) < PACKED_BYTES_MIN {
+        true => Encoding::Identity,
+        false => Accepts::of(headers).encoding,
+    };
+    let digest = Sha256::of(&html).to_hex();
+    let tag = digest.get(..32).unwrap_or_default().to_owned();
+    let mut response = if respond::none_match(headers, &tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let packed = app.blocking(move |_| pack(html, encoding)).await?;
+        let mut response = Response::new(Body::from(packed.map_err(Error::internal)?));
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(respond::HTML),
+        );
+        if let Some(name) = encoding.name() {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+        }
+        response
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    // Weak: the packed forms are one picture.
+    headers.insert(header::ETAG, respond::value(format!("W/\"{tag}\"")));
+    headers.insert(
+        header::VARY,
+        HeaderValue::from_static("accept, accept-encoding"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(response)
+}
