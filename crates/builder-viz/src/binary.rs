@@ -19,7 +19,7 @@ use crate::symbol_name::{self, Marker};
 use crate::text;
 
 /// Bytes of a file that are read. Debug binaries of unikernels have up to 60 MiB.
-pub const BINARY_BYTES_MAX: u64 = 512 * 1024 * 1024;
+pub const BINARY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Symbols that are looked at; a large unikernel has 100,000.
 pub const SYMBOLS_MAX: usize = 1_000_000;
 /// Bytes of a symbol's name that are looked at.

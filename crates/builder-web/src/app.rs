@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::console::outline::Outlines;
 use crate::derived::Derived;
+use crate::drawings::Drawings;
 use crate::error::{Error, Result};
 use crate::failures;
 use crate::file_diffs::FileDiffs;
@@ -37,6 +38,7 @@ struct Inner {
     layout: Arc<Layout>,
     derived: Derived,
     file_diffs: FileDiffs,
+    drawings: Drawings,
     pages: PageCache,
     passwords: Passwords,
     uploads: Places,
@@ -65,6 +67,7 @@ impl App {
         let metrics = Metrics::new(clock.now());
         App(Arc::new(Inner {
             derived: Derived::new(config.limits.derived_cache_max),
+            drawings: Drawings::new(&config.limits),
             pages: PageCache::new(&config.limits, &metrics),
             file_diffs: FileDiffs::new(&config.limits),
             passwords: Passwords::new(&config.limits),
@@ -117,6 +120,11 @@ impl App {
     /// Comparisons of artifacts.
     pub fn file_diffs(&self) -> &FileDiffs {
         &self.0.file_diffs
+    }
+
+    /// Pictures of builds.
+    pub fn drawings(&self) -> &Drawings {
+        &self.0.drawings
     }
 
     /// Pages as they were last shown.

@@ -95,6 +95,16 @@ pub struct Limits {
     pub archives_per_client_max: usize,
     /// How long a request waits for such a place before it is answered 503.
     pub place_wait_time_max: Duration,
+    /// Bytes of a binary with symbols that is drawn; it is held in memory. Those of unikernels have
+    /// up to 60 MiB.
+    pub drawn_binary_bytes_max: u64,
+    /// Pictures that are drawn at the same time; others wait. Each holds a thread and the binary.
+    pub drawings_concurrent_max: usize,
+    /// Builds whose pictures wait to be drawn before somebody asks for them; those of more builds
+    /// are drawn when they are asked for.
+    pub drawings_waiting_max: usize,
+    /// Bytes of a picture that an upload hook made; of a larger one our own is shown instead.
+    pub hook_picture_bytes_max: u64,
     /// Hooks that run at the same time; others wait.
     pub hooks_concurrent_max: usize,
     /// A hook that runs longer is killed. Some rebuild a package repository.
@@ -173,6 +183,10 @@ impl Default for Limits {
             archives_concurrent_max: 8,
             archives_per_client_max: 4,
             place_wait_time_max: Duration::from_secs(10),
+            drawn_binary_bytes_max: builder_viz::BINARY_BYTES_MAX,
+            drawings_concurrent_max: 2,
+            drawings_waiting_max: 256,
+            hook_picture_bytes_max: 32 * MIB,
             hooks_concurrent_max: 4,
             hook_time_max: Duration::from_secs(60 * 60),
             hook_output_bytes_max: 64 * KIB,

@@ -74,7 +74,11 @@ pub fn subject<'a>(
             // Where orb puts it; anywhere else it is as good.
             let main = build.main_binary.as_ref()?;
             let name = format!("{}.debug", main.path.rsplit('/').next()?);
-            let elsewhere = || artifacts.iter().find(|artifact| artifact.file_name() == name);
+            let elsewhere = || {
+                artifacts
+                    .iter()
+                    .find(|artifact| artifact.file_name() == name)
+            };
             at(&name).or_else(elsewhere)
         }
     }
@@ -170,7 +174,7 @@ impl App {
             if let Ok(_place) = app.drawings().background.acquire().await {
                 for picture in Picture::ALL {
                     if let Err(error) = app.picture(picture, uuid).await {
-                        debug!("cannot draw {} of {uuid}: {error}", picture.name());
+                        debug!("cannot draw {} of {uuid}: {error:?}", picture.name());
                     }
                 }
             }
@@ -218,7 +222,8 @@ impl App {
                                 // Nobody may be waiting any more.
                                 let _: Option<_> = sender.send_replace(Some(Arc::new(drawn)));
                             }
-                            Err(error) => warn!("a picture cannot be drawn: {}", with_causes(&error)),
+                            // Logged where it happened; whoever waits is told that it failed.
+                            Err(error) => debug!("a picture was not drawn: {error:?}"),
                         }
                     });
                     receiver

@@ -196,12 +196,25 @@ struct ErrorPage<'a> {
     back: Option<&'a str>,
 }
 
+/// The same where there is little room: in a frame of one of our pages, which goes on without it.
+#[derive(Template)]
+#[template(path = "error_frame.html")]
+struct FramedErrorPage<'a> {
+    layout: &'a respond::Layout,
+    title: &'a str,
+    message: &'a str,
+}
+
 /// Gives each error of a handler, and the router's own (404, 405), the form the client asked for:
 /// JSON, a page, or for an upload a line of text.
 pub async fn render(State(app): State<App>, request: Request, next: Next) -> Response {
     let accepts = Accepts::of(request.headers());
     let method = request.method().clone();
     let back = referring_page(request.headers());
+    let is_framed = request
+        .headers()
+        .get("sec-fetch-dest")
+        .is_some_and(|destination| destination == "iframe");
     let target = request.uri().path().to_owned();
     let mut response = next.run(request).await;
     let status = response.status();
@@ -221,6 +234,16 @@ pub async fn render(State(app): State<App>, request: Request, next: Next) -> Res
     let (content_type, body) = if accepts.json || target.starts_with(urls::API) {
         let body = serde_json::json!({ "error": message }).to_string();
         (respond::JSON, body)
+    } else if is_framed {
+        let page = FramedErrorPage {
+            layout: app.layout(),
+            title: match status {
+                StatusCode::NOT_FOUND => "Visualization not found",
+                _ => "The visualization is not available",
+            },
+            message: &message,
+        };
+        (respond::HTML, page.render().unwrap_or(message))
     } else if method == Method::GET || method == Method::HEAD {
         let title = match status {
             StatusCode::NOT_FOUND => "This page does not exist",
@@ -242,7 +265,10 @@ pub async fn render(State(app): State<App>, request: Request, next: Next) -> Res
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CONTENT_LENGTH, body.len().into());
-    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    headers.insert(
+        header::VARY,
+        HeaderValue::from_static("accept, sec-fetch-dest"),
+    );
     let body = if method == Method::HEAD {
         Body::empty()
     } else {

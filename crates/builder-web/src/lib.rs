@@ -21,6 +21,7 @@ pub mod comparison;
 pub mod console;
 pub mod cursor;
 pub mod derived;
+pub mod drawings;
 pub mod error;
 pub mod exec_file;
 pub mod failure;

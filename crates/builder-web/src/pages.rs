@@ -4,6 +4,7 @@ pub mod assets;
 pub mod audit;
 pub mod build;
 pub mod build_file;
+pub mod build_viz;
 pub mod builds;
 pub mod compare;
 pub mod compare_file;

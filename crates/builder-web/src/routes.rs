@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, get, post};
 use crate::api;
 use crate::app::App;
 use crate::pages::{
-    assets, audit, build, build_file, builds, compare, compare_file, console, failed_builds, hash,
+    assets, audit, build, build_file, build_viz, builds, compare, compare_file, console, failed_builds, hash,
     health, job, metrics, package, robots, search,
 };
 use crate::urls::pattern;
@@ -43,6 +43,9 @@ pub fn router(app: App) -> Router {
         .slash(pattern::CONSOLE, get(build_file::console))
         .slash(pattern::EXEC, get(build_file::exec))
         .slash(pattern::ARCHIVE, get(build_file::archive))
+        .slash(pattern::TREEMAP, get(build_viz::treemap))
+        .slash(pattern::DEPENDENCIES, get(build_viz::dependencies))
+        .slash(pattern::TREEMAP_CHANGES, get(build_viz::treemap_changes))
         .slash(pattern::HASH, get(hash::get))
         .slash(pattern::AUDIT, get(audit::get))
         .slash(pattern::METRICS, get(metrics::get_as_admin))

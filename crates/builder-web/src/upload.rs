@@ -128,6 +128,7 @@ async fn answer(
         Ok((Ok(received), _)) => {
             let location = urls::build(&received.job, &received.uuid);
             app.hooks().run(&app, received.hook);
+            app.draw_soon(received.uuid);
             let headers = [(header::LOCATION, respond::value(location))];
             (StatusCode::CREATED, headers).into_response()
         }

@@ -45,6 +45,7 @@ pub mod pattern {
     pub const FAILED_BUILDS: &str = "/failed-builds";
     pub const COMPARE: &str = "/compare/{left}/{right}";
     pub const COMPARE_FILES: &str = "/compare/{left}/{right}/f";
+    pub const TREEMAP_CHANGES: &str = "/compare/{left}/{right}/viztreemap";
     pub const HASH: &str = "/hash";
     pub const AUDIT: &str = "/audit";
     pub const METRICS: &str = "/metrics";
@@ -87,6 +88,8 @@ pub mod pattern {
     pub const CONSOLE_PAGE: &str = "/job/{job}/build/{uuid}/console.html";
     pub const EXEC: &str = "/job/{job}/build/{uuid}/exec";
     pub const ARCHIVE: &str = "/job/{job}/build/{uuid}/all.tar.gz";
+    pub const TREEMAP: &str = "/job/{job}/build/{uuid}/viztreemap";
+    pub const DEPENDENCIES: &str = "/job/{job}/build/{uuid}/vizdependencies";
 }
 
 /// The page of a job, on one platform if one is given.
@@ -175,6 +178,11 @@ pub fn compare_files(left: &Uuid, right: &Uuid, left_path: &str, right_path: &st
 /// What a form with the fields `left` and `right` asks to compare artifacts of two builds.
 pub fn compare_files_form(left: &Uuid, right: &Uuid) -> String {
     format!("/compare/{left}/{right}/f")
+}
+
+/// The treemaps of two builds side by side.
+pub fn treemap_changes(left: &Uuid, right: &Uuid) -> String {
+    format!("{}/viztreemap", compare(left, right))
 }
 
 /// The builds without a main binary.

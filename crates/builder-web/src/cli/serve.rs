@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use builder_store::Store;
@@ -15,6 +15,7 @@ use super::{LegacyArgs, MetricsAddress, Refused, ServeArgs, SiteArgs, start_log}
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
+use crate::drawings;
 use crate::error::with_causes;
 use crate::metrics::influx::{self, Collector};
 use crate::routes;
@@ -189,6 +190,14 @@ pub(super) fn run_server(
         let app = App::new(store, config, Clock::System);
         let stops = Arc::new(AtomicBool::new(false));
         let follows = tokio::spawn(follow(app.clone(), stops.clone()));
+        let cache = app.store().cache();
+        tokio::task::spawn_blocking(move || {
+            let seconds = u64::try_from(Clock::System.now().unix_seconds()).unwrap_or_default();
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            if let Err(error) = cache.sweep(&drawings::VERSIONS, now) {
+                warn!("old pictures cannot be removed: {}", with_causes(&error));
+            }
+        });
         watch_server(&app, watch).await?;
         let store = app.store().clone();
         // Not of the runtime, whose end would wait for it: that it is cut off at any point is no harm.

@@ -7,12 +7,14 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use builder_store::builds::{self, Artifact, Build};
+use builder_store::cache::Picture;
 use builder_store::record::removed::{self, RemovedBuild};
 use builder_store::{Sha256, Tx};
 use serde_json::{Value, json};
 
 use crate::app::{App, Page};
 use crate::derived::Solo5;
+use crate::drawings;
 use crate::error::{Error, Result};
 use crate::names;
 use crate::names::Path;
@@ -64,6 +66,8 @@ struct BuildPage {
     latest: Option<Build>,
     previous: Option<Build>,
     next: Option<Build>,
+    /// What could be drawn, and the title of its picture.
+    pictures: Vec<(String, &'static str)>,
 }
 
 impl BuildPage {
@@ -74,10 +78,12 @@ impl BuildPage {
         };
         let latest = builds::latest_successful(tx, build.job_id, Some(&build.platform))?
             .filter(|latest| latest.id != build.id);
+        let artifacts = builds::artifacts(tx, build.id)?;
         Ok(BuildPage {
+            pictures: pictures(&build, &artifacts),
             layout: app.layout().clone(),
             solo5,
-            artifacts: builds::artifacts(tx, build.id)?,
+            artifacts,
             reproductions: builds::same_input_same_output(tx, &build)?,
             removed: match (&build.main_binary, build.input_id) {
                 (Some(_), Some(input_id)) => removed::successful_of_input(tx, input_id)?,
@@ -169,6 +175,27 @@ impl BuildPage {
             .as_ref()
             .is_some_and(|main| main.path == artifact.path)
     }
+}
+
+/// Where the pictures are for which there is something to draw. Whether it can be drawn is found
+/// out there: the page does not wait for it.
+fn pictures(build: &Build, artifacts: &[Artifact]) -> Vec<(String, &'static str)> {
+    let all = [
+        (
+            Picture::Dependencies,
+            "vizdependencies",
+            "Opam dependencies",
+        ),
+        (
+            Picture::Treemap,
+            "viztreemap",
+            "What takes space in the binary",
+        ),
+    ];
+    all.into_iter()
+        .filter(|(picture, ..)| drawings::subject(*picture, build, artifacts).is_some())
+        .map(|(_, path, title)| (urls::below_build(&build.job, &build.uuid, path), title))
+        .collect()
 }
 
 /// What a build gave: the digest of its main binary.

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use builder_store::builds::{Artifact, Build};
+use builder_store::cache::Picture;
 use opam_file::Comparison;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use crate::app::{App, Page};
 use crate::cause::{self, Explanation};
 use crate::comparison::{Builds, Compared, Inputs, missing};
+use crate::drawings;
 use crate::error::Result;
 use crate::file_diffs::{self, Asked, Pair};
 use crate::inputs::Changes;
@@ -211,6 +213,15 @@ impl ComparePage {
             rows.entry(&artifact.path).or_insert_with(empty).right = Some(artifact);
         }
         rows.into_values().collect()
+    }
+
+    /// Whether both have a binary with symbols, so that their treemaps can be drawn.
+    fn has_treemaps(&self) -> bool {
+        let has = |build: &Build, artifacts: &[Artifact]| {
+            drawings::subject(Picture::Treemap, build, artifacts).is_some()
+        };
+        has(&self.builds.left, &self.builds.left_artifacts)
+            && has(&self.builds.right, &self.builds.right_artifacts)
     }
 
     fn compare_files(&self, left: &str, right: &str) -> String {

@@ -110,7 +110,13 @@ fn the_web_crate_cannot_reach_a_database_or_a_bucket() {
 
 #[test]
 fn parsers_touch_nothing_but_what_they_are_given() {
-    for name in ["artifact-diff", "builder-exec", "builder-viz", "opam-file", "solo5-elf"] {
+    for name in [
+        "artifact-diff",
+        "builder-exec",
+        "builder-viz",
+        "opam-file",
+        "solo5-elf",
+    ] {
         for dependency in dependencies(name, RUN) {
             assert!(
                 !["tokio", "hyper", "axum", "rusqlite", "rustix"].contains(&dependency.as_str()),

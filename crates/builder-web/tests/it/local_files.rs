@@ -38,7 +38,7 @@ fn run(arguments: &[&str], input: &str) -> (i32, String, String) {
 }
 
 /// A switch whose root, `hello`, needs `lwt` in this version.
-fn switch(lwt: &str) -> String {
+pub(crate) fn switch(lwt: &str) -> String {
     format!(
         r#"
         opam-version: "2.0"
@@ -52,7 +52,7 @@ fn switch(lwt: &str) -> String {
 }
 
 /// The debug binary of a program with one module and one C function.
-fn debug_binary(bytes: u64) -> Vec<u8> {
+pub(crate) fn debug_binary(bytes: u64) -> Vec<u8> {
     let mut elf = Elf::new(Machine::X86_64);
     let code = vec![0x90; usize::try_from(bytes + 64).unwrap()];
     let text = elf.add_section(Section::new(".text", Access::Code, Content::Bytes(code)));

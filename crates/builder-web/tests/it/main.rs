@@ -91,6 +91,9 @@ mod builder_db;
 mod local_files;
 
 #[cfg(test)]
+mod pictures;
+
+#[cfg(test)]
 mod crashes;
 
 #[cfg(test)]
