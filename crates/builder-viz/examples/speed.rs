@@ -26,8 +26,16 @@ fn main() -> ExitCode {
                     }
                 };
                 let (what, time, drawn) = match is_treemap {
-                    true => ("treemap", measure(|| builder_viz::treemap(&bytes, None)), builder_viz::treemap(&bytes, None)),
-                    false => ("dependencies", measure(|| builder_viz::dependencies(&bytes)), builder_viz::dependencies(&bytes)),
+                    true => (
+                        "treemap",
+                        measure(|| builder_viz::treemap(&bytes, None)),
+                        builder_viz::treemap(&bytes, None),
+                    ),
+                    false => (
+                        "dependencies",
+                        measure(|| builder_viz::dependencies(&bytes)),
+                        builder_viz::dependencies(&bytes),
+                    ),
                 };
                 println!(
                     "{what} of {file}: {} KB in, {} KB out, {:.2} ms",

@@ -159,7 +159,7 @@ fn draw(out: &mut String, graph: &Graph, circle: &Circle) {
     let half = circle.half;
     push!(
         out,
-        "<svg class=\"graph\" viewBox=\"{:.0} {:.0} {:.0} {:.0}\" role=\"group\" aria-labelledby=\"graph-title graph-desc\"><title id=\"graph-title\">Dependency graph</title><desc id=\"graph-desc\">",
+        "<div class=\"wide\"><svg class=\"graph\" viewBox=\"{:.0} {:.0} {:.0} {:.0}\" role=\"group\" aria-labelledby=\"graph-title graph-desc\"><title id=\"graph-title\">Dependency graph</title><desc id=\"graph-desc\">",
         -half,
         -half,
         2.0 * half,
@@ -185,7 +185,7 @@ fn draw(out: &mut String, graph: &Graph, circle: &Circle) {
             node(out, circle, *index, package, most);
         }
     }
-    out.push_str("</g>\n</svg>\n");
+    out.push_str("</g>\n</svg></div>\n");
 }
 
 fn description(graph: &Graph) -> String {

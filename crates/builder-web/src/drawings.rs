@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::config::Limits;
 use crate::error::{Error, Result, with_causes};
+use crate::removed;
 
 /// The version of each of our drawings.
 pub const VERSIONS: [(Picture, u32); 2] = [
@@ -125,16 +126,14 @@ impl App {
             .blocking(move |app| {
                 let found = app.store().read(|tx| {
                     let Some(build) = builds::by_uuid(tx, uuid)? else {
-                        return Ok(None);
+                        return removed::missing(tx, uuid).map(Err);
                     };
                     let artifacts = builds::artifacts(tx, build.id)?;
-                    Ok(Some((build, artifacts)))
+                    Ok(Ok((build, artifacts)))
                 })?;
-                let Some((build, artifacts)) = found else {
-                    return Err(Error::NotFound("there is no such build".to_owned()));
-                };
+                let (build, artifacts) = found?;
                 let Some(subject) = Subject::of(picture, &build, &artifacts) else {
-                    return Ok(None);
+                    return Ok::<_, Error>(None);
                 };
                 let kept = kept(app, &subject)?;
                 Ok(Some((subject, kept)))

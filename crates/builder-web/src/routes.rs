@@ -7,8 +7,8 @@ use axum::routing::{MethodRouter, get, post};
 use crate::api;
 use crate::app::App;
 use crate::pages::{
-    assets, audit, build, build_file, build_viz, builds, compare, compare_file, console, failed_builds, hash,
-    health, job, metrics, package, robots, search,
+    assets, audit, build, build_file, build_viz, builds, compare, compare_file, console,
+    failed_builds, hash, health, job, metrics, package, robots, search,
 };
 use crate::urls::pattern;
 use crate::{error, headers, page_cache, places, upload};

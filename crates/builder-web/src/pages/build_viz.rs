@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::names::{self, Path};
 use crate::pack::{PACKED_BYTES_MIN, pack};
 use crate::respond::{self, Accepts, Encoding};
-use crate::urls;
+use crate::{removed, urls};
 
 /// What our own pictures may do: what they say themselves, framed by our pages.
 static OWN_POLICY: LazyLock<HeaderValue> =
@@ -89,16 +89,15 @@ pub async fn treemap_changes(
         .read(move |tx| {
             let mut load = |uuid| {
                 let Some(build) = builds::by_uuid(tx, uuid)? else {
-                    return Ok(None);
+                    return removed::missing(tx, uuid).map(Err);
                 };
                 let artifacts = builds::artifacts(tx, build.id)?;
-                Ok::<_, builder_store::Error>(Some((build, artifacts)))
+                Ok::<_, builder_store::Error>(Ok((build, artifacts)))
             };
-            let (left, right) = (load(left)?, load(right)?);
-            Ok(left.zip(right))
+            Ok((load(left)?, load(right)?))
         })
         .await?;
-    let (one, other) = both.ok_or_else(missing)?;
+    let (one, other) = (both.0?, both.1?);
     let drawn = app
         .treemap_changes(left, right, move |app| changes(app, &one, &other))
         .await?;
