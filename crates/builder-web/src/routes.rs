@@ -34,6 +34,11 @@ pub fn router(app: App) -> Router {
     let programs = programs()
         .layer(from_fn_with_state(app.clone(), page_cache::layer))
         .layer(map_response(api::allow_everyone));
+    let pictures = Router::new()
+        .slash(pattern::TREEMAP, get(build_viz::treemap))
+        .slash(pattern::DEPENDENCIES, get(build_viz::dependencies))
+        .slash(pattern::TREEMAP_CHANGES, get(build_viz::treemap_changes))
+        .layer(from_fn_with_state(app.clone(), places::layer));
     let files = Router::new()
         .slash(pattern::LATEST, get(job::latest))
         .route(pattern::LATEST_REST, get(job::latest_rest))
@@ -43,9 +48,6 @@ pub fn router(app: App) -> Router {
         .slash(pattern::CONSOLE, get(build_file::console))
         .slash(pattern::EXEC, get(build_file::exec))
         .slash(pattern::ARCHIVE, get(build_file::archive))
-        .slash(pattern::TREEMAP, get(build_viz::treemap))
-        .slash(pattern::DEPENDENCIES, get(build_viz::dependencies))
-        .slash(pattern::TREEMAP_CHANGES, get(build_viz::treemap_changes))
         .slash(pattern::HASH, get(hash::get))
         .slash(pattern::AUDIT, get(audit::get))
         .slash(pattern::METRICS, get(metrics::get_as_admin))
@@ -54,7 +56,8 @@ pub fn router(app: App) -> Router {
         .slash(pattern::ROBOTS, get(robots::get))
         .route(pattern::STYLE, get(assets::style))
         .route(pattern::SCRIPT_FILE, get(assets::script))
-        .route(pattern::LOGO, get(assets::logo));
+        .route(pattern::LOGO, get(assets::logo))
+        .merge(pictures);
     let uploads = Router::new()
         .slash(pattern::UPLOAD, post(upload::exec))
         .slash(pattern::UPLOAD_BINARY, post(upload::binary));
