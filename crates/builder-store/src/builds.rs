@@ -405,6 +405,38 @@ pub fn failed(
     )
 }
 
+/// The newest builds, failed or not: of a job by when they started, of all by when they came in,
+/// which asks for no more rows than are wanted.
+pub fn newest(
+    tx: &mut Tx<'_>,
+    job_id: Option<i64>,
+    platform: Option<&str>,
+    count: u32,
+) -> Result<Vec<Build>> {
+    let count = i64::from(count);
+    match job_id {
+        Some(job_id) => tx.query(
+            select_build!(
+                "FROM build b JOIN job j ON j.id = b.job
+                 LEFT JOIN build_artifact m ON m.id = b.main_binary
+                 WHERE b.job = $1 AND (b.platform = $2 OR $2 IS NULL)
+                 ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT $3"
+            ),
+            &[job_id.into(), platform.into(), count.into()],
+            Build::from_row,
+        ),
+        None => tx.query(
+            select_build!(
+                "FROM build b JOIN job j ON j.id = b.job
+                 LEFT JOIN build_artifact m ON m.id = b.main_binary
+                 WHERE (b.platform = $1 OR $1 IS NULL) ORDER BY b.id DESC LIMIT $2"
+            ),
+            &[platform.into(), count.into()],
+            Build::from_row,
+        ),
+    }
+}
+
 /// Other builds from the same input with the same main binary: those that reproduced it.
 pub fn same_input_same_output(tx: &mut Tx<'_>, build: &Build) -> Result<Vec<Build>> {
     let (Some(input_id), Some(main)) = (&build.input_id, &build.main_binary) else {

@@ -195,7 +195,7 @@ impl App {
     /// Looks in the background at failed builds that were not looked at yet.
     pub fn look_at_failures(&self) {
         let app = self.clone();
-        tokio::task::spawn_blocking(move || app.0.looking.catch_up(app.store()));
+        tokio::task::spawn_blocking(move || app.0.looking.catch_up(app.store(), || app.stops()));
     }
 
     /// Runs `work`, which blocks, on a thread for that. A client that leaves does not stop it.

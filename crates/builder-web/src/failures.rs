@@ -3,9 +3,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use builder_store::Store;
 use builder_store::builds::Build;
-use builder_store::failures::{self, Failure};
+use builder_store::failures::{self, Failure, Filter};
+use builder_store::{Store, Tx};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
@@ -22,12 +22,13 @@ const BUILDS_A_TURN: u32 = 64;
 pub struct Looking(AtomicBool);
 
 impl Looking {
-    /// Looks at all failed builds that were not looked at yet, newest first, unless someone does.
-    pub fn catch_up(&self, store: &Store) {
+    /// Looks at all failed builds that were not looked at yet, newest first, unless someone does,
+    /// and until the server stops.
+    pub fn catch_up(&self, store: &Store, stopping: impl Fn() -> bool) {
         if self.0.swap(true, Ordering::Acquire) {
             return;
         }
-        match catch_up(store) {
+        match catch_up(store, stopping) {
             Ok(0) => {}
             Ok(count) => info!("looked at {count} failed builds"),
             Err(error) => warn!("cannot tell why builds failed: {}", with_causes(&error)),
@@ -36,7 +37,7 @@ impl Looking {
     }
 }
 
-fn catch_up(store: &Store) -> builder_store::Result<usize> {
+fn catch_up(store: &Store, stopping: impl Fn() -> bool) -> builder_store::Result<usize> {
     let mut count = 0;
     loop {
         let unknown = store.read(|tx| failures::unknown(tx, failure::VERSION, BUILDS_A_TURN))?;
@@ -51,7 +52,7 @@ fn catch_up(store: &Store) -> builder_store::Result<usize> {
             failures::forget_gone(tx)
         })?;
         count += looked_at.len();
-        if looked_at.len() < BUILDS_A_TURN as usize {
+        if looked_at.len() < BUILDS_A_TURN as usize || stopping() {
             return Ok(count);
         }
     }
@@ -99,6 +100,44 @@ pub fn label(class: &str) -> &str {
     match Class::of_name(class) {
         Some(class) => class.label(),
         None => class,
+    }
+}
+
+/// Failed builds on a job's page; all of them are on their own.
+const HISTORY_BUILDS: u32 = 5;
+
+/// Why builds of a job failed, in short: for `failure_history.html`.
+#[derive(Debug)]
+pub struct FailureHistory {
+    /// The job's name.
+    pub job: String,
+    /// The platform it is about; none: all.
+    pub platform: Option<String>,
+    /// How many builds of each class there are; without a name those not looked at yet.
+    pub classes: Vec<(Option<String>, u64)>,
+    /// The newest of them.
+    pub builds: Vec<(Build, Option<Failure>)>,
+}
+
+impl FailureHistory {
+    /// Of a job by its row, on one platform or all.
+    pub fn load(
+        tx: &mut Tx<'_>,
+        job_id: i64,
+        job: &str,
+        platform: Option<&str>,
+    ) -> builder_store::Result<FailureHistory> {
+        let filter = Filter {
+            job_id: Some(job_id),
+            platform,
+            class: None,
+        };
+        Ok(FailureHistory {
+            job: job.to_owned(),
+            platform: platform.map(ToOwned::to_owned),
+            classes: failures::classes(tx, filter)?,
+            builds: failures::list(tx, filter, 0, HISTORY_BUILDS)?,
+        })
     }
 }
 

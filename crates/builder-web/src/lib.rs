@@ -34,6 +34,7 @@ pub mod markdown;
 pub mod metrics;
 pub mod names;
 pub mod opam_report;
+pub mod origin;
 pub mod pack;
 pub mod page_cache;
 pub mod places;

@@ -2,6 +2,7 @@
 
 pub mod assets;
 pub mod audit;
+pub mod badge;
 pub mod build;
 pub mod build_file;
 pub mod build_viz;
@@ -10,10 +11,12 @@ pub mod compare;
 pub mod compare_file;
 pub mod console;
 pub mod failed_builds;
+pub mod feeds;
 pub mod hash;
 pub mod health;
 pub mod job;
 pub mod metrics;
+pub mod open_search;
 pub mod package;
 pub mod robots;
 pub mod search;

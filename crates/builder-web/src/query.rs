@@ -82,6 +82,13 @@ impl Query {
             .map(ToOwned::to_owned)
     }
 
+    /// A text; an empty one, as a form sends it, is none.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.get(name)
+            .filter(|text| !text.is_empty())
+            .map(ToOwned::to_owned)
+    }
+
     /// A number; anything else is as good as absent.
     pub fn number(&self, name: &str) -> Option<u32> {
         self.get(name)?.parse().ok()

@@ -7,8 +7,8 @@ use axum::routing::{MethodRouter, get, post};
 use crate::api;
 use crate::app::App;
 use crate::pages::{
-    assets, audit, build, build_file, build_viz, builds, compare, compare_file, console,
-    failed_builds, hash, health, job, metrics, package, robots, search,
+    assets, audit, badge, build, build_file, build_viz, builds, compare, compare_file, console,
+    failed_builds, feeds, hash, health, job, metrics, open_search, package, robots, search,
 };
 use crate::urls::pattern;
 use crate::{error, headers, page_cache, places, upload};
@@ -53,6 +53,14 @@ pub fn router(app: App) -> Router {
         .slash(pattern::METRICS, get(metrics::get_as_admin))
         .slash(pattern::ALIVE, get(health::alive))
         .slash(pattern::READY, get(health::ready))
+        .route(pattern::FEED, get(feeds::all))
+        .route(pattern::FAILED_FEED, get(feeds::failed))
+        .route(pattern::JOB_FEED, get(feeds::job))
+        .route(pattern::JOB_FAILED_FEED, get(feeds::job_failed))
+        .route(pattern::JOB_CHANGES_FEED, get(feeds::job_changes))
+        .route(pattern::BADGE, get(badge::get))
+        .route(pattern::OPEN_SEARCH, get(open_search::description))
+        .route(pattern::SUGGEST, get(open_search::suggest))
         .slash(pattern::ROBOTS, get(robots::get))
         .route(pattern::STYLE, get(assets::style))
         .route(pattern::SCRIPT_FILE, get(assets::script))

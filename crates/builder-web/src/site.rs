@@ -14,6 +14,8 @@ pub const INTRODUCTION_BYTES_MAX: u64 = 64 * 1024;
 pub struct Site {
     /// Its name, on every page and in every title.
     pub name: String,
+    /// Scheme and host by which the web knows it; none: those by which each client does.
+    pub public_url: Option<String>,
     /// Beside the name.
     pub logo: Option<Logo>,
     /// Markdown, at the top of the front page.
@@ -44,6 +46,7 @@ impl Default for Site {
     fn default() -> Site {
         Site {
             name: "Reproducible builds".to_owned(),
+            public_url: None,
             logo: None,
             introduction: None,
             links: Vec::new(),

@@ -43,6 +43,14 @@ pub mod pattern {
     pub const FRONT: &str = "/";
     pub const ALL_BUILDS: &str = "/all-builds";
     pub const FAILED_BUILDS: &str = "/failed-builds";
+    pub const FEED: &str = "/feed.atom";
+    pub const FAILED_FEED: &str = "/failed-builds.atom";
+    pub const JOB_FEED: &str = "/job/{job}/feed.atom";
+    pub const JOB_FAILED_FEED: &str = "/job/{job}/failed.atom";
+    pub const JOB_CHANGES_FEED: &str = "/job/{job}/changes.atom";
+    pub const BADGE: &str = "/job/{job}/badge.svg";
+    pub const OPEN_SEARCH: &str = "/opensearch.xml";
+    pub const SUGGEST: &str = "/suggest";
     pub const COMPARE: &str = "/compare/{left}/{right}";
     pub const COMPARE_FILES: &str = "/compare/{left}/{right}/f";
     pub const TREEMAP_CHANGES: &str = "/compare/{left}/{right}/viztreemap";
@@ -185,12 +193,34 @@ pub fn treemap_changes(left: &Uuid, right: &Uuid) -> String {
     format!("{}/viztreemap", compare(left, right))
 }
 
-/// The builds without a main binary.
-pub fn failed_builds(start: u32, count: u32, platform: Option<&str>) -> String {
-    let mut url = format!("/failed-builds?count={count}&start={start}");
-    if let Some(platform) = platform {
-        url.push_str("&platform=");
-        url.extend(utf8_percent_encode(platform, QUERY_VALUE));
+/// All jobs, however old their builds are.
+pub fn all_builds() -> String {
+    pattern::ALL_BUILDS.to_owned()
+}
+
+/// The builds without a main binary, of one job, on one platform, of one class, where given:
+/// `count` of them after `start`.
+pub fn failed_builds(
+    start: u32,
+    count: Option<u32>,
+    job: Option<&str>,
+    platform: Option<&str>,
+    class: Option<&str>,
+) -> String {
+    let mut parameters = Vec::new();
+    if let Some(count) = count {
+        parameters.push(format!("count={count}&start={start}"));
+    }
+    for (name, value) in [("platform", platform), ("job", job), ("class", class)] {
+        if let Some(value) = value {
+            let value = utf8_percent_encode(value, QUERY_VALUE);
+            parameters.push(format!("{name}={value}"));
+        }
+    }
+    let mut url = pattern::FAILED_BUILDS.to_owned();
+    if !parameters.is_empty() {
+        url.push('?');
+        url.push_str(&parameters.join("&"));
     }
     url
 }
@@ -233,6 +263,39 @@ fn with_query(mut url: String, parameters: &[(&str, Option<&str>)]) -> String {
     }
     url
 }
+
+/// The feed of builds, of one job or all.
+pub fn feed(job: Option<&str>, platform: Option<&str>) -> String {
+    let path = match job {
+        Some(job) => format!("/job/{}/feed.atom", segment(job)),
+        None => pattern::FEED.to_owned(),
+    };
+    with_platform(path, platform)
+}
+
+/// The feed of failed builds, of one job or all.
+pub fn failed_feed(job: Option<&str>, platform: Option<&str>) -> String {
+    let path = match job {
+        Some(job) => format!("/job/{}/failed.atom", segment(job)),
+        None => pattern::FAILED_FEED.to_owned(),
+    };
+    with_platform(path, platform)
+}
+
+/// The feed of a job's builds that changed its output.
+pub fn changes_feed(job: &str, platform: Option<&str>) -> String {
+    with_platform(format!("/job/{}/changes.atom", segment(job)), platform)
+}
+
+/// The picture of the state of a job's newest build.
+pub fn badge(job: &str, platform: Option<&str>) -> String {
+    with_platform(format!("/job/{}/badge.svg", segment(job)), platform)
+}
+
+/// The search, and what is suggested for it, with the place that a browser puts words into.
+pub const SEARCH_TEMPLATE: &str = "/search?q={searchTerms}";
+/// As [`SEARCH_TEMPLATE`].
+pub const SUGGEST_TEMPLATE: &str = "/suggest?q={searchTerms}";
 
 fn with_platform(mut url: String, platform: Option<&str>) -> String {
     if let Some(platform) = platform {

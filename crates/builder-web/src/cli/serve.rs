@@ -156,6 +156,7 @@ fn site(arguments: SiteArgs) -> Result<Site, Refused> {
     let introduction = introduction.map(site::read_introduction);
     Ok(Site {
         name: arguments.site_name,
+        public_url: arguments.public_url,
         logo: logo.transpose().map_err(Refused)?,
         introduction: introduction.transpose().map_err(Refused)?,
         links: arguments.site_links,

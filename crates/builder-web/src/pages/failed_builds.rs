@@ -1,4 +1,4 @@
-//! `/failed-builds`: builds without a main binary, of all jobs, newest first.
+//! `/failed-builds`: builds without a main binary, newest first, with why each failed.
 
 use std::sync::Arc;
 
@@ -6,19 +6,22 @@ use askama::Template;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use builder_store::builds::{self, Build};
+use builder_exec::Timestamp;
+use builder_store::builds::Build;
+use builder_store::failures::{self as told, Failure, Filter};
+use builder_store::{Tx, jobs};
 use serde_json::{Value, json};
 
 use crate::app::{App, Page};
 use crate::error::Result;
 use crate::query::Query;
 use crate::respond::{Accepts, Layout};
-use crate::{show, urls};
+use crate::{failures, show, urls};
 
 /// Builds on a page when nothing else is asked for.
 const COUNT: u32 = 20;
 
-/// `GET /failed-builds?start=&count=&platform=`
+/// `GET /failed-builds?start=&count=&platform=&job=&class=`
 pub async fn get(
     State(app): State<App>,
     RawQuery(query): RawQuery,
@@ -26,47 +29,111 @@ pub async fn get(
 ) -> Result<Response> {
     let query = Query::parse(query.as_deref());
     let count_max = app.limits().failed_builds_max;
-    let start = query.number("start").unwrap_or(0);
-    let count = query.number("count").unwrap_or(COUNT).clamp(1, count_max);
-    let platform = query.platform();
-    app.page(Accepts::of(&headers), move |app, tx| {
-        // One more than is shown tells whether there is a next page.
-        let mut builds = builds::failed(tx, platform.as_deref(), start, count + 1)?;
-        let more = builds.len() > count as usize;
-        builds.truncate(count as usize);
-        Ok(FailedBuildsPage {
-            layout: app.layout().clone(),
-            start,
-            count,
-            platform,
-            builds,
-            more,
-        })
+    let asked = Asked {
+        start: query.number("start").unwrap_or(0),
+        count: query.number("count").unwrap_or(COUNT).clamp(1, count_max),
+        platform: query.platform(),
+        job: query.text("job"),
+        class: query.text("class"),
+    };
+    let accepts = Accepts::of(&headers);
+    let late = app.clone();
+    app.page(accepts, move |app, tx| {
+        let page = FailedBuildsPage::load(app, tx, asked)?;
+        // Someone else wrote them: they have their classes when the page is asked for again.
+        if page.builds.iter().any(|(_, failure)| failure.is_none()) {
+            late.look_at_failures();
+        }
+        Ok(page)
     })
     .await
+}
+
+/// Which builds are asked for.
+struct Asked {
+    start: u32,
+    count: u32,
+    platform: Option<String>,
+    job: Option<String>,
+    class: Option<String>,
 }
 
 #[derive(Template)]
 #[template(path = "failed_builds.html")]
 struct FailedBuildsPage {
     layout: Arc<Layout>,
-    start: u32,
-    count: u32,
-    platform: Option<String>,
-    builds: Vec<Build>,
+    now: Timestamp,
+    asked: Asked,
+    jobs: Vec<String>,
+    platforms: Vec<String>,
+    /// Of the job and platform that are asked for, each with how many builds; without a name those
+    /// that were not looked at yet.
+    classes: Vec<(Option<String>, u64)>,
+    builds: Vec<(Build, Option<Failure>)>,
     more: bool,
 }
 
 impl FailedBuildsPage {
+    fn load(app: &App, tx: &mut Tx<'_>, asked: Asked) -> Result<FailedBuildsPage> {
+        let job_id = match &asked.job {
+            // A job that is not there has no builds that failed.
+            Some(job) => Some(jobs::id_by_name(tx, job)?.unwrap_or(-1)),
+            None => None,
+        };
+        let filter = Filter {
+            job_id,
+            platform: asked.platform.as_deref(),
+            class: asked.class.as_deref(),
+        };
+        // One more than is shown tells whether there is a next page.
+        let mut builds = told::list(tx, filter, asked.start, asked.count + 1)?;
+        let more = builds.len() > asked.count as usize;
+        builds.truncate(asked.count as usize);
+        Ok(FailedBuildsPage {
+            layout: app.layout().clone(),
+            now: app.now(),
+            jobs: told::jobs(tx)?,
+            platforms: told::platforms(tx)?,
+            classes: told::classes(tx, filter)?,
+            asked,
+            builds,
+            more,
+        })
+    }
+
+    fn is_filtered(&self) -> bool {
+        self.asked.job.is_some() || self.asked.platform.is_some() || self.asked.class.is_some()
+    }
+
+    fn is(asked: &Option<String>, value: &str) -> bool {
+        asked.as_deref() == Some(value)
+    }
+
+    fn page(&self, start: u32) -> String {
+        let Asked {
+            platform,
+            job,
+            class,
+            count,
+            ..
+        } = &self.asked;
+        let (job, platform, class) = (job.as_deref(), platform.as_deref(), class.as_deref());
+        urls::failed_builds(start, Some(*count), job, platform, class)
+    }
+
     fn next(&self) -> Option<String> {
-        let start = self.start.checked_add(self.count)?;
-        self.more
-            .then(|| urls::failed_builds(start, self.count, self.platform.as_deref()))
+        let start = self.asked.start.checked_add(self.asked.count)?;
+        self.more.then(|| self.page(start))
     }
 
     fn previous(&self) -> Option<String> {
-        let start = self.start.saturating_sub(self.count);
-        (self.start > 0).then(|| urls::failed_builds(start, self.count, self.platform.as_deref()))
+        let start = self.asked.start.saturating_sub(self.asked.count);
+        (self.asked.start > 0).then(|| self.page(start))
+    }
+
+    /// Of these builds alone.
+    fn feed(&self) -> String {
+        urls::failed_feed(self.asked.job.as_deref(), self.asked.platform.as_deref())
     }
 }
 
@@ -75,7 +142,7 @@ impl Page for FailedBuildsPage {
         let builds: Vec<Value> = self
             .builds
             .iter()
-            .map(|build| {
+            .map(|(build, failure)| {
                 json!({
                     "job": build.job,
                     "uuid": build.uuid,
@@ -83,9 +150,15 @@ impl Page for FailedBuildsPage {
                     "start_time": build.start.to_rfc3339(),
                     "finish_time": build.finish.to_rfc3339(),
                     "result": build.result.to_string(),
+                    "failure": failure.as_ref().map(failures::to_json),
                 })
             })
             .collect();
-        Some(json!({ "builds": builds, "next": self.next() }))
+        let classes: Vec<Value> = self
+            .classes
+            .iter()
+            .map(|(class, count)| json!({ "class": class, "build_count": count }))
+            .collect();
+        Some(json!({ "builds": builds, "next": self.next(), "classes": classes }))
     }
 }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::app::{App, Page};
 use crate::error::{Error, Result};
+use crate::failures::FailureHistory;
 use crate::markdown::Html;
 use crate::names::Path;
 use crate::query::Query;
@@ -67,6 +68,7 @@ struct JobPage {
     platform: Option<String>,
     failed: bool,
     entries: Vec<Entry>,
+    failures: FailureHistory,
 }
 
 /// Markdown: as it is kept, then as HTML.
@@ -116,6 +118,7 @@ impl JobPage {
             description: text(tags::value(tx, job_id, Tag::Description)?),
             readme: text(tags::value(tx, job_id, Tag::Readme)?),
             platforms: jobs::platforms(tx, job_id)?,
+            failures: FailureHistory::load(tx, job_id, &job, platform.as_deref())?,
             job,
             platform,
             failed,

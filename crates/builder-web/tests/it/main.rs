@@ -33,6 +33,9 @@ mod limits;
 mod browser;
 
 #[cfg(test)]
+mod follow;
+
+#[cfg(test)]
 mod hooks;
 
 #[cfg(test)]

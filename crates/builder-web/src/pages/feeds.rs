@@ -1,0 +1,339 @@
+//! Atom feeds (RFC 4287) of builds: all, the failed ones, those of a job, its failed ones, and
+//! those that changed its output.
+
+use std::collections::HashMap;
+
+use askama::Template;
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use builder_exec::Timestamp;
+use builder_store::builds::{self, Build};
+use builder_store::failures::{self as told, Failure, Filter};
+use builder_store::{Sha256, Tx, jobs, verdict};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::client::Client;
+use crate::error::{Error, Result};
+use crate::names::Path;
+use crate::query::Query;
+use crate::{failures, origin, respond, show, urls};
+
+/// Entries of a feed: whoever asks once a day misses none on a busy site.
+const ENTRIES_MAX: u32 = 50;
+/// Builds that are looked through for changes of the output.
+const HISTORY_MAX: u32 = 1000;
+
+const ATOM: &str = "application/atom+xml; charset=utf-8";
+/// Of the elements of a feed.
+const NAMESPACE: &str = concat!("http", "://www.w3.org/2005/Atom");
+
+/// What a feed is about.
+#[derive(Clone, Copy)]
+enum Topic {
+    Builds,
+    Failed,
+    Changes,
+}
+
+type Asked = (State<App>, Option<Extension<Client>>, RawQuery, HeaderMap);
+
+/// `GET /feed.atom?platform=`: all builds.
+pub async fn all(asked: Asked) -> Result<Response> {
+    get(asked, None, Topic::Builds).await
+}
+
+/// `GET /failed-builds.atom?platform=`
+pub async fn failed(asked: Asked) -> Result<Response> {
+    get(asked, None, Topic::Failed).await
+}
+
+/// `GET /job/:job/feed.atom?platform=`
+pub async fn job(Path(job): Path<String>, asked: Asked) -> Result<Response> {
+    get(asked, Some(job), Topic::Builds).await
+}
+
+/// `GET /job/:job/failed.atom?platform=`
+pub async fn job_failed(Path(job): Path<String>, asked: Asked) -> Result<Response> {
+    get(asked, Some(job), Topic::Failed).await
+}
+
+/// `GET /job/:job/changes.atom?platform=`: the builds whose output is another one than before.
+pub async fn job_changes(Path(job): Path<String>, asked: Asked) -> Result<Response> {
+    get(asked, Some(job), Topic::Changes).await
+}
+
+async fn get(
+    (State(app), client, RawQuery(query), headers): Asked,
+    job: Option<String>,
+    topic: Topic,
+) -> Result<Response> {
+    let platform = Query::parse(query.as_deref()).platform();
+    let origin = origin::of(&app, client.as_deref(), &headers);
+    let (xml, updated) = app
+        .blocking(move |app| {
+            let site = &app.config().site.name;
+            let feed = app
+                .store()
+                .read(|tx| Ok(Feed::load(tx, &origin, site, job, platform, topic)))??;
+            let xml = feed.render().map_err(Error::internal)?;
+            Ok::<_, Error>((xml, feed.updated))
+        })
+        .await??;
+    Ok(respond(&headers, xml, &updated))
+}
+
+/// A feed is asked for again and again: most answers are that nothing is new.
+fn respond(request: &HeaderMap, xml: String, updated: &Timestamp) -> Response {
+    let tag = Sha256::of(xml.as_bytes()).to_hex()[..32].to_owned();
+    let seconds = u64::try_from(updated.unix_seconds()).unwrap_or(0);
+    let modified = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+    let since = request
+        .get(header::IF_MODIFIED_SINCE)
+        .and_then(|since| httpdate::parse_http_date(since.to_str().ok()?).ok());
+    // RFC 9110, 13.1.3: only where there is no If-None-Match.
+    let unchanged = if request.contains_key(header::IF_NONE_MATCH) {
+        respond::none_match(request, &tag)
+    } else {
+        since.is_some_and(|since| modified <= since)
+    };
+    let mut response = if unchanged {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        Body::from(xml).into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(ATOM));
+    headers.insert(header::ETAG, respond::value(format!("W/\"{tag}\"")));
+    let modified = httpdate::fmt_http_date(modified);
+    headers.insert(header::LAST_MODIFIED, respond::value(modified));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Its links begin with what the client used.
+    headers.insert(header::VARY, HeaderValue::from_static("host"));
+    response
+}
+
+#[derive(Template)]
+#[template(path = "feed.xml")]
+struct Feed {
+    namespace: &'static str,
+    id: String,
+    title: String,
+    author: String,
+    own_url: String,
+    page_url: String,
+    updated: Timestamp,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    id: String,
+    title: String,
+    url: String,
+    published: Timestamp,
+    updated: Timestamp,
+    category: String,
+    summary: String,
+}
+
+impl Feed {
+    fn load(
+        tx: &mut Tx<'_>,
+        origin: &str,
+        site: &str,
+        job: Option<String>,
+        platform: Option<String>,
+        topic: Topic,
+    ) -> Result<Feed> {
+        let platform = platform.as_deref();
+        let job_id = match &job {
+            Some(job) => Some(
+                jobs::id_by_name(tx, job)?
+                    .ok_or_else(|| Error::NotFound("there is no such job".to_owned()))?,
+            ),
+            None => None,
+        };
+        let entries = match topic {
+            Topic::Builds => {
+                let builds = builds::newest(tx, job_id, platform, ENTRIES_MAX)?;
+                let mut entries = Vec::new();
+                for build in builds {
+                    entries.push(entry_of_build(tx, origin, &build)?);
+                }
+                entries
+            }
+            Topic::Failed => {
+                let filter = Filter {
+                    job_id,
+                    platform,
+                    class: None,
+                };
+                let failed = told::list(tx, filter, 0, ENTRIES_MAX)?;
+                failed
+                    .iter()
+                    .map(|(build, failure)| entry_of_failure(origin, build, failure.as_ref()))
+                    .collect()
+            }
+            Topic::Changes => {
+                let history = builds::newest(tx, job_id, platform, HISTORY_MAX)?;
+                entries_of_changes(origin, &history)
+            }
+        };
+        let name = job.as_deref();
+        let (path, page, what) = match topic {
+            Topic::Builds => (
+                urls::feed(name, platform),
+                name.map_or_else(urls::all_builds, |job| urls::job(job, platform)),
+                "builds",
+            ),
+            Topic::Failed => (
+                urls::failed_feed(name, platform),
+                urls::failed_builds(0, None, name, platform, None),
+                "failed builds",
+            ),
+            Topic::Changes => (
+                urls::changes_feed(name.unwrap_or_default(), platform),
+                urls::job(name.unwrap_or_default(), platform),
+                "changed outputs",
+            ),
+        };
+        let mut title = match name {
+            Some(job) => format!("{job}: {what}"),
+            None => format!("{site}: {what}"),
+        };
+        if let Some(platform) = platform {
+            title.push_str(&format!(" on {platform}"));
+        }
+        Ok(Feed {
+            namespace: NAMESPACE,
+            id: derived_id(&["feed", origin, &path]),
+            title: xml(&title),
+            author: xml(site),
+            own_url: format!("{origin}{path}"),
+            page_url: format!("{origin}{page}"),
+            updated: entries
+                .iter()
+                .map(|entry| entry.updated)
+                .max()
+                .or_else(|| Timestamp::from_unix(0, 0))
+                .ok_or_else(|| Error::internal("1970 is no time"))?,
+            entries,
+        })
+    }
+
+    /// RFC 4287 has a time with its zone.
+    fn time(time: &Timestamp) -> String {
+        time.to_rfc3339().replace("-00:00", "Z")
+    }
+}
+
+fn entry(origin: &str, build: &Build, what: &str) -> Entry {
+    Entry {
+        id: format!("urn:uuid:{}", build.uuid),
+        title: xml(&format!("{} on {}: {what}", build.job, build.platform)),
+        url: format!("{origin}{}", urls::build(&build.job, &build.uuid)),
+        published: build.finish,
+        updated: build.finish,
+        category: String::new(),
+        summary: String::new(),
+    }
+}
+
+fn entry_of_build(tx: &mut Tx<'_>, origin: &str, build: &Build) -> builder_store::Result<Entry> {
+    let Some(main) = &build.main_binary else {
+        let failure = told::of_build(tx, build.id)?;
+        return Ok(entry_of_failure(origin, build, failure.as_ref()));
+    };
+    let verdict = verdict::of_build(tx, build)?;
+    Ok(Entry {
+        category: verdict.name().to_owned(),
+        summary: xml(&format!(
+            "{}, {}, SHA256:{}. Started {}, took {}.",
+            main.file_name(),
+            show::bytes(&main.size),
+            main.sha256,
+            build.start,
+            show::duration(build.duration())
+        )),
+        ..entry(origin, build, &show::verdict(verdict))
+    })
+}
+
+fn entry_of_failure(origin: &str, build: &Build, failure: Option<&Failure>) -> Entry {
+    let label = failure.map_or("failed", |failure| failures::label(&failure.class));
+    let mut summary = format!("{}.", build.result);
+    if let Some(failure) = failure {
+        if let Some((line, text)) = &failure.told {
+            summary.push_str(&format!(" Line {line}: {text}"));
+        } else if !failure.last_lines.is_empty() {
+            summary.push_str(&format!(" Last: {}", failure.last_lines.join(" / ")));
+        }
+    }
+    Entry {
+        category: failure
+            .map_or("failed", |failure| failure.class.as_str())
+            .to_owned(),
+        summary: xml(&summary),
+        ..entry(origin, build, &format!("failed, {}", label.to_lowercase()))
+    }
+}
+
+/// Of the builds of a job, newest first, those whose output is another one than that of the build
+/// before on the same platform; and the first one of each platform.
+fn entries_of_changes(origin: &str, history: &[Build]) -> Vec<Entry> {
+    let mut before: HashMap<&str, &Build> = HashMap::new();
+    let mut entries = Vec::new();
+    for build in history.iter().rev() {
+        let Some(main) = &build.main_binary else {
+            continue;
+        };
+        let known = before.insert(&build.platform, build);
+        let old = known.and_then(|known| known.main_binary.as_ref());
+        let (what, summary) = match (known, old) {
+            (_, Some(old)) if old.sha256 == main.sha256 => continue,
+            (Some(known), Some(old)) => (
+                "the output changed",
+                format!(
+                    "SHA256:{} instead of SHA256:{}. What changed: {origin}{}",
+                    main.sha256,
+                    old.sha256,
+                    urls::compare(&known.uuid, &build.uuid)
+                ),
+            ),
+            _ => ("the first output", format!("SHA256:{}", main.sha256)),
+        };
+        entries.push(Entry {
+            // The build has an entry of its own in other feeds.
+            id: derived_id(&["change", &build.uuid.to_string()]),
+            category: "changed".to_owned(),
+            summary: xml(&summary),
+            ..entry(origin, build, what)
+        });
+    }
+    entries.reverse();
+    entries.truncate(ENTRIES_MAX as usize);
+    entries
+}
+
+/// The same each time for the same words.
+fn derived_id(words: &[&str]) -> String {
+    let digest = Sha256::of(words.join("\0").as_bytes());
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().zip(digest.as_bytes()) {
+        *to = *from;
+    }
+    // Version 8 of RFC 9562: made in a way of our own.
+    let uuid: Uuid = uuid::Builder::from_custom_bytes(bytes).into_uuid();
+    format!("urn:uuid:{uuid}")
+}
+
+/// Without the characters that XML 1.0 cannot hold in any form.
+fn xml(text: &str) -> String {
+    let allowed = |char: char| !matches!(char, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
+    text.chars()
+        .map(|char| if allowed(char) { char } else { '\u{fffd}' })
+        .collect()
+}
