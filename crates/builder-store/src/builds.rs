@@ -268,21 +268,43 @@ pub fn latest_failed(tx: &mut Tx<'_>, job_id: i64, platform: &str) -> Result<Opt
     )
 }
 
-/// The newest builds of a job, whatever became of them, newest first: at most `count`.
+/// The newest builds of a job, whatever became of them, newest first: at most `count`; only those
+/// older than `before` if one is given.
 pub fn history(
     tx: &mut Tx<'_>,
     job_id: i64,
     platform: Option<&str>,
+    before: Option<&Build>,
     count: u32,
 ) -> Result<Vec<Build>> {
+    let Some(before) = before else {
+        return tx.query_list(
+            select_build!(
+                "FROM build b JOIN job j ON j.id = b.job
+                 LEFT JOIN build_artifact m ON m.id = b.main_binary
+                 WHERE b.job = $1 AND (b.platform = $2 OR $2 IS NULL)
+                 ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT $3"
+            ),
+            &[job_id.into(), platform.into(), i64::from(count).into()],
+            Build::from_row,
+        );
+    };
     tx.query_list(
         select_build!(
             "FROM build b JOIN job j ON j.id = b.job
              LEFT JOIN build_artifact m ON m.id = b.main_binary
-             WHERE b.job = $1 AND (b.platform = $2 OR $2 IS NULL)
+             WHERE b.job = $1 AND (b.platform = $2 OR $2 IS NULL) AND b.start_d <= $4
+               AND (b.start_d, b.start_ps, b.id) < ($4, $5, $6)
              ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT $3"
         ),
-        &[job_id.into(), platform.into(), i64::from(count).into()],
+        &[
+            job_id.into(),
+            platform.into(),
+            i64::from(count).into(),
+            days(&before.start),
+            picoseconds(&before.start),
+            before.id.into(),
+        ],
         Build::from_row,
     )
 }

@@ -56,6 +56,14 @@ impl std::fmt::Debug for User {
     }
 }
 
+/// The names of all users, by their rows.
+pub fn names_by_row(tx: &mut Tx<'_>) -> Result<std::collections::HashMap<i64, String>> {
+    let names = tx.query(r#"SELECT id, username FROM "user""#, &[], |row| {
+        Ok((row.int(0)?, row.text(1)?))
+    })?;
+    Ok(names.into_iter().collect())
+}
+
 /// The user of this name.
 pub fn by_name(tx: &mut Tx<'_>, name: &str) -> Result<Option<User>> {
     tx.query_opt(

@@ -56,16 +56,20 @@ impl Verdict {
             Verdict::BuiltOnce => "built-once",
         }
     }
+}
 
-    /// Every name, the best first.
-    pub const NAMES: [&'static str; 6] = [
-        "reproduced",
-        "unchanged",
-        "changed",
-        "built-once",
-        "not-reproducible",
-        "failed",
-    ];
+impl std::fmt::Display for Verdict {
+    /// In two or three words.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Verdict::Failed => f.write_str("failed"),
+            Verdict::NotReproducible => f.write_str("not reproducible"),
+            Verdict::Reproduced { by } => write!(f, "reproduced by {by}"),
+            Verdict::Unchanged => f.write_str("unchanged"),
+            Verdict::Changed => f.write_str("changed"),
+            Verdict::BuiltOnce => f.write_str("only built once"),
+        }
+    }
 }
 
 /// What the verdict on a successful build rests on.

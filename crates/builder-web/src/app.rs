@@ -20,6 +20,7 @@ use crate::drawings::Drawings;
 use crate::error::{Error, Result};
 use crate::failures;
 use crate::file_diffs::FileDiffs;
+use crate::input_changes::Comparisons;
 use crate::metrics::{Metrics, Place};
 use crate::page_cache::PageCache;
 use crate::places::Places;
@@ -39,6 +40,7 @@ struct Inner {
     derived: Derived,
     file_diffs: FileDiffs,
     drawings: Drawings,
+    comparisons: Comparisons,
     pages: PageCache,
     passwords: Passwords,
     uploads: Places,
@@ -68,6 +70,7 @@ impl App {
         App(Arc::new(Inner {
             derived: Derived::new(config.limits.derived_cache_max),
             drawings: Drawings::new(&config.limits),
+            comparisons: Comparisons::default(),
             pages: PageCache::new(&config.limits, &metrics),
             file_diffs: FileDiffs::new(&config.limits),
             passwords: Passwords::new(&config.limits),
@@ -125,6 +128,11 @@ impl App {
     /// Pictures of builds.
     pub fn drawings(&self) -> &Drawings {
         &self.0.drawings
+    }
+
+    /// How many inputs differ between builds.
+    pub fn comparisons(&self) -> &Comparisons {
+        &self.0.comparisons
     }
 
     /// Pages as they were last shown.
@@ -236,6 +244,13 @@ impl App {
                 app.show(accepts, page)
             })
             .await?;
+        if self.comparisons().has_pending() {
+            let app = self.clone();
+            tokio::task::spawn_blocking(move || {
+                let bytes_max = app.limits().opam_switch_bytes_max;
+                app.comparisons().compute(app.store(), bytes_max);
+            });
+        }
         if self.derived().has_more_to_keep() {
             let app = self.clone();
             tokio::task::spawn_blocking(move || app.derived().keep(app.store()));

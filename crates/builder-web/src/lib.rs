@@ -29,6 +29,8 @@ pub mod failures;
 pub mod file_body;
 pub mod file_diffs;
 pub mod headers;
+pub mod history;
+pub mod input_changes;
 pub mod inputs;
 pub mod markdown;
 pub mod metrics;

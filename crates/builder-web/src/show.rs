@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use builder_exec::Timestamp;
-use builder_store::verdict::Verdict;
 
 /// A size in bytes with two to three digits and a binary unit: `1.4 MiB`.
 pub fn bytes(bytes: &u64) -> String {
@@ -81,21 +80,10 @@ pub const VERDICTS: [(&str, &str); 6] = [
     ("failed", "failed"),
 ];
 
-/// What is known of a build's reproducibility, in two or three words.
-pub fn verdict(verdict: impl std::borrow::Borrow<Verdict>) -> String {
-    let verdict = verdict.borrow();
-    if let Verdict::Reproduced { by } = verdict {
-        return format!("reproduced by {by}");
-    }
-    let mut known = VERDICTS.iter();
-    let words = known.find(|(name, _)| *name == verdict.name());
-    words.map_or_else(String::new, |(_, words)| (*words).to_owned())
-}
-
 /// A number with its noun: `1 build`, `2 builds`.
-pub fn counted(count: impl Into<i128>, noun: &str) -> String {
-    let count = count.into();
-    if count == 1 {
+pub fn counted(count: impl std::fmt::Display, noun: &str) -> String {
+    let count = count.to_string();
+    if count == "1" {
         format!("1 {noun}")
     } else {
         format!("{count} {noun}s")
@@ -112,6 +100,17 @@ pub fn capitalised(words: &str) -> String {
     let mut chars = words.chars();
     let first = chars.next().map(|first| first.to_uppercase().to_string());
     first.unwrap_or_default() + chars.as_str()
+}
+
+/// The day of a time: `2026-05-12`.
+pub fn date(time: &Timestamp) -> String {
+    let text = time.to_rfc3339();
+    text.split('T').next().unwrap_or_default().to_owned()
+}
+
+/// Seconds as a duration.
+pub fn seconds(seconds: &u64) -> String {
+    duration(Duration::from_secs(*seconds))
 }
 
 #[cfg(test)]

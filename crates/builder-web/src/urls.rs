@@ -110,6 +110,32 @@ pub fn job_failed(job: &str, platform: Option<&str>) -> String {
     with_platform(format!("/job/{}/failed", segment(job)), platform)
 }
 
+/// A page of a job's history: the `page`th of those that begin before a build.
+pub fn job_page(
+    job: &str,
+    platform: Option<&str>,
+    failed: bool,
+    before: Option<&Uuid>,
+    page: u32,
+) -> String {
+    let mut url = if failed {
+        job_failed(job, platform)
+    } else {
+        self::job(job, platform)
+    };
+    let mut add = |parameter: String| {
+        url.push(if url.contains('?') { '&' } else { '?' });
+        url.push_str(&parameter);
+    };
+    if let Some(before) = before {
+        add(format!("before={before}"));
+    }
+    if page > 1 {
+        add(format!("page={page}"));
+    }
+    url
+}
+
 /// The page of a build.
 pub fn build(job: &str, uuid: &Uuid) -> String {
     format!("/job/{}/build/{uuid}", segment(job))

@@ -148,10 +148,12 @@ static STORY: &[Plan] = &[
     build(&PEBBLE, 51, (2, 50), Debian12, Builder, Succeeds),
     build(&PEBBLE, 79, (2, 50), Debian12, Builder, Succeeds),
 
-    // ferryman: a package for each of two systems. Release 1.4.0 wants libev, which FreeBSD's worker lacks at first.
+    // ferryman: a package for each of two systems, reproduced until its files have the time of the build. Release 1.4.0 wants libev, which FreeBSD's worker lacks at first.
     build(&FERRYMAN, 5, (4, 30), Debian12, Builder, Succeeds),
     build(&FERRYMAN, 5, (6, 0), FreeBsd14, Builder, Succeeds),
+    build(&FERRYMAN, 5, (15, 30), Debian12, Rebuilder, Succeeds),
     build(&FERRYMAN, 27, (4, 30), Debian12, Builder, Succeeds),
+    build(&FERRYMAN, 28, (16, 20), Debian12, Rebuilder, Succeeds),
     build(&FERRYMAN, 27, (6, 0), FreeBsd14, Builder, Fails(MissingPackage)),
     build(&FERRYMAN, 29, (6, 0), FreeBsd14, Builder, Succeeds),
     build(&FERRYMAN, 74, (4, 30), Debian12, Builder, Succeeds),

@@ -16,7 +16,7 @@ fn verdict_on(data: &Data, number: u128) -> Verdict {
             let build = builds::by_uuid(tx, Uuid::from_u128(number))?.unwrap();
             let alone = verdict::of_build(tx, &build)?;
             for platform in [None, Some(build.platform.as_str())] {
-                let history = builds::history(tx, build.job_id, platform, 100)?;
+                let history = builds::history(tx, build.job_id, platform, None, 100)?;
                 let verdicts = verdict::of_history(tx, &history)?;
                 let at = history.iter().position(|known| known.id == build.id);
                 assert_eq!(

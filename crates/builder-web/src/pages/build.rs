@@ -1,14 +1,19 @@
 //! `/job/:job/build/:uuid`: one build, and how it compares with others.
 
+use std::collections::HashMap;
+use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use builder_exec::Timestamp;
 use builder_store::builds::{self, Artifact, Build};
 use builder_store::cache::Picture;
 use builder_store::record::removed::{self, RemovedBuild};
+use builder_store::users;
+use builder_store::verdict::{self, Verdict};
 use builder_store::{Sha256, Tx};
 use serde_json::{Value, json};
 
@@ -16,6 +21,7 @@ use crate::app::{App, Page};
 use crate::derived::Solo5;
 use crate::drawings;
 use crate::error::{Error, Result};
+use crate::input_changes::{self, InputChanges};
 use crate::names;
 use crate::names::Path;
 use crate::removed::{self as gone, RemovedPage};
@@ -55,7 +61,15 @@ fn missing() -> Error {
 #[template(path = "build.html")]
 struct BuildPage {
     layout: Arc<Layout>,
+    now: Timestamp,
     build: Build,
+    verdict: Verdict,
+    /// The names of those who uploaded the builds it is compared with, by their rows.
+    uploaders: HashMap<i64, String>,
+    inputs: Option<InputChanges>,
+    /// The end of the console, and the script if it is small.
+    console_tail: Option<String>,
+    script: Option<String>,
     solo5: Option<Solo5>,
     artifacts: Vec<Artifact>,
     reproductions: Vec<Build>,
@@ -82,6 +96,12 @@ impl BuildPage {
         Ok(BuildPage {
             pictures: pictures(&build, &artifacts),
             layout: app.layout().clone(),
+            now: app.now(),
+            verdict: verdict::of_build(tx, &build)?,
+            uploaders: users::names_by_row(tx)?,
+            inputs: None,
+            console_tail: None,
+            script: None,
             solo5,
             artifacts,
             reproductions: builds::same_input_same_output(tx, &build)?,
@@ -99,22 +119,32 @@ impl BuildPage {
     }
 
     /// What is known of its reproducibility, in a sentence.
-    fn verdict(&self) -> String {
-        let count = self.reproductions.len() + self.removed_reproductions().len();
-        if self.build.main_binary.is_none() {
-            return "This build has no main binary.".to_owned();
-        }
-        if !self.same_input_different_output.is_empty() || !self.removed_different().is_empty() {
-            return "Not reproducible: the same input also gave another output.".to_owned();
-        }
-        match (self.build.input_id, count) {
-            (None, _) => {
+    fn sentence(&self) -> String {
+        let recorded = self.build.input_id.is_some();
+        match self.verdict {
+            Verdict::Failed => "This build has no main binary: it failed.".to_owned(),
+            Verdict::NotReproducible => {
+                "Not reproducible: the same input also gave another output.".to_owned()
+            }
+            Verdict::Reproduced { by } => format!(
+                "Reproduced by {}: same input, same output.",
+                show::counted(by, "other build")
+            ),
+            _ if !recorded => {
                 "Its input was not recorded, so it cannot be told whether it is reproducible."
                     .to_owned()
             }
-            (Some(_), 0) => "Built once from this input; not reproduced yet.".to_owned(),
-            (Some(_), 1) => "Reproduced by 1 other build: same input, same output.".to_owned(),
-            (Some(_), _) => format!("Reproduced by {count} other builds: same input, same output."),
+            Verdict::Unchanged => {
+                "Built once from this input; another input gave the same output before.".to_owned()
+            }
+            Verdict::Changed => {
+                "Built once from this input; not reproduced yet. The output is another one than before."
+                    .to_owned()
+            }
+            Verdict::BuiltOnce => {
+                "Built once from this input; not reproduced yet. There is no build before it."
+                    .to_owned()
+            }
         }
     }
 
@@ -132,6 +162,124 @@ impl BuildPage {
         let sha256 = |build: &RemovedBuild| build.main_binary.as_ref().map(|main| main.sha256);
         let all = self.removed.iter();
         all.filter(|build| is(sha256(build))).collect()
+    }
+
+    /// What the sentence rests on, in another.
+    fn grounds(&self) -> Option<String> {
+        let uploaders = |builds: &[Build], removed: &[&RemovedBuild]| {
+            let mut names: Vec<&str> = builds
+                .iter()
+                .filter_map(|build| self.uploaders.get(&build.user_id))
+                .map(String::as_str)
+                .chain(removed.iter().map(|build| build.uploader.as_str()))
+                .collect();
+            names.sort_unstable();
+            names.dedup();
+            names.join(", ")
+        };
+        let own = self.uploaders.get(&self.build.user_id)?;
+        match self.verdict {
+            Verdict::Reproduced { .. } => Some(format!(
+                "This build was uploaded by {own}, the others by {}. Each recorded the same opam \
+                 switch, environment and system packages, and each main binary has this SHA-256.",
+                uploaders(&self.reproductions, &self.removed_reproductions())
+            )),
+            Verdict::NotReproducible => {
+                let same = match self.reproductions.len() + self.removed_reproductions().len() {
+                    0 => String::new(),
+                    count => format!(
+                        " {} gave this output, too, uploaded by {}.",
+                        show::counted(count, "build"),
+                        uploaders(&self.reproductions, &self.removed_reproductions())
+                    ),
+                };
+                Some(format!(
+                    "This build was uploaded by {own}, those with another output by {}.{same}",
+                    uploaders(&self.same_input_different_output, &self.removed_different())
+                ))
+            }
+            _ => Some(format!("Uploaded by {own}.")),
+        }
+    }
+
+    /// Command lines that start the unikernel, with a name of the host's for each device; the
+    /// devices' own names come from the manifest.
+    fn run(&self) -> Option<String> {
+        let solo5 = self.solo5.as_ref()?;
+        let file = quoted(self.build.main_binary.as_ref()?.file_name());
+        let mut tender = format!("solo5-{}", solo5.solo5_abi.target);
+        let mut albatross = format!(
+            "albatross-client create {} {file} --mem=32",
+            quoted(&self.build.job)
+        );
+        let mut taps = 0;
+        for device in &solo5.solo5_manifest.devices {
+            let name = quoted(&device.name);
+            match device.kind.as_str() {
+                "NET_BASIC" => {
+                    tender.push_str(&format!(" --net:{name}=tap{taps}"));
+                    albatross.push_str(&format!(" --net={name}:service"));
+                    taps += 1;
+                }
+                "BLOCK_BASIC" => {
+                    tender.push_str(&format!(" --block:{name}={name}.img"));
+                    albatross.push_str(&format!(" --block={name}:{name}"));
+                }
+                _ => {}
+            }
+        }
+        Some(format!(
+            "{tender} -- {file}\n# or, with albatross:\n{albatross}"
+        ))
+    }
+
+    /// Command lines that fetch the main binary and check it. The base of the URL is for the
+    /// reader to fill in: it is not known here.
+    fn fetch(&self) -> Option<String> {
+        let main = self.build.main_binary.as_ref()?;
+        let file = quoted(main.file_name());
+        let url = urls::artifact(&self.build.job, &self.build.uuid, &main.path);
+        Some(format!(
+            "curl -fo {file} \"$SITE\"{}\necho \"{}  {}\" | sha256sum -c",
+            quoted(&url),
+            main.sha256,
+            main.file_name().replace(['\\', '"', '$', '`', '\n'], "?")
+        ))
+    }
+
+    /// Command lines that build it again and compare; none where no switch was recorded.
+    fn rebuild(&self) -> Option<String> {
+        let main = self.build.main_binary.as_ref()?;
+        self.build.input_id?;
+        let input = |name: &str| quoted(&urls::artifact(&self.build.job, &self.build.uuid, name));
+        Some(format!(
+            "curl -fO \"$SITE\"{}\ncurl -fO \"$SITE\"{}\ncurl -fO \"$SITE\"{}\n\
+             # on a system with these system-packages, in this build-environment:\n\
+             opam switch create again --empty\n\
+             opam switch import --switch=again opam-switch\n\
+             # (orb rebuild . does all of that by itself)\n\
+             # the same output again?\n\
+             echo \"{}  $(opam var --switch=again prefix)/{}\" | sha256sum -c",
+            input("opam-switch"),
+            input("build-environment"),
+            input("system-packages"),
+            main.sha256,
+            main.path.replace(['\\', '"', '$', '`', '\n'], "?"),
+        ))
+    }
+
+    /// The inputs in numbers.
+    fn inputs_in_words(&self) -> Option<String> {
+        let counts = self.inputs?;
+        Some(
+            [
+                (counts.opam, "opam package"),
+                (counts.variables, "environment variable"),
+                (counts.system, "system package"),
+            ]
+            .map(|(count, noun)| show::counted(count, noun))
+            .join(", "),
+        )
     }
 
     /// The devices of a unikernel, in words.
@@ -203,7 +351,46 @@ fn output(build: &Build) -> Option<Sha256> {
     build.main_binary.as_ref().map(|main| main.sha256)
 }
 
+/// Bytes of the console's end that are shown.
+const TAIL_BYTES: u64 = 4 * 1024;
+/// Bytes of a script that is shown whole.
+const SCRIPT_BYTES: u64 = 16 * 1024;
+
+/// The end of a text file, from the beginning of a line.
+fn tail(app: &App, path: &str, bytes: u64) -> Option<String> {
+    let (mut file, size) = app.store().open_text(path).ok()?;
+    let from = size.saturating_sub(bytes);
+    file.seek(SeekFrom::Start(from)).ok()?;
+    let mut end = Vec::new();
+    file.take(bytes).read_to_end(&mut end).ok()?;
+    let text = String::from_utf8_lossy(&end).into_owned();
+    let text = match text.split_once('\n') {
+        Some((_, whole)) if from > 0 => whole.to_owned(),
+        _ => text,
+    };
+    (!text.trim().is_empty()).then_some(text)
+}
+
+/// A word for a shell: bare where it may be, else between quotes.
+fn quoted(word: &str) -> String {
+    let plain = |char: char| char.is_ascii_alphanumeric() || "-_./:=+@%,".contains(char);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
 impl Page for BuildPage {
+    fn prepare(&mut self, app: &App) {
+        self.console_tail = tail(app, &self.build.console, TAIL_BYTES);
+        self.script = match app.store().open_text(&self.build.script) {
+            Ok((_, size)) if size <= SCRIPT_BYTES => tail(app, &self.build.script, SCRIPT_BYTES),
+            _ => None,
+        };
+        self.inputs = input_changes::counted(app, &self.artifacts);
+    }
+
     fn json(&self) -> Option<Value> {
         let mut json = json!({
             "job": self.build.job,

@@ -229,11 +229,8 @@ impl BuildsPage {
     }
 
     /// How many jobs are shown.
-    fn count(&self) -> i128 {
-        self.sections
-            .iter()
-            .map(|section| section.jobs.len() as i128)
-            .sum()
+    fn count(&self) -> usize {
+        self.sections.iter().map(|section| section.jobs.len()).sum()
     }
 }
 

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use builder_store::builds::{self, Build, Output};
 use builder_store::tags::{self, Tag};
+use builder_store::verdict::{self, Verdict};
 use builder_store::{Tx, jobs};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -16,8 +17,10 @@ use uuid::Uuid;
 use crate::app::{App, Page};
 use crate::error::{Error, Result};
 use crate::failures::FailureHistory;
+use crate::history::{self, Chart, Past, Standing};
+use crate::input_changes::Known;
 use crate::markdown::Html;
-use crate::names::Path;
+use crate::names::{self, Path};
 use crate::query::Query;
 use crate::respond::{self, Accepts, Layout};
 use crate::{show, urls};
@@ -50,16 +53,38 @@ async fn page(
     failed: bool,
 ) -> Result<Response> {
     let platform = query.platform();
-    app.page(Accepts::of(&headers), move |app, tx| {
-        JobPage::load(app, tx, job, platform, failed)
+    let accepts = Accepts::of(&headers);
+    app.page(accepts, move |app, tx| {
+        if accepts.json {
+            return JobPage::load_json(app, tx, job, platform, failed);
+        }
+        let begin = Begin {
+            before: query.get("before").and_then(names::uuid),
+            page: query.number("page").unwrap_or(1).max(1),
+        };
+        JobPage::load(app, tx, job, platform, failed, &begin)
     })
     .await
+}
+
+/// Builds that a page looks at: those of some months. Older ones are on pages of their own.
+const BUILDS: u32 = 300;
+/// Builds that a timeline shows.
+const TIMELINE: usize = 100;
+/// Outputs that are listed on a page.
+const OUTPUTS: usize = 20;
+
+/// Which page of the history.
+struct Begin {
+    before: Option<Uuid>,
+    page: u32,
 }
 
 #[derive(Template)]
 #[template(path = "job.html")]
 struct JobPage {
     layout: Arc<Layout>,
+    job_id: i64,
     job: String,
     synopsis: Option<String>,
     description: Text,
@@ -67,6 +92,12 @@ struct JobPage {
     platforms: Vec<String>,
     platform: Option<String>,
     failed: bool,
+    /// One for each platform that is shown.
+    histories: Vec<History>,
+    groups: Vec<Shown>,
+    newer: Option<String>,
+    older: Option<String>,
+    /// For programs.
     entries: Vec<Entry>,
     failures: FailureHistory,
 }
@@ -84,8 +115,175 @@ struct Entry {
     output: Option<builds::Artifact>,
 }
 
+/// What happened on a platform.
+struct History {
+    platform: String,
+    /// Newest first.
+    past: Vec<Past>,
+    standing: Standing,
+    /// What changed where it stopped being reproducible.
+    changes: Known,
+    failing: usize,
+    size: Option<Chart>,
+    duration: Option<Chart>,
+}
+
+impl History {
+    fn latest(&self) -> Option<Verdict> {
+        self.past.first().map(|past| past.verdict)
+    }
+
+    fn at(&self, at: &usize) -> &Build {
+        &self.past[*at].build
+    }
+
+    fn shown(&self) -> &[Past] {
+        &self.past[..self.past.len().min(TIMELINE)]
+    }
+
+    fn load(app: &App, tx: &mut Tx<'_>, platform: String, past: Vec<Past>) -> Result<History> {
+        let all: Vec<&Past> = past.iter().collect();
+        let standing = history::standing(&all);
+        let changes = match standing {
+            Standing::NotSince {
+                first,
+                before: Some(before),
+                ..
+            } => app
+                .comparisons()
+                .of(tx, &past[before].build, &past[first].build)?,
+            _ => Known::Untold,
+        };
+        let shown = &all[..all.len().min(TIMELINE)];
+        Ok(History {
+            standing,
+            changes,
+            failing: history::failing(&all),
+            size: history::chart(shown, |build| {
+                build.main_binary.as_ref().map(|main| main.size)
+            }),
+            duration: history::chart(shown, |build| Some(build.duration().as_secs())),
+            platform,
+            past,
+        })
+    }
+}
+
+/// The builds of one output, or a failed build.
+struct Shown {
+    /// Newest first; never empty.
+    builds: Vec<Past>,
+    /// The build before that has another output, and what changed since.
+    before: Option<Past>,
+    changes: Known,
+}
+
+impl Shown {
+    fn newest(&self) -> &Past {
+        &self.builds[0]
+    }
+
+    fn oldest(&self) -> &Past {
+        &self.builds[self.builds.len() - 1]
+    }
+
+    fn others(&self) -> &[Past] {
+        &self.builds[1..]
+    }
+}
+
 impl JobPage {
     fn load(
+        app: &App,
+        tx: &mut Tx<'_>,
+        job: String,
+        platform: Option<String>,
+        failed: bool,
+        begin: &Begin,
+    ) -> Result<JobPage> {
+        let mut page = JobPage::begin(app, tx, job, platform, failed)?;
+        let before = match begin.before {
+            Some(uuid) => builds::by_uuid(tx, uuid)?,
+            None => None,
+        };
+        let of_platform = page.platform.as_deref();
+        let mut builds =
+            builds::history(tx, page.job_id, of_platform, before.as_ref(), BUILDS + 1)?;
+        let more = builds.len() > BUILDS as usize;
+        builds.truncate(BUILDS as usize);
+        let verdicts = verdict::of_history(tx, &builds)?;
+        let past = history::coloured(builds, verdicts);
+        for platform in &page.platforms {
+            let on_platform = past.iter().filter(|past| past.build.platform == *platform);
+            let on_platform: Vec<Past> = on_platform.cloned().collect();
+            if !on_platform.is_empty() {
+                let history = History::load(app, tx, platform.clone(), on_platform)?;
+                page.histories.push(history);
+            }
+        }
+        let groups = history::groups(&past, failed);
+        let first = (begin.page as usize - 1).saturating_mul(OUTPUTS);
+        for group in groups.iter().skip(first).take(OUTPUTS) {
+            let builds: Vec<Past> = group.builds.iter().map(|at| past[*at].clone()).collect();
+            let before = group.before.map(|at| past[at].clone());
+            let changes = match (&before, builds.last()) {
+                (Some(before), Some(oldest)) => {
+                    app.comparisons().of(tx, &before.build, &oldest.build)?
+                }
+                _ => Known::Untold,
+            };
+            page.groups.push(Shown {
+                builds,
+                before,
+                changes,
+            });
+        }
+        let url = |before: Option<&Uuid>, number| {
+            urls::job_page(&page.job, page.platform.as_deref(), failed, before, number)
+        };
+        let this = before.as_ref().map(|build| &build.uuid);
+        page.older = if groups.len() > first.saturating_add(OUTPUTS) {
+            Some(url(this, begin.page.saturating_add(1)))
+        } else {
+            let oldest = past.last().filter(|_| more);
+            oldest.map(|oldest| url(Some(&oldest.build.uuid), 1))
+        };
+        page.newer = match (this, begin.page) {
+            (None, 1) => None,
+            // Which page was before is not known: back to the newest.
+            (_, 1) => Some(url(None, 1)),
+            (this, number) => Some(url(this, number - 1)),
+        };
+        Ok(page)
+    }
+
+    /// For programs: the distinct outputs.
+    fn load_json(
+        app: &App,
+        tx: &mut Tx<'_>,
+        job: String,
+        platform: Option<String>,
+        failed: bool,
+    ) -> Result<JobPage> {
+        let mut page = JobPage::begin(app, tx, job, platform, failed)?;
+        let entry = |Output { build, artifact }| Entry {
+            build,
+            output: Some(artifact),
+        };
+        let outputs = builds::outputs(tx, page.job_id, page.platform.as_deref())?;
+        page.entries = outputs.into_iter().map(entry).collect();
+        if failed {
+            let failed = builds::failed_of_job(tx, page.job_id, page.platform.as_deref())?;
+            page.entries.extend(failed.into_iter().map(|build| Entry {
+                build,
+                output: None,
+            }));
+            page.entries.sort_by_key(|entry| Reverse(entry.build.age()));
+        }
+        Ok(page)
+    }
+
+    fn begin(
         app: &App,
         tx: &mut Tx<'_>,
         job: String,
@@ -94,26 +292,13 @@ impl JobPage {
     ) -> Result<JobPage> {
         let job_id = jobs::id_by_name(tx, &job)?
             .ok_or_else(|| Error::NotFound("there is no such job".to_owned()))?;
-        let entry = |Output { build, artifact }| Entry {
-            build,
-            output: Some(artifact),
-        };
-        let outputs = builds::outputs(tx, job_id, platform.as_deref())?;
-        let mut entries: Vec<Entry> = outputs.into_iter().map(entry).collect();
-        if failed {
-            let failed = builds::failed_of_job(tx, job_id, platform.as_deref())?;
-            entries.extend(failed.into_iter().map(|build| Entry {
-                build,
-                output: None,
-            }));
-            entries.sort_by_key(|entry| Reverse(entry.build.age()));
-        }
         let text = |markdown| Text {
             markdown,
             html: None,
         };
         Ok(JobPage {
             layout: app.layout().clone(),
+            job_id,
             synopsis: tags::value(tx, job_id, Tag::Synopsis)?,
             description: text(tags::value(tx, job_id, Tag::Description)?),
             readme: text(tags::value(tx, job_id, Tag::Readme)?),
@@ -122,12 +307,21 @@ impl JobPage {
             job,
             platform,
             failed,
-            entries,
+            histories: Vec::new(),
+            groups: Vec::new(),
+            newer: None,
+            older: None,
+            entries: Vec::new(),
         })
     }
 
     fn shows(&self, platform: &str) -> bool {
         self.platform.as_deref() == Some(platform)
+    }
+
+    /// This page on another platform.
+    fn url(&self, platform: Option<&str>) -> String {
+        urls::job_page(&self.job, platform, self.failed, None, 1)
     }
 }
 

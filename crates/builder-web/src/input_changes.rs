@@ -1,0 +1,254 @@
+//! How many inputs differ between two builds, in a line. Comparing two switches takes some
+//! milliseconds, so a page shows what is known and asks for the rest, which is computed after its
+//! answer and kept by the digests of the two inputs.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use builder_store::builds::{self, Artifact, Build};
+use builder_store::derived::{self, Kind};
+use builder_store::{Sha256, Store, Tx};
+use opam_file::SwitchExport;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::error::with_causes;
+use crate::{inputs, show};
+
+const INPUT_CHANGES: Kind = Kind {
+    name: "input-changes",
+    version: 1,
+};
+/// Pairs that wait to be compared. Those that find no place are asked for again with the next view.
+const PENDING_MAX: usize = 64;
+/// Pairs that are remembered.
+const KNOWN_MAX: usize = 10_000;
+
+/// How many inputs differ between two builds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputChanges {
+    /// Opam packages added, removed, of another version or with another opam file, and duniverse
+    /// directories likewise.
+    pub opam: usize,
+    /// Environment variables.
+    pub variables: usize,
+    /// Packages of the system.
+    pub system: usize,
+}
+
+/// What a page can say of two builds' inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// They are the same.
+    Same,
+    /// This many differ.
+    Changes(InputChanges),
+    /// That cannot be told: an input was not recorded or cannot be read.
+    Untold,
+    /// Not yet known; it is being computed.
+    Pending,
+}
+
+impl Known {
+    /// In a line: `3 opam packages, 1 variable`.
+    pub fn in_words(&self) -> String {
+        match self {
+            Known::Same => "the input is the same".to_owned(),
+            Known::Untold => "what changed in the input was not recorded".to_owned(),
+            Known::Pending => "the input changed".to_owned(),
+            Known::Changes(changes) => {
+                let counts = [
+                    (changes.opam, "opam package"),
+                    (changes.variables, "variable"),
+                    (changes.system, "system package"),
+                ];
+                let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+                let words: Vec<String> = counts
+                    .map(|(count, noun)| show::counted(count, noun))
+                    .collect();
+                if words.is_empty() {
+                    "the input changed in what is only shown to people".to_owned()
+                } else {
+                    format!("{} changed", words.join(", "))
+                }
+            }
+        }
+    }
+}
+
+/// Two builds to compare.
+#[derive(Debug)]
+struct Pair {
+    key: Sha256,
+    left: i64,
+    right: i64,
+}
+
+/// Remembers what was compared.
+#[derive(Debug, Default)]
+pub struct Comparisons {
+    known: Mutex<HashMap<Sha256, Option<InputChanges>>>,
+    pending: Mutex<Vec<Pair>>,
+    /// How many opam packages a switch has.
+    installed: Mutex<HashMap<Sha256, usize>>,
+}
+
+impl Comparisons {
+    /// What is known of the change from one build's input to another's. What is not known is
+    /// computed by the next [`Comparisons::compute`].
+    pub fn of(&self, tx: &mut Tx<'_>, left: &Build, right: &Build) -> builder_store::Result<Known> {
+        let (Some(from), Some(to)) = (left.input_id, right.input_id) else {
+            return Ok(Known::Untold);
+        };
+        if from == to {
+            return Ok(Known::Same);
+        }
+        let key = Sha256::of(&[*from.as_bytes(), *to.as_bytes()].concat());
+        if let Some(known) = lock(&self.known).get(&key) {
+            return Ok(known.map_or(Known::Untold, Known::Changes));
+        }
+        let kept = derived::get(tx, INPUT_CHANGES, key)?;
+        if let Some(known) = kept.and_then(|value| serde_json::from_slice(&value).ok()) {
+            self.remember(key, known);
+            return Ok(known.map_or(Known::Untold, Known::Changes));
+        }
+        let mut pending = lock(&self.pending);
+        if pending.len() < PENDING_MAX && pending.iter().all(|pair| pair.key != key) {
+            pending.push(Pair {
+                key,
+                left: left.id,
+                right: right.id,
+            });
+        }
+        Ok(Known::Pending)
+    }
+
+    /// Whether pages have asked for what is not known.
+    pub fn has_pending(&self) -> bool {
+        !lock(&self.pending).is_empty()
+    }
+
+    /// Compares what pages have asked for, one pair after the other, and keeps it. `bytes_max` is
+    /// for each input.
+    pub fn compute(&self, store: &Store, bytes_max: u64) {
+        let pairs = std::mem::take(&mut *lock(&self.pending));
+        for pair in pairs {
+            let artifacts = store.read(|tx| {
+                Ok((
+                    builds::artifacts(tx, pair.left)?,
+                    builds::artifacts(tx, pair.right)?,
+                ))
+            });
+            let (left, right) = match artifacts {
+                Ok(artifacts) => artifacts,
+                Err(error) => {
+                    warn!("cannot compare inputs: {}", with_causes(&error));
+                    continue;
+                }
+            };
+            let changes = compare(store, &left, &right, bytes_max);
+            self.remember(pair.key, changes);
+            let kept = serde_json::to_vec(&changes)
+                .map(|value| store.write(|tx| derived::set(tx, INPUT_CHANGES, pair.key, &value)));
+            if let Ok(Err(error)) = kept {
+                warn!("cannot keep what was compared: {}", with_causes(&error));
+            }
+        }
+    }
+
+    fn remember(&self, key: Sha256, changes: Option<InputChanges>) {
+        let mut known = lock(&self.known);
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        known.insert(key, changes);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many inputs there are of each kind among a build's artifacts; none where they were not all
+/// recorded. Opam packages are counted once for each switch: it takes some milliseconds.
+pub fn counted(app: &crate::app::App, artifacts: &[Artifact]) -> Option<InputChanges> {
+    let bytes_max = app.limits().opam_switch_bytes_max;
+    let read = |path| read(app.store(), artifacts, path, bytes_max);
+    let lines = |bytes: Vec<u8>| {
+        bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .count()
+    };
+    let switch = artifacts
+        .iter()
+        .find(|artifact| artifact.path == "opam-switch")?;
+    let installed = &app.comparisons().installed;
+    let known = lock(installed).get(&switch.sha256).copied();
+    let opam = match known {
+        Some(known) => known,
+        None => {
+            let parsed = SwitchExport::parse(&read("opam-switch")?).ok()?;
+            let mut installed = lock(installed);
+            if installed.len() >= KNOWN_MAX {
+                installed.clear();
+            }
+            installed.insert(switch.sha256, parsed.installed.len());
+            parsed.installed.len()
+        }
+    };
+    Some(InputChanges {
+        opam,
+        variables: lines(read("build-environment")?),
+        system: lines(read("system-packages")?),
+    })
+}
+
+fn read(store: &Store, artifacts: &[Artifact], path: &str, bytes_max: u64) -> Option<Vec<u8>> {
+    let artifact = artifacts.iter().find(|artifact| artifact.path == path)?;
+    if artifact.size > bytes_max {
+        return None;
+    }
+    let (file, _) = store.artifacts().open(artifact.sha256).ok()?;
+    let mut bytes = Vec::new();
+    file.take(bytes_max).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+fn compare(
+    store: &Store,
+    left: &[Artifact],
+    right: &[Artifact],
+    bytes_max: u64,
+) -> Option<InputChanges> {
+    let both = |path| {
+        Some((
+            read(store, left, path, bytes_max)?,
+            read(store, right, path, bytes_max)?,
+        ))
+    };
+    let (from, to) = both("opam-switch")?;
+    let opam = SwitchExport::parse(&from)
+        .ok()?
+        .compare(&SwitchExport::parse(&to).ok()?);
+    let duniverse = opam.duniverse_diff.as_ref().map_or(0, |diff| {
+        diff.left.len() + diff.right.len() + diff.detailed_diff.len()
+    });
+    let (from, to) = both("build-environment")?;
+    let variables = inputs::environment(&from, &to);
+    let (from, to) = both("system-packages")?;
+    let system = inputs::system_packages(&from, &to);
+    let count = |changes: &inputs::Changes| {
+        changes.removed.len() + changes.added.len() + changes.changed.len()
+    };
+    Some(InputChanges {
+        opam: opam.only_in_left.len()
+            + opam.only_in_right.len()
+            + opam.version_diff.len()
+            + opam.opam_diff.len()
+            + duniverse,
+        variables: count(&variables),
+        system: count(&system),
+    })
+}
