@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::headers::FILE_POLICY;
 use crate::names::Path;
 use crate::query::Query;
-use crate::{respond, show};
+use crate::respond;
 
 /// Characters of a job's name that are shown: a badge stands in a line of text.
 const NAME_CHARS_MAX: usize = 60;
@@ -84,7 +84,7 @@ impl Badge {
             label.truncate(end);
             label.push('…');
         }
-        let words = verdict.map_or_else(|| "no builds".to_owned(), show::verdict);
+        let words = verdict.map_or_else(|| "no builds".to_owned(), |verdict| verdict.to_string());
         Badge {
             namespace: NAMESPACE,
             label_width: width(&label),

@@ -258,7 +258,7 @@ fn entry_of_build(tx: &mut Tx<'_>, origin: &str, build: &Build) -> builder_store
             build.start,
             show::duration(build.duration())
         )),
-        ..entry(origin, build, &show::verdict(verdict))
+        ..entry(origin, build, &verdict.to_string())
     })
 }
 

@@ -235,7 +235,7 @@ fn a_visitor_finds_a_job_a_build_and_the_build_of_a_file_in_a_real_browser() {
     );
     assert!(browser.text().contains("no main binary"));
 
-    browser.click(&browser.find("css selector", "tbody th a"));
+    browser.click(&browser.find("css selector", ".output p a"));
     assert!(browser.path().starts_with("/job/lantern/build/"));
     let build = browser.path();
     let digest = browser.run("return document.querySelector('tr.main code.sha256').innerText");
@@ -246,11 +246,8 @@ fn a_visitor_finds_a_job_a_build_and_the_build_of_a_file_in_a_real_browser() {
 
     // What the page prints is found again by the form on every page.
     browser.open(&format!("{base}/failed-builds"));
-    browser.write(
-        &browser.find("css selector", "#sha256"),
-        &format!(" {digest} "),
-    );
-    browser.click(&browser.find("css selector", "form[role=search] button"));
+    browser.write(&browser.find("css selector", "#q"), &format!(" {digest} "));
+    browser.click(&browser.find("css selector", ".site-header form button"));
     assert_eq!(browser.path(), build);
 
     // Nothing is wider than a telephone.
@@ -263,4 +260,129 @@ fn a_visitor_finds_a_job_a_build_and_the_build_of_a_file_in_a_real_browser() {
         assert_eq!(wide, json!(false), "{path} is to be scrolled sideways");
     }
     assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// The demo's builds, served.
+fn demo() -> (Server, String) {
+    let server = Server::with(|config| config.expired_jobs = None);
+    for build in demo_builds::builds(now()) {
+        assert_eq!(server.upload_bytes(BUILDER, build.exec()).status, 201);
+    }
+    let base = format!("http://{}", server.listen());
+    (server, base)
+}
+
+/// A page of each kind, with something on it.
+fn kinds(server: &Server) -> Vec<String> {
+    let build = |job: &str, at: usize| {
+        let all = server.json(&format!("/job/{job}?platform=debian-12"));
+        all["builds"][at]["uuid"].as_str().unwrap().to_owned()
+    };
+    let failed = server.json("/failed-builds");
+    let failed = &failed["builds"][0];
+    vec![
+        "/".to_owned(),
+        "/all-builds?state=failed".to_owned(),
+        "/job/lantern".to_owned(),
+        "/job/ferryman?platform=debian-12".to_owned(),
+        "/job/millrace/failed".to_owned(),
+        format!("/job/lantern/build/{}", build("lantern", 0)),
+        format!("/job/ferryman/build/{}", build("ferryman", 0)),
+        format!(
+            "/job/{}/build/{}",
+            failed["job"].as_str().unwrap(),
+            failed["uuid"].as_str().unwrap()
+        ),
+        format!("/compare/{}/{}", build("lantern", 1), build("lantern", 0)),
+        "/failed-builds".to_owned(),
+        "/nowhere".to_owned(),
+    ]
+}
+
+#[test]
+fn jobs_are_filtered_while_one_types_and_the_theme_is_remembered() {
+    let (_server, base) = demo();
+    let browser = Browser::new();
+    browser.open(&format!("{base}/"));
+    let shown = || {
+        browser.run(
+            "return [...document.querySelectorAll('.jobs tbody:not([hidden]) tr.job a')].map(link => link.textContent)",
+        )
+    };
+    assert_eq!(shown().as_array().unwrap().len(), 8);
+    browser.write(&browser.find("css selector", ".filter input"), "lan");
+    assert_eq!(shown(), json!(["lantern"]));
+    assert_eq!(browser.run("return location.search"), json!("?name=lan"));
+    browser.open(&format!("{base}/"));
+    browser.write(
+        &browser.find("css selector", "select[name=state]"),
+        "not reproducible",
+    );
+    assert_eq!(shown(), json!(["ferryman"]));
+    // The same without a script, from the server.
+    browser.open(&format!("{base}/?state=not-reproducible"));
+    assert_eq!(shown(), json!(["ferryman"]));
+
+    let ground = "return getComputedStyle(document.body).backgroundColor";
+    let light = browser.run(ground);
+    browser.click(&browser.find("css selector", ".theme"));
+    let dark = browser.run(ground);
+    assert_ne!(light, dark);
+    browser.open(&format!("{base}/job/lantern"));
+    assert_eq!(browser.run(ground), dark, "remembered on the next page");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn no_page_is_wider_than_a_telephone_and_the_keyboard_reaches_everything() {
+    let (server, base) = demo();
+    let browser = Browser::new();
+    browser.post(
+        "goog/cdp/execute",
+        &json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": {
+            "width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": true } }),
+    );
+    for path in kinds(&server) {
+        browser.open(&format!("{base}{path}"));
+        let wide = browser.run("return document.documentElement.scrollWidth");
+        assert!(wide.as_u64().unwrap() <= 360, "{path} is {wide} wide");
+        let foreign = browser.run(
+            "return performance.getEntriesByType('resource').map(entry => entry.name)
+               .filter(name => !name.startsWith(location.origin))",
+        );
+        assert_eq!(foreign, json!([]), "{path}");
+    }
+    // From the keyboard alone: past the header, to the first job, to its page.
+    browser.open(&format!("{base}/"));
+    let body = browser.find("css selector", "body");
+    browser.write(&body, "\u{e004}");
+    let focused = "return document.activeElement.textContent";
+    assert_eq!(browser.run(focused), json!("Skip to the content"));
+    browser.write(&browser.find("css selector", ".skip"), "\u{e007}");
+    assert_eq!(browser.run("return location.hash"), json!("#main"));
+    let order = browser.run(
+        "return [...document.querySelectorAll('a, button, input, select, summary')]
+           .filter(element => element.tabIndex < 0 && !element.hidden).length",
+    );
+    assert_eq!(order, json!(0), "everything is reached with the tabulator");
+}
+
+#[test]
+fn the_front_page_is_small_and_shown_at_once() {
+    let (_server, base) = demo();
+    let browser = Browser::new();
+    browser.open(&format!("{base}/"));
+    let entries = browser.run(
+        "const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')];
+         return all.map(entry => [entry.name, entry.transferSize])",
+    );
+    let entries = entries.as_array().unwrap();
+    let bytes: u64 = entries.iter().map(|entry| entry[1].as_u64().unwrap()).sum();
+    assert!(entries.len() <= 3, "{entries:?}");
+    assert!(bytes <= 60 * 1024, "{bytes} bytes: {entries:?}");
+    let paint = browser.run(
+        "return performance.getEntriesByName('first-contentful-paint').map(entry => entry.startTime)[0] ?? 0",
+    );
+    // A bound for a machine that runs other tests, too; scripts/bench-browser measures.
+    assert!(paint.as_f64().unwrap() < 2_000.0, "{paint} ms");
 }

@@ -725,6 +725,8 @@ fn a_job_page_shows_what_the_job_is_and_keeps_the_platform_that_was_chosen() {
     // It left nothing: it is told of as a failure, and is none of the outputs.
     let outputs = server.json("/job/hello?platform=a,b")["builds"].to_string();
     assert!(!outputs.contains(&build("hello", 3).uuid.to_string()));
+    let (timeline, _) = chosen.split_once("<h2>Outputs</h2>").unwrap();
+    assert!(timeline.contains(&build("hello", 3).url()));
     let failed = server.page("/job/hello/failed?platform=a,b");
     assert!(failed.contains("/job/hello?platform=a,b\""));
     assert!(failed.contains(&build("hello", 3).url()) && failed.contains(&build("hello", 2).url()));
