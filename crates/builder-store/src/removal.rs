@@ -1,9 +1,10 @@
 //! Removing builds, beside a server that serves and takes in others, and while others write to the
 //! database. No build ever loses a file:
 //!
-//! 1. What will be known of the builds, and which files may go, is committed to the record.
+//! 1. What will be known of the builds, and which files may go, is committed to the record, a part at
+//!    a time.
 //! 2. One transaction removes their rows from `builder.sqlite3`. What no longer qualifies by then is
-//!    left. Of more than [`BUILDS_MAX`] builds, so many at a time, from 1 on.
+//!    left.
 //! 3. Files go in turns, each as the only writer: what a row names by then is left, so that an upload
 //!    that brought the same content keeps it. An entry of the list is forgotten after its file has gone.
 //!
@@ -26,9 +27,10 @@ use crate::record::removed;
 use crate::stage::remove_directory;
 use crate::{Error, JobName, Result, Sha256, Store, Tx, builds, derived};
 
-/// Builds whose rows go in one transaction: about a second under the writer's lock. Of more, each
-/// part is whole or gone.
-const BUILDS_MAX: usize = 10_000;
+/// Builds or files that are recorded in one transaction, so that uploads get their turn.
+const RECORDED_MAX: usize = 5_000;
+/// Builds of one statement, which removes the rows of as many.
+const BUILDS_A_STATEMENT: usize = 16;
 /// How long one turn may hold the writer's lock.
 const TURN_TIME_MAX: Duration = Duration::from_millis(50);
 /// Files of one turn: what is read of the list at once.
@@ -276,58 +278,65 @@ impl Store {
         if left != Files::default() {
             tell(Event::Finished(left));
         }
-        let mut done = Removed::default();
-        loop {
-            let full = self.remove_rows_of(goal, now, &mut done)?;
-            if !full {
-                break;
-            }
-            std::thread::sleep(PAUSE);
-        }
-        done.files = self.mend_and_sweep(tell)?;
+        let plan = self.read(|tx| plan(tx, goal))?;
+        self.record(&plan, now)?;
+        let (builds, pinned) = self.remove_rows(goal, &plan)?;
+        let files = self.mend_and_sweep(tell)?;
         // What is derived can be derived again: no reason to fail.
-        if !done.builds.is_empty()
+        if !builds.is_empty()
             && let Err(error) = self.catch_up()
         {
             tracing::warn!("the latest builds are not kept up to date: {error}");
         }
-        Ok(done)
+        Ok(Removed {
+            builds,
+            pinned,
+            files,
+        })
     }
 
-    /// Records builds and removes their rows, [`BUILDS_MAX`] at most; whether it was that many.
-    fn remove_rows_of(&self, goal: &Goal, now: &Timestamp, done: &mut Removed) -> Result<bool> {
-        // First alone, so that it is there before the rows are not.
-        let recorded = self.write(|tx| {
-            let (mut builds, _) = select(tx, goal)?;
-            builds.truncate(BUILDS_MAX);
-            for build in &builds {
-                removed::add(tx, build.id, now)?;
-                list_file(tx, BUILD, &format!("{}/{}", build.job, build.uuid))?;
-            }
-            for (sha256, _) in orphans(tx, &builds)? {
-                list_file(tx, ARTIFACT, &sha256.to_hex())?;
-            }
-            let recorded: HashSet<i64> = builds.iter().map(|build| build.id).collect();
-            Ok(recorded)
-        })?;
-        let (builds, pinned) = self.write(|tx| {
+    /// Writes down what will be known of the builds, and which files may go: before the rows do, so
+    /// that it is there when they are not.
+    fn record(&self, plan: &Plan, now: &Timestamp) -> Result<()> {
+        for builds in plan.builds.chunks(RECORDED_MAX) {
+            self.write(|tx| {
+                for build in builds {
+                    removed::add(tx, build.id, now)?;
+                    list_file(tx, BUILD, &format!("{}/{}", build.job, build.uuid))?;
+                }
+                Ok(())
+            })?;
+            give_way(builds.len());
+        }
+        for artifacts in plan.artifacts.chunks(RECORDED_MAX) {
+            self.write(|tx| {
+                for (sha256, _) in artifacts {
+                    list_file(tx, ARTIFACT, &sha256.to_hex())?;
+                }
+                Ok(())
+            })?;
+            give_way(artifacts.len());
+        }
+        Ok(())
+    }
+
+    /// Removes the rows of what was recorded and still qualifies, in one transaction. Those builds,
+    /// and those that stay because they are pinned.
+    fn remove_rows(&self, goal: &Goal, plan: &Plan) -> Result<(Vec<Listed>, Vec<Listed>)> {
+        let recorded: HashSet<i64> = plan.builds.iter().map(|build| build.id).collect();
+        self.write(|tx| {
             let (mut builds, pinned) = select(tx, goal)?;
             let all = builds.len();
             builds.retain(|build| recorded.contains(&build.id));
-            for build in &builds {
-                remove_rows(tx, build.id)?;
-            }
+            remove_rows(tx, builds.iter().map(|build| build.id).collect())?;
             if let Goal::Job(job) = goal
-                // Unless there are more, or one came in just now: then the job stays with it.
+                // Unless one came in just now: then the job stays with it.
                 && all == builds.len()
             {
                 remove_job_rows(tx, *job)?;
             }
             Ok((builds, pinned))
-        })?;
-        done.builds.extend(builds);
-        done.pinned = pinned;
-        Ok(recorded.len() == BUILDS_MAX)
+        })
     }
 
     /// Finishes what an interrupted removal left. Does nothing while another process removes builds.
@@ -517,17 +526,40 @@ fn mend(tx: &mut Tx<'_>) -> Result<()> {
     Ok(())
 }
 
-fn remove_rows(tx: &mut Tx<'_>, build_id: i64) -> Result<()> {
-    tx.execute(
-        "UPDATE build SET main_binary = NULL WHERE id = $1",
-        &[build_id.into()],
-    )?;
-    tx.execute(
-        "DELETE FROM build_artifact WHERE build = $1",
-        &[build_id.into()],
-    )?;
-    tx.execute("DELETE FROM build WHERE id = $1", &[build_id.into()])?;
+/// `$1` to `$16`, for [`BUILDS_A_STATEMENT`].
+macro_rules! with_ids {
+    ($before:literal) => {
+        concat!(
+            $before,
+            " ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+        )
+    };
+}
+
+/// Many at a time: nobody else writes while the rows of very many builds go.
+fn remove_rows(tx: &mut Tx<'_>, mut builds: Vec<i64>) -> Result<()> {
+    // As they lie in the tables.
+    builds.sort_unstable();
+    for statement in [
+        with_ids!("UPDATE build SET main_binary = NULL WHERE id IN"),
+        with_ids!("DELETE FROM build_artifact WHERE build IN"),
+        with_ids!("DELETE FROM build WHERE id IN"),
+    ] {
+        for some in builds.chunks(BUILDS_A_STATEMENT) {
+            // No row has the number 0.
+            let mut ids = [0; BUILDS_A_STATEMENT];
+            ids[..some.len()].copy_from_slice(some);
+            tx.execute(statement, &ids.map(Into::into))?;
+        }
+    }
     Ok(())
+}
+
+/// Lets others write, if it was more than few.
+fn give_way(recorded: usize) {
+    if recorded == RECORDED_MAX {
+        std::thread::sleep(PAUSE);
+    }
 }
 
 fn remove_job_rows(tx: &mut Tx<'_>, job_id: i64) -> Result<()> {

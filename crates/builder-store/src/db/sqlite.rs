@@ -129,6 +129,9 @@ pub(super) fn bind(
         "$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8", "$9", "$10", "$11", "$12", "$13", "$14",
         "$15", "$16",
     ];
+    if params.len() > NAMES.len() {
+        return Err(rusqlite::Error::InvalidParameterCount(params.len(), NAMES.len()).into());
+    }
     for (value, name) in params.iter().zip(NAMES) {
         if let Some(index) = statement.parameter_index(name)? {
             statement.raw_bind_parameter(index, value)?;
