@@ -2,29 +2,25 @@
 //! created, changed or swept, so that it may be run beside a server and on a directory that cannot
 //! be opened. Reads no artifact: that is [`verify`](crate::verify).
 
+mod databases;
+
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use builder_exec::Timestamp;
 
 use crate::artifacts::QUARANTINE;
-use crate::db::record;
-use crate::db::sole::Sole;
 use crate::migrations::{self, MigrationError, VERSION_MAX};
-use crate::names::{RESERVED, RESERVED_PREFIXES};
-use crate::store::{DATABASE, OWN_DATABASE};
-use crate::tracked::{Tracked, artifact_path, uuid_in};
+use crate::store::DATABASE;
 use crate::verify::{entries, walk};
-use crate::{Error, OpenError, Result, Sha256, backup, with_causes};
+use crate::{Error, OpenError, Result, backup, with_causes};
 
 /// Of free space, in bytes: a server refuses uploads below it.
 const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
 /// Less than this part of a file system being free is told.
 const FREE_PART_MIN: u64 = 20;
-/// What one finding names; it counts the others.
-const NAMED_MAX: usize = 3;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -235,10 +231,10 @@ impl Doctor<'_> {
                 "permissions",
                 Level::Warning,
                 format!(
-                    "{} and {} more belong to another user than {}",
-                    first.display(),
-                    strangers.len() - 1,
-                    self.directory.display()
+                    "{} to another user than {}, such as {}",
+                    count(strangers.len(), "entry belongs", "entries belong"),
+                    self.directory.display(),
+                    first.display()
                 ),
                 format!("chown -R {}: {}", owner.uid(), self.datadir),
             ));
@@ -248,9 +244,9 @@ impl Doctor<'_> {
                 "permissions",
                 Level::Problem,
                 format!(
-                    "{} and {} more cannot be read or written by the user who runs this",
-                    first.display(),
-                    unwritable.len() - 1
+                    "{} cannot be read or written by the user who runs this, such as {}",
+                    count(unwritable.len(), "entry", "entries"),
+                    first.display()
                 ),
                 format!(
                     "chown -R {}: {1} && chmod -R u+rwX {1}",
@@ -382,7 +378,7 @@ impl Doctor<'_> {
     }
 
     fn quarantine(&mut self) -> Result<()> {
-        let (mut files, mut bytes) = (0, 0);
+        let (mut files, mut bytes) = (0_usize, 0_u64);
         walk(&self.directory.join(QUARANTINE), &mut |path| {
             files += 1;
             bytes += fs::metadata(path).map_or(0, |metadata| metadata.len());
@@ -392,334 +388,14 @@ impl Doctor<'_> {
                 "quarantine",
                 Level::Note,
                 format!(
-                    "{} with {bytes} bytes in {QUARANTINE}, put aside by migrations and repairs; once looked through, they may go",
-                    count(files, "file", "files")
+                    "{} with {} in {QUARANTINE}, put aside by migrations and repairs; once looked through, they may go",
+                    count(files, "file", "files"),
+                    count(bytes, "byte", "bytes")
                 ),
                 format!("rm -r {}/{QUARANTINE}", self.datadir),
             ));
         }
         Ok(())
-    }
-
-    // --- The databases.
-
-    fn database(&mut self, now: &Timestamp) {
-        let database = self.directory.join(DATABASE);
-        let db = match Sole::look(&database) {
-            Ok(db) => db,
-            Err(error) => return self.checked("database", Err(error)),
-        };
-        let checked = self.integrity(&db, DATABASE, Level::Problem);
-        self.checked("database", checked);
-        let checked = self.schema(&db);
-        self.checked("schema", checked);
-        let checked = self.rows(&db, now);
-        self.checked("rows", checked);
-        let checked = self.files(&db);
-        self.checked("files", checked);
-        let record = self.directory.join(record::FILE);
-        if record.exists() {
-            let checked = Sole::look(&record).and_then(|db| {
-                self.integrity(&db, record::FILE, Level::Problem)?;
-                self.removals(&db)
-            });
-            self.checked("record", checked);
-        }
-        let own = self.directory.join(OWN_DATABASE);
-        if own.exists() {
-            let sound = Sole::look(&own).and_then(|db| problems_of(&db));
-            if !sound.is_ok_and(|problems| problems.is_empty()) {
-                self.add(Finding::new(
-                    "derived",
-                    Level::Warning,
-                    format!(
-                        "{} is damaged; all in it is derived, and made anew",
-                        own.display()
-                    ),
-                    format!("builder-db migrate --datadir {}", self.datadir),
-                ));
-            }
-        }
-    }
-
-    fn integrity(&mut self, db: &Sole, name: &str, level: Level) -> Result<()> {
-        let problems = problems_of(db)?;
-        if let Some(first) = problems.first() {
-            self.add(Finding::new(
-                "database",
-                level,
-                format!("{name} is damaged: {first} ({} in all)", problems.len()),
-                format!(
-                    "cp BACKUP/{name} {}/  # from a backup, with the server stopped; {name}-wal and {name}-shm are to be removed",
-                    self.datadir
-                ),
-            ));
-        }
-        let mut astray = 0;
-        db.for_each("PRAGMA foreign_key_check", |_| {
-            astray += 1;
-            Ok::<(), Error>(())
-        })?;
-        if astray > 0 {
-            self.add(Finding::new(
-                "database",
-                Level::Problem,
-                format!(
-                    "{} of {name} that point to rows that are not there",
-                    count(astray, "row", "rows")
-                ),
-                format!("sqlite3 {}/{name} 'PRAGMA foreign_key_check'", self.datadir),
-            ));
-        }
-        Ok(())
-    }
-
-    /// Tables are looked for when opening; indexes make pages fast, and can be missing unnoticed.
-    fn schema(&mut self, db: &Sole) -> Result<()> {
-        let mut known = HashSet::new();
-        db.for_each("SELECT name FROM sqlite_master", |row| {
-            known.insert(row.text(0)?);
-            Ok::<(), Error>(())
-        })?;
-        for line in include_str!("../schema/v18.sql").lines() {
-            let statement = line.trim_end_matches(';');
-            if let Some(rest) = statement.strip_prefix("CREATE INDEX ")
-                && let Some(name) = rest.split(' ').next()
-                && !known.contains(name)
-            {
-                self.add(Finding::new(
-                    "schema",
-                    Level::Warning,
-                    format!("the index {name} is missing: pages are slow"),
-                    format!("sqlite3 {}/{DATABASE} '{statement}'", self.datadir),
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    fn rows(&mut self, db: &Sole, now: &Timestamp) -> Result<()> {
-        let mut some = |check, level, sql: &str, what: &str, mend: Option<String>| -> Result<()> {
-            let mut named = Vec::new();
-            let mut all = 0;
-            db.for_each(sql, |row| {
-                all += 1;
-                if named.len() < NAMED_MAX {
-                    named.push(row.text(0)?);
-                }
-                Ok::<(), Error>(())
-            })?;
-            if all > 0 {
-                self.findings.push(Finding {
-                    check,
-                    level,
-                    what: format!("{all} {what}, such as {}", named.join(", ")),
-                    mend: mend.map(|mend| mend.replace("NAMED", &named[0])),
-                });
-            }
-            Ok(())
-        };
-        let datadir = &self.datadir;
-        let (day, picosecond) = (now.days(), now.picoseconds());
-        some(
-            "clock",
-            Level::Warning,
-            &format!(
-                "SELECT j.name || '/' || b.uuid FROM build b JOIN job j ON j.id = b.job
-                 WHERE b.start_d > {day} OR b.start_d = {day} AND b.start_ps > {picosecond}
-                 ORDER BY b.start_d DESC"
-            ),
-            "builds started in the future, by the clock of this machine: it, or that of a builder, is wrong",
-            Some("timedatectl status  # here and on the builders".to_owned()),
-        )?;
-        some(
-            "clock",
-            Level::Note,
-            "SELECT j.name || '/' || b.uuid FROM build b JOIN job j ON j.id = b.job
-             WHERE b.finish_d < b.start_d OR b.finish_d = b.start_d AND b.finish_ps < b.start_ps",
-            "builds ended before they started",
-            None,
-        )?;
-        some(
-            "orphans",
-            Level::Note,
-            "SELECT name FROM job WHERE NOT EXISTS (SELECT 1 FROM build WHERE build.job = job.id)",
-            "jobs without a build",
-            Some(format!("builder-db job-remove --datadir {datadir} 'NAMED'")),
-        )?;
-        some(
-            "orphans",
-            Level::Problem,
-            "SELECT a.filepath FROM build_artifact a
-             WHERE NOT EXISTS (SELECT 1 FROM build WHERE build.id = a.build)",
-            "rows of artifacts without a build",
-            Some(format!(
-                "sqlite3 {datadir}/{DATABASE} 'DELETE FROM build_artifact WHERE build NOT IN (SELECT id FROM build)'"
-            )),
-        )?;
-        if db.number(r#"SELECT count(*) FROM "user""#)? == 0 {
-            self.add(Finding::new(
-                "users",
-                Level::Note,
-                "there is no user: nobody can upload",
-                format!(
-                    "echo PASSWORD | builder-db user-add --unrestricted --datadir {} NAME",
-                    self.datadir
-                ),
-            ));
-        }
-        Ok(())
-    }
-
-    /// Whether files are there, and of the size their rows give, and whether rows name all that is
-    /// there.
-    fn files(&mut self, db: &Sole) -> Result<()> {
-        let mut tracked: HashSet<PathBuf> = HashSet::new();
-        let mut missing = Vec::new();
-        let mut look = |file: Tracked| {
-            let Some(path) = file.path() else {
-                return;
-            };
-            let there = fs::metadata(self.directory.join(&path));
-            let as_it_should_be = match (&file, there) {
-                (Tracked::Artifact(_, bytes), Ok(there)) => there.len() == *bytes,
-                (_, there) => there.is_ok(),
-            };
-            if !as_it_should_be {
-                missing.push(path.clone());
-            }
-            tracked.insert(path);
-        };
-        db.for_each(
-            "SELECT sha256, min(size) FROM build_artifact GROUP BY sha256",
-            |row| {
-                look(Tracked::Artifact(row.sha256(0)?, row.size(1)?));
-                Ok::<(), Error>(())
-            },
-        )?;
-        db.for_each("SELECT console, script FROM build", |row| {
-            look(Tracked::Console(row.text(0)?));
-            look(Tracked::Script(row.text(1)?));
-            Ok::<(), Error>(())
-        })?;
-        // Others may have removed a build since.
-        let mut lost = Vec::new();
-        for path in missing {
-            if is_named(db, &path)? {
-                lost.push(path);
-            }
-        }
-        if let Some(first) = lost.first() {
-            self.add(Finding::new(
-                "files",
-                Level::Problem,
-                format!(
-                    "{} that rows name, missing or of another size, such as {}",
-                    count(lost.len(), "file", "files"),
-                    first.display()
-                ),
-                format!("{} --from BACKUP", self.repair()),
-            ));
-        }
-        let strays = self.strays(db, &tracked)?;
-        if let Some(first) = strays.first() {
-            self.add(Finding::new(
-                "orphans",
-                Level::Warning,
-                format!(
-                    "{} that nothing names, such as {}",
-                    count(strays.len(), "file", "files"),
-                    first.display()
-                ),
-                self.repair(),
-            ));
-        }
-        Ok(())
-    }
-
-    fn strays(&self, db: &Sole, tracked: &HashSet<PathBuf>) -> Result<Vec<PathBuf>> {
-        let mut suspects = Vec::new();
-        for top in entries(self.directory)? {
-            let name = top
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            if !top.is_dir() {
-                if !RESERVED_PREFIXES.iter().any(|ours| name.starts_with(ours)) {
-                    suspects.push(PathBuf::from(name));
-                }
-                continue;
-            }
-            if name == "_artifacts" || !RESERVED.contains(&name.as_str()) {
-                walk(&top, &mut |path| {
-                    if let Ok(path) = path.strip_prefix(self.directory)
-                        && !tracked.contains(path)
-                    {
-                        suspects.push(path.to_owned());
-                    }
-                })?;
-            }
-        }
-        // An upload that is under way may have moved its files, and not yet named them.
-        let busy = entries(&self.directory.join("_staging"))?
-            .iter()
-            .any(|path| is_locked(path) == Some(true));
-        let mut strays = Vec::new();
-        for path in suspects {
-            let ours = path.starts_with("_artifacts")
-                || path.to_str().is_some_and(|path| uuid_in(path).is_some());
-            let there = self.directory.join(&path).symlink_metadata().is_ok();
-            if there && !(busy && ours) && !is_named(db, &path)? {
-                strays.push(path);
-            }
-        }
-        Ok(strays)
-    }
-
-    fn removals(&mut self, record: &Sole) -> Result<()> {
-        let pending = record.number("SELECT count(*) FROM file_removal")?;
-        if pending > 0 {
-            self.add(Finding::new(
-                "removal",
-                Level::Warning,
-                format!("{pending} files or directories of removed builds are still to be removed"),
-                self.repair(),
-            ));
-        }
-        Ok(())
-    }
-}
-
-fn problems_of(db: &Sole) -> Result<Vec<String>> {
-    let mut problems = Vec::new();
-    db.for_each("PRAGMA integrity_check", |row| {
-        problems.push(row.text(0)?);
-        Ok::<(), Error>(())
-    })?;
-    problems.retain(|problem| problem != "ok");
-    Ok(problems)
-}
-
-/// Whether a row names the file at this path by now.
-fn is_named(db: &Sole, path: &Path) -> Result<bool> {
-    let artifact = path
-        .file_name()
-        .and_then(|name| Sha256::from_hex(name.to_str()?))
-        .filter(|sha256| artifact_path(*sha256) == path);
-    if let Some(sha256) = artifact {
-        return Ok(db.number(&format!(
-            "SELECT count(*) FROM build_artifact WHERE sha256 = x'{sha256}'"
-        ))? > 0);
-    }
-    let name = path.file_name().unwrap_or_default();
-    let text = name == "console.txt" || name == "script.txt";
-    match path.to_str().and_then(uuid_in) {
-        // OK because a uuid is made of digits, letters and dashes.
-        Some(uuid) if text => {
-            Ok(db.number(&format!("SELECT count(*) FROM build WHERE uuid = '{uuid}'"))? > 0)
-        }
-        _ => Ok(false),
     }
 }
 
@@ -736,6 +412,6 @@ fn is_locked(directory: &Path) -> Option<bool> {
     ))
 }
 
-fn count(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
+fn count(count: impl std::fmt::Display + PartialEq + From<u8>, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1.into() { one } else { many })
 }

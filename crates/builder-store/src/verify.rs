@@ -492,7 +492,8 @@ pub fn repair(store: &Store, report: &mut Report, from: &[PathBuf], now: &str) -
 
 /// Where artifacts, consoles and scripts are, of this schema version or an older one. What lies
 /// elsewhere is not ours, whoever put it there.
-fn is_where_ours_are(path: &Path) -> bool {
+/// Whether a file lies where builder-web keeps some, so that a repair may move it.
+pub(crate) fn is_where_ours_are(path: &Path) -> bool {
     path.starts_with("_artifacts")
         || path
             .to_str()

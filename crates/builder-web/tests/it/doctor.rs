@@ -69,7 +69,11 @@ impl Place {
         };
         assert_eq!(told, level, "{found:#?}");
         let path = format!("{}:/usr/bin:/bin", self.holder.path().display());
-        let command = format!("PATH={path}; {}", mend.replace("BACKUP", "../backup"));
+        let command = format!(
+            "PATH={path}; {}",
+            mend.replace("BACKUP", "../backup")
+                .replace("ELSEWHERE", "../elsewhere")
+        );
         let output = call(
             "/bin/sh",
             &["-c", &format!("cd {}; {command}", self.data)],
@@ -125,7 +129,10 @@ fn each_finding_comes_with_the_command_that_mends_it() {
     fs::create_dir_all(data.join("_artifacts/00")).unwrap();
     fs::write(data.join("_artifacts/00").join("0".repeat(64)), "x").unwrap();
     place.mended("warning", "orphans", "1 file that nothing names");
-    place.mended("note", "quarantine", "1 file with 1 bytes");
+    fs::create_dir(place.holder.path().join("elsewhere")).unwrap();
+    fs::write(data.join("thesis.tex"), "x").unwrap();
+    place.mended("warning", "orphans", "1 file where builder-web keeps none");
+    place.mended("note", "quarantine", "1 file with 1 byte");
 
     let x = builder_store::Sha256::of(b"x").to_hex();
     fs::remove_file(data.join("_artifacts").join(&x[..2]).join(&x)).unwrap();
@@ -175,7 +182,7 @@ fn builds_from_the_future_and_damage_of_the_database_are_told() {
         .find(|(_, check, ..)| check == "clock")
         .unwrap();
     assert!(
-        clock.2.contains("1 builds started in the future"),
+        clock.2.contains("1 build started in the future"),
         "{found:#?}"
     );
     assert!(clock.2.contains(&future.uuid.to_string()), "{found:#?}");
