@@ -358,14 +358,6 @@ fn say_error(text: &str) {
     let _: std::io::Result<()> = writeln!(std::io::stderr(), "{text}");
 }
 
-/// A number of things: `1 build`, `2 builds`.
-fn counted(count: usize, thing: &str) -> String {
-    match count {
-        1 => format!("1 {thing}"),
-        count => format!("{count} {thing}s"),
-    }
-}
-
 fn start_log(log: &LogArgs) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&log.log_level)
         .map_err(|error| Refused(format!("--log-level {:?}: {error}", log.log_level)))?;

@@ -9,7 +9,8 @@ use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::{Refused, counted, help, say};
+use super::{Refused, help, say};
+use crate::show::counted;
 
 #[derive(Debug, Args)]
 pub(super) struct ManArgs {

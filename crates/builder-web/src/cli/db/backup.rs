@@ -9,8 +9,8 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::progress::Progress;
-use crate::cli::{DatadirArg, Refused, counted, say};
-use crate::show;
+use crate::cli::{DatadirArg, Refused, say};
+use crate::show::{self, counted};
 
 #[derive(Debug, Args)]
 pub(super) struct BackupArgs {

@@ -8,7 +8,8 @@ use clap::Args;
 use serde_json::json;
 
 use crate::Clock;
-use crate::cli::{DatadirArg, counted, default_configdir, say};
+use crate::cli::{DatadirArg, default_configdir, say};
+use crate::show::counted;
 use crate::upload::hooks::{self, HookState};
 
 #[derive(Debug, Args)]

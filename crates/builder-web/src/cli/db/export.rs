@@ -11,9 +11,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::cli::progress::Progress;
-use crate::cli::{DatadirArg, Refused, counted, say};
+use crate::cli::{DatadirArg, Refused, say};
 use crate::exec_file::ExecFile;
 use crate::names;
+use crate::show::counted;
 
 /// What is collected before it is written.
 const BUFFER_BYTES: usize = 256 * 1024;

@@ -16,9 +16,10 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::cli::progress::Progress;
-use crate::cli::{DatadirArg, LogArgs, Refused, counted, default_configdir, say, start_log};
+use crate::cli::{DatadirArg, LogArgs, Refused, default_configdir, say, start_log};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::show::counted;
 use crate::upload::receive::{self, Received};
 
 #[derive(Debug, Args)]

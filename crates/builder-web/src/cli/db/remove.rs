@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 
 use super::access::no_job;
 use super::audit;
-use super::table::{Table, count};
+use super::table::Table;
 use crate::cli::{DatadirArg, Refused, say, say_error};
-use crate::{Clock, show, times};
+use crate::show::{self, counted};
+use crate::{Clock, times};
 
 /// Up to this many builds are listed one by one, more of them job by job.
 const BUILDS_LISTED_MAX: usize = 50;
@@ -133,7 +134,7 @@ pub(super) fn job_remove(args: &JobRemoveArgs) -> anyhow::Result<()> {
         let uuids: Vec<String> = pinned.iter().map(|build| build.uuid.to_string()).collect();
         return Err(Refused(format!(
             "{} of job {} {} pinned: {}; unpin what may go (builder-db unpin UUID), or remove all with --force",
-            count(pinned.len(), "build"),
+            counted(pinned.len(), "build"),
             args.job,
             if pinned.len() == 1 { "is" } else { "are" },
             uuids.join(", ")
@@ -182,8 +183,8 @@ fn run(store: &Store, goal: &Goal, output: &OutputArgs) -> anyhow::Result<()> {
         } else {
             "removed"
         },
-        count(builds.len(), "build"),
-        count(files.artifacts, "artifact"),
+        counted(builds.len(), "build"),
+        counted(files.artifacts, "artifact"),
         show::bytes(&files.bytes),
         if output.dry_run {
             "would be freed"
@@ -194,7 +195,7 @@ fn run(store: &Store, goal: &Goal, output: &OutputArgs) -> anyhow::Result<()> {
     if !pinned.is_empty() {
         say(&format!(
             "kept, because pinned: {}",
-            count(pinned.len(), "build")
+            counted(pinned.len(), "build")
         ));
         for build in &pinned {
             say(&format!("  {} of {}", build.uuid, build.job));
@@ -208,7 +209,7 @@ fn tell(event: Event) {
         Event::Waiting => say_error("another process is removing builds; waiting for its end"),
         Event::Finished(files) => say_error(&format!(
             "finished a removal that was interrupted: {}, {} freed",
-            count(files.artifacts, "artifact"),
+            counted(files.artifacts, "artifact"),
             show::bytes(&files.bytes)
         )),
         Event::Files(_) => {}

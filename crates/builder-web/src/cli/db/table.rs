@@ -35,11 +35,3 @@ impl Table {
         }
     }
 }
-
-/// `1 build`, `2 builds`.
-pub(super) fn count(count: impl TryInto<u64>, what: &str) -> String {
-    match count.try_into().unwrap_or(u64::MAX) {
-        1 => format!("1 {what}"),
-        count => format!("{count} {what}s"),
-    }
-}

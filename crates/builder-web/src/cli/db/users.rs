@@ -8,8 +8,9 @@ use serde_json::json;
 
 use super::audit;
 use super::password::{self, ScryptArgs};
-use super::table::{self, Table};
+use super::table::Table;
 use crate::cli::{DatadirArg, Refused, say};
+use crate::show::counted;
 
 /// Options of what gives a user a password.
 #[derive(Debug, Args)]
@@ -132,7 +133,7 @@ pub(super) fn remove(args: &UserArgs) -> anyhow::Result<()> {
         Removed::Unknown => Err(unknown(name).into()),
         Removed::HasBuilds(count) => Err(Refused(format!(
             "user {name} has uploaded {}, which name their uploader; to keep {name} from logging in: builder-db user-disable {name}",
-            table::count(count, "build")
+            counted(count, "build")
         ))
         .into()),
     }

@@ -9,7 +9,8 @@ use builder_store::verify_cache::{self, CacheProblem};
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::{DatadirArg, Refused, counted, say};
+use crate::cli::{DatadirArg, Refused, say};
+use crate::show::counted;
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyCacheDirArgs {

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::Clock;
 use crate::cli::progress::Progress;
-use crate::cli::{DatadirArg, Refused, counted, say};
-use crate::show;
+use crate::cli::{DatadirArg, Refused, say};
+use crate::show::{self, counted};
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyDataDirArgs {
@@ -87,15 +87,15 @@ pub(super) fn run(args: &VerifyDataDirArgs) -> anyhow::Result<()> {
 }
 
 fn print(report: &Report, repaired: bool) {
-    let rows: Vec<[String; 4]> = report.problems.iter().map(row).collect();
-    let heads = ["FAULT", "EXPECTED", "FOUND", "FILE"].map(str::to_owned);
+    let rows: Vec<[String; 3]> = report.problems.iter().map(row).collect();
+    let heads = ["FAULT", "EXPECTED BYTES", "FOUND BYTES"].map(str::to_owned);
     let width = |column: usize| {
         let cells = rows.iter().chain([&heads]).map(|row| row[column].len());
         cells.max().unwrap_or(0)
     };
-    let line = |[fault, expected, found, file]: &[String; 4]| {
+    let line = |[fault, expected, found]: &[String; 3]| {
         format!(
-            "{fault:<0$}  {expected:>1$}  {found:>2$}  {file}",
+            "{fault:<0$}  {expected:>1$}  {found:>2$}",
             width(0),
             width(1),
             width(2)
@@ -106,26 +106,28 @@ fn print(report: &Report, repaired: bool) {
     }
     for (row, problem) in rows.iter().zip(&report.problems) {
         say(&line(row));
+        // On a line of its own: an artifact's path has 78 characters, and is to be copied whole.
+        say(&format!("  {}", problem.path.display()));
         if let Some(builds) = builds(problem) {
-            say(&format!("    of {builds}"));
+            say(&format!("  of {builds}"));
         }
         if let verify::Fault::Unreadable(why) = &problem.fault {
-            say(&format!("    {why}"));
+            say(&format!("  {why}"));
         }
         for mended in &problem.mended {
-            say(&format!("    {}", told(mended)));
+            say(&format!("  {}", told(mended)));
         }
         if repaired && problem.mended.is_empty() && problem.is_open() {
             let why = match problem.fault {
                 verify::Fault::Stray => "left alone: builder-web keeps no files here",
                 _ => "its content was found nowhere",
             };
-            say(&format!("    {why}"));
+            say(&format!("  {why}"));
         }
     }
     say(&format!(
-        "{} artifacts, {} consoles and scripts, {} read; {}",
-        report.artifacts,
+        "{}, {} consoles and scripts, {} read; {}",
+        counted(report.artifacts, "artifact"),
         report.texts,
         show::bytes(&report.bytes),
         match (report.problems.len(), report.open_problems()) {
@@ -136,13 +138,12 @@ fn print(report: &Report, repaired: bool) {
     ));
 }
 
-fn row(problem: &Problem) -> [String; 4] {
+fn row(problem: &Problem) -> [String; 3] {
     let bytes = |bytes: Option<u64>| bytes.map_or("-".to_owned(), |bytes| bytes.to_string());
     [
         problem.fault.name().to_owned(),
         bytes(problem.expected_bytes),
         bytes(problem.found_bytes),
-        problem.path.display().to_string(),
     ]
 }
 

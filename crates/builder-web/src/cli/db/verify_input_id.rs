@@ -5,7 +5,8 @@ use builder_store::{Store, builds};
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::{DatadirArg, counted, say};
+use crate::cli::{DatadirArg, say};
+use crate::show::counted;
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyInputIdArgs {
