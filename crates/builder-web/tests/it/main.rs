@@ -79,6 +79,9 @@ mod carry;
 mod interrupted;
 
 #[cfg(test)]
+mod interrupted_vacuum;
+
+#[cfg(test)]
 mod manual;
 
 #[cfg(test)]
@@ -98,9 +101,6 @@ mod pictures;
 
 #[cfg(test)]
 mod crashes;
-
-#[cfg(test)]
-mod kills;
 
 #[cfg(test)]
 mod removed;

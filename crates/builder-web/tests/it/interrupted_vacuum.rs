@@ -1,11 +1,11 @@
-//! Commands that are killed at random points of their work, and what is left of a data directory then.
+//! A vacuum that is killed at random points of its work, while a server takes in builds of the same
+//! content as those that go.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use builder_store::record::removed;
 use builder_store::{Sha256, Store, builds, users};
@@ -14,66 +14,12 @@ use uuid::Uuid;
 
 use crate::build::{build, noise};
 use crate::crashes::try_upload;
-use crate::program::{BUILDER_WEB, Process};
+use crate::interrupted::{Killer, kills, whole};
+use crate::program::Process;
 use crate::server::{BUILDER, CHEAP, files};
 
-/// How many kills a test makes: BUILDER_WEB_KILLS, or the test's own number.
-pub(crate) fn kills(default: u32) -> u32 {
-    std::env::var("BUILDER_WEB_KILLS").map_or(default, |kills| kills.parse().unwrap())
-}
-
-/// Moments to kill at: the same ones every time, before `time_max`.
-pub(crate) struct Moments {
-    state: u64,
-    pub(crate) time_max: Duration,
-}
-
-impl Moments {
-    pub(crate) fn new(time_max: Duration) -> Moments {
-        Moments {
-            state: 0x9E37_79B9_7F4A_7C15,
-            time_max,
-        }
-    }
-
-    pub(crate) fn next(&mut self) -> Duration {
-        // xorshift
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        let micros = u64::try_from(self.time_max.as_micros()).unwrap().max(1);
-        Duration::from_micros(self.state % micros)
-    }
-}
-
-/// `builder-web` with these arguments.
-pub(crate) fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(BUILDER_WEB);
-    command
-        .args(arguments)
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command
-}
-
-/// Starts a command and kills it after a time; whether it had not ended before.
-pub(crate) fn is_killed(command: &mut Command, after: Duration) -> bool {
-    use std::os::unix::process::ExitStatusExt;
-    let mut child = command.spawn().unwrap();
-    std::thread::sleep(after);
-    child.kill().unwrap();
-    let status = child.wait().unwrap();
-    assert!(
-        status.signal().is_some() || status.success(),
-        "it failed before it was killed: {status}"
-    );
-    status.signal() == Some(9)
-}
-
 /// Every build that is there has all its files, whatever else goes on.
-pub(crate) fn check_builds(store: &Store) {
+fn check_builds(store: &Store) {
     // As the only writer: nothing goes or comes meanwhile.
     let check = store.write(|tx| {
         for (_, uuid) in builds::names(tx, None)? {
@@ -95,8 +41,11 @@ pub(crate) fn check_builds(store: &Store) {
 }
 
 /// Every file belongs to a build.
-pub(crate) fn check_files(store: &Store, data: &Path) {
+fn check_files(store: &Store, data: &Path) {
     for path in files(data).keys().filter(|path| !path.ends_with('/')) {
+        if path.starts_with("_cache/") {
+            continue;
+        }
         let belongs = if let Some(hex) = path.strip_prefix("_artifacts/") {
             let sha256 = Sha256::from_hex(&hex[3..]).unwrap();
             store.read(|tx| builds::names_artifact(tx, sha256))
@@ -107,9 +56,6 @@ pub(crate) fn check_files(store: &Store, data: &Path) {
         assert!(belongs.unwrap(), "{path} belongs to no build");
     }
 }
-
-/// How often the vacuum is killed.
-const KILLS: u32 = 24;
 
 #[test]
 fn a_vacuum_that_is_killed_under_uploads_of_the_same_content_loses_nothing() {
@@ -143,8 +89,7 @@ fn a_vacuum_that_is_killed_under_uploads_of_the_same_content_loses_nothing() {
             tried.lock().unwrap().insert(build.uuid, true);
         }
     };
-    let kills = kills(KILLS);
-    let mut killed = 0;
+    let mut killer = Killer::new();
     std::thread::scope(|scope| {
         for client in 0..2 {
             let (stop, upload) = (&stop, &upload);
@@ -157,24 +102,17 @@ fn a_vacuum_that_is_killed_under_uploads_of_the_same_content_loses_nothing() {
                 }
             });
         }
-        let begin = Instant::now();
-        assert!(command(&vacuum).status().unwrap().success());
-        let mut moments = Moments::new(begin.elapsed());
-        let mut tries = 0;
-        while killed < kills {
-            tries += 1;
-            assert!(tries < 100 + kills * 20, "it is never there to be killed");
+        let mut takes = whole(&vacuum);
+        while killer.killed < kills() {
             let begin = Instant::now();
-            if is_killed(&mut command(&vacuum), moments.next()) {
-                killed += 1;
-            } else {
-                moments.time_max = moments.time_max.max(begin.elapsed());
+            if killer.kill(&vacuum, takes).is_none() {
+                takes = takes.max(begin.elapsed());
             }
             check_builds(&store);
         }
         stop.store(true, Ordering::Relaxed);
     });
-    assert!(command(&vacuum).status().unwrap().success());
+    whole(&vacuum);
     check_builds(&store);
     check_files(&store, data);
     let tried = tried.into_inner().unwrap();
