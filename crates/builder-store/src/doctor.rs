@@ -19,8 +19,10 @@ use crate::{Error, OpenError, Result, backup, with_causes};
 
 /// Of free space, in bytes: a server refuses uploads below it.
 const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
-/// Less than this part of a file system being free is told.
+/// Less than this part of a file system being free is told …
 const FREE_PART_MIN: u64 = 20;
+/// … unless, on a large one, the part has more bytes than an upload may have by default.
+const FREE_BYTES_ENOUGH: u64 = 4 * 1024 * 1024 * 1024;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -296,7 +298,7 @@ impl Doctor<'_> {
                     free >> 20
                 );
                 self.add(Finding::new("space", Level::Problem, what, vacuum));
-            } else if stat.f_bavail < stat.f_blocks / FREE_PART_MIN {
+            } else if stat.f_bavail < stat.f_blocks / FREE_PART_MIN && free < FREE_BYTES_ENOUGH {
                 let what = format!(
                     "{} is nearly full: {} MiB are left",
                     place.display(),
