@@ -100,7 +100,13 @@ fn imported_files_are_kept_as_a_server_would_keep_them() {
         "{out}"
     );
     assert_eq!(dump(&data), dump(&by_server));
-    assert_eq!(files(Path::new(&data)), files(Path::new(&by_server)));
+    let kept = |directory: &str| {
+        let mut all = files(Path::new(directory));
+        // A server draws pictures; who imports many builds does not wait for that.
+        all.retain(|path, _| !path.starts_with("_cache/"));
+        all
+    };
+    assert_eq!(kept(&data), kept(&by_server));
     // A second time, nothing is stored.
     let before = dump(&data);
     let (out, _) = db(0, &["import", "-d", &data, &at]);
