@@ -232,6 +232,35 @@ pub fn plain(bytes: &[u8]) -> String {
     line(bytes, &mut Style::default()).text()
 }
 
+/// The bytes of a line without its colours, for looking through many lines: `room` holds them where
+/// there were any. None for a line that only [`line`] can read: one that was written over, or holds
+/// other sequences than those of colours and the cursor.
+pub fn without_colours<'l>(bytes: &'l [u8], room: &'l mut Vec<u8>) -> Option<&'l [u8]> {
+    const ESCAPE: u8 = 0x1b;
+    if memchr::memchr3(ESCAPE, b'\r', 0x08, bytes).is_none() {
+        return Some(bytes);
+    }
+    if memchr::memchr2(b'\r', 0x08, bytes).is_some() {
+        return None;
+    }
+    room.clear();
+    let mut rest = bytes;
+    while let Some(at) = memchr::memchr(ESCAPE, rest) {
+        room.extend_from_slice(rest.get(..at)?);
+        let parameters = rest.get(at + 1..)?.strip_prefix(b"[")?;
+        // ECMA-48: parameters and intermediate bytes, then one byte that ends the sequence.
+        let end = parameters
+            .iter()
+            .position(|byte| !(0x20..=0x3f).contains(byte))?;
+        if !(0x40..=0x7e).contains(parameters.get(end)?) {
+            return None;
+        }
+        rest = parameters.get(end + 1..)?;
+    }
+    room.extend_from_slice(rest);
+    Some(room)
+}
+
 /// Reads a line, without its end. `style` is the one the line before ended with, and is left as
 /// the one this line ends with.
 pub fn line(bytes: &[u8], style: &mut Style) -> Line {
@@ -358,6 +387,34 @@ mod tests {
                 classes => format!("[{classes}|{text}]"),
             });
         pieces.collect()
+    }
+
+    #[test]
+    fn a_line_without_its_colours_is_the_line_as_it_reads_or_is_left_to_the_reader() {
+        for text in [
+            "plain",
+            "",
+            "\x1b[31merr\x1b[0mor",
+            "a\x1b[2Kb\x1b[10;20Hc\x1b[?25ld",
+        ] {
+            let mut room = Vec::new();
+            let quick = without_colours(text.as_bytes(), &mut room);
+            assert_eq!(quick, Some(plain(text.as_bytes()).as_bytes()), "{text:?}");
+        }
+        for text in [
+            "a\rb",
+            "ab\x08c",
+            "\x1b]0;title\x07a",
+            "\x1b[31",
+            "\x1b",
+            "\x1b[31\u{e9}x",
+        ] {
+            assert_eq!(
+                without_colours(text.as_bytes(), &mut Vec::new()),
+                None,
+                "{text:?}"
+            );
+        }
     }
 
     #[test]

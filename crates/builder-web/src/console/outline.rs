@@ -91,6 +91,7 @@ impl Outline {
             places: Vec::new(),
         };
         let mut last_ns = None;
+        let mut room = Vec::new();
         for_each_line(file, 0, ERROR_BYTES_MAX, |offset, bytes, length| {
             outline.place(offset, last_ns.unwrap_or(0));
             outline.lines += 1;
@@ -104,7 +105,7 @@ impl Outline {
                 }
                 None => bytes,
             };
-            if outline.first_error.is_none() && may_tell_error(text) {
+            if outline.first_error.is_none() && may_tell_error(text, &mut room) {
                 let tells = failure::tells_error(&ansi::plain(text));
                 outline.first_error = tells.then_some(outline.lines);
             }
@@ -262,17 +263,16 @@ pub fn find(
         return Ok(found);
     };
     let mut number = 0;
+    let mut room = Vec::new();
     for_each_line(file, 0, FIND_BYTES_MAX, |_, bytes, _| {
         number += 1;
         let text = bytes
             .get(parse_head(bytes).map_or(0, |(_, head)| head)..)
             .unwrap_or_default();
-        // Styles may stand between the letters.
-        let styled = memchr::memchr2(0x1b, b'\r', text).is_some();
-        let is_in = if styled {
-            needle.is_match(&ansi::plain(text))
-        } else {
-            needle.is_match(text)
+        // Colours may stand between the letters.
+        let is_in = match ansi::without_colours(text, &mut room) {
+            Some(text) => needle.is_match(text),
+            None => needle.is_match(&ansi::plain(text)),
         };
         if is_in {
             found.count += 1;
@@ -328,7 +328,7 @@ fn read_some<'b>(reader: &mut dyn Read, block: &'b mut [u8]) -> io::Result<Optio
 }
 
 /// Cheap, and never wrong about a line that tells of none.
-fn may_tell_error(text: &[u8]) -> bool {
+fn may_tell_error(text: &[u8], room: &mut Vec<u8>) -> bool {
     /// One of these is in every line that `failure::tells_error` takes for an error.
     const WORDS: [&str; 15] = [
         "error",
@@ -353,8 +353,10 @@ fn may_tell_error(text: &[u8]) -> bool {
             .build(WORDS)
             .ok()
     });
-    // A style may stand between letters.
-    memchr::memchr(0x1b, text).is_some() || ANY.as_ref().is_none_or(|any| any.is_match(text))
+    let Some(text) = ansi::without_colours(text, room) else {
+        return true;
+    };
+    ANY.as_ref().is_none_or(|any| any.is_match(text))
 }
 
 /// Calls `each` for every line from `offset` on, where one begins: with its offset, up to
@@ -572,7 +574,7 @@ mod tests {
             "failed: x",
         ] {
             assert!(failure::tells_error(line), "{line}");
-            assert!(may_tell_error(line.as_bytes()), "{line}");
+            assert!(may_tell_error(line.as_bytes(), &mut Vec::new()), "{line}");
         }
     }
 }
