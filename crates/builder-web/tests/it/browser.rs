@@ -383,6 +383,6 @@ fn the_front_page_is_small_and_shown_at_once() {
     let paint = browser.run(
         "return performance.getEntriesByName('first-contentful-paint').map(entry => entry.startTime)[0] ?? 0",
     );
-    // A bound for a machine that runs other tests, too; scripts/bench-browser measures.
+    // A bound for a machine that runs other tests, too.
     assert!(paint.as_f64().unwrap() < 2_000.0, "{paint} ms");
 }

@@ -258,7 +258,8 @@ impl Drop for Server {
     }
 }
 
-/// The digest of each file below a directory that is no database, by its path.
+/// The digest of each file below a directory that is no database, by its path. Without the pictures
+/// of the server: they are drawn in the background, and come when they come.
 pub(crate) fn files(directory: &Path) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     let mut todo = vec![directory.to_owned()];
@@ -266,6 +267,9 @@ pub(crate) fn files(directory: &Path) -> BTreeMap<String, String> {
         for entry in std::fs::read_dir(&next).unwrap() {
             let path = entry.unwrap().path();
             let name = path.strip_prefix(directory).unwrap().display().to_string();
+            if name == "_cache/builder-web" {
+                continue;
+            }
             if path.is_dir() {
                 all.insert(format!("{name}/"), String::new());
                 todo.push(path);

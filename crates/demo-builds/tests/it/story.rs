@@ -117,7 +117,10 @@ fn rebuilder_reproduces_what_builder_built() {
         })
         .map(|(left, _)| left.job.as_str())
         .collect();
-    assert_eq!(jobs, BTreeSet::from(["lantern", "millrace", "sundial"]));
+    assert_eq!(
+        jobs,
+        BTreeSet::from(["ferryman", "lantern", "millrace", "sundial"])
+    );
 }
 
 #[test]
