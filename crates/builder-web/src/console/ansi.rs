@@ -233,7 +233,7 @@ pub fn plain(bytes: &[u8]) -> String {
 }
 
 /// The bytes of a line without its colours, for looking through many lines: `room` holds them where
-/// there were any. None for a line that only [`line`] can read: one that was written over, or holds
+/// there were any. None for a line that only [`line()`] can read: one that was written over, or holds
 /// other sequences than those of colours and the cursor.
 pub fn without_colours<'l>(bytes: &'l [u8], room: &'l mut Vec<u8>) -> Option<&'l [u8]> {
     const ESCAPE: u8 = 0x1b;
