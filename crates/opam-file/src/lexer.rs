@@ -26,6 +26,8 @@ pub(crate) enum Token {
 pub(crate) struct Lexer<'s> {
     source: &'s [u8],
     at: usize,
+    /// Up to here words have no letter: numbers that are written together are not looked through again for each.
+    no_letter_until: usize,
 }
 
 const SMALLEST_INT: i64 = -(1 << 62);
@@ -33,7 +35,11 @@ const LARGEST_INT: i64 = (1 << 62) - 1;
 
 impl<'s> Lexer<'s> {
     pub(crate) fn new(source: &'s [u8]) -> Lexer<'s> {
-        Lexer { source, at: 0 }
+        Lexer {
+            source,
+            at: 0,
+            no_letter_until: 0,
+        }
     }
 
     pub(crate) fn next(&mut self, builder: &mut Builder) -> Result<(Token, Span), Error> {
@@ -140,8 +146,12 @@ impl<'s> Lexer<'s> {
     /// Words, numbers and the two booleans: the longest reading wins, a number before a word of the same length.
     fn word(&mut self) -> Result<Token, Error> {
         let start = self.at;
+        if start < self.no_letter_until {
+            return self.number();
+        }
         let (run, has_letter) = self.word_run(start);
         if !has_letter && run != b"_" {
+            self.no_letter_until = start + run.len();
             return self.number();
         }
         let mut end = start + run.len();

@@ -7,6 +7,7 @@ mod compare;
 mod diff;
 mod golden;
 mod golden_compare;
+mod growth;
 mod meaning;
 mod parse;
 mod print;
