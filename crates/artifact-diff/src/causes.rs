@@ -13,6 +13,9 @@ use crate::report::{Cause, Kind};
 /// Bytes of a sample of a cause.
 const SAMPLE_BYTES_MAX: usize = 160;
 
+/// How far behind a text of a known kind the padding may begin that makes up for its length.
+const PADDED_BYTES_MAX: usize = 512;
+
 /// A part of a file of which it is known what it is, such as the build id.
 #[derive(Debug, Clone)]
 pub(crate) struct KnownPart {
@@ -110,7 +113,12 @@ pub(crate) fn walk(
             walk.explained = true;
             return walk;
         }
-        if let Some((left_end, right_end)) = padding(left, left_at, right, right_at) {
+        // Padding follows what it pads, in the same line.
+        let since = left.get(same_since..left_at).unwrap_or_default();
+        if since.len() <= PADDED_BYTES_MAX
+            && !since.contains(&b'\n')
+            && let Some((left_end, right_end)) = padding(left, left_at, right, right_at)
+        {
             (left_at, right_at) = (left_end, right_end);
             same_since = left_at;
             continue;

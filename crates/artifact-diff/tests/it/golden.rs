@@ -119,8 +119,11 @@ fn every_artifact_of_the_corpus_is_compared_as_what_it_is() {
             let reversed = plain(&right_build, &left_build, path);
             assert_eq!(report.same, left_build[path] == right_build[path]);
             assert_eq!(report.apart_from, reversed.apart_from, "{path}");
-            assert!(
+            // Packages of the corpus begin as packages do, and go on with bytes of chance: that is said, and they are compared.
+            let made_up = matches!(report.detail, Detail::Bytes(_)) && path.ends_with(".deb");
+            assert_eq!(
                 report.incomplete.is_empty(),
+                !made_up,
                 "{left} {right} {path}: {report}"
             );
             match &report.detail {

@@ -31,7 +31,6 @@ fn times_are_told_in_the_forms_tools_write_them() {
         ),
         ("May 12 2026 04:12:33", "Jun  1 2026 23:59:59"),
         ("20260512041233", "20260513041233"),
-        ("version 20260512 of it", "version 20260601 of it"),
         ("at 04:12:33", "at 05:12:33"),
     ] {
         assert_eq!(apart_from(left, right), [Kind::Timestamp], "{left} {right}");
@@ -74,6 +73,21 @@ fn other_known_kinds_are_told_apart() {
         ),
         (Kind::Locale, "LANG=C.UTF-8\n", "LANG=de_DE.UTF-8\n"),
         (Kind::Locale, "using en_US.UTF-8 for", "using C.UTF-8 for"),
+        (
+            Kind::BuildPath,
+            "cc -I/home/ann/b/include/x.h -c",
+            "cc -I/srv/build/include/x.h -c",
+        ),
+        (
+            Kind::RandomId,
+            "as -o /tmp/ccQx7Zk2.o a.s",
+            "as -o /tmp/ccAbCd90.o a.s",
+        ),
+        (
+            Kind::KernelVersion,
+            "uname 5.15.0-91-generic x86_64",
+            "uname 6.8.0-31-generic x86_64",
+        ),
     ] {
         assert_eq!(apart_from(left, right), [kind], "{left} {right}");
     }
@@ -137,6 +151,60 @@ fn one_other_difference_is_enough_not_to_say_it() {
             "{left} {right}: {report}"
         );
     }
+}
+
+#[test]
+fn what_only_looks_like_a_known_kind_is_a_difference() {
+    for (left, right) in [
+        // Versions of packages and of the system.
+        (
+            "ca-certificates=20230311+deb12u1\n",
+            "ca-certificates=20240203+deb12u1\n",
+        ),
+        (
+            "linux-libc-dev=6.1.106-3-x\n",
+            "linux-libc-dev=6.1.112-1-x\n",
+        ),
+        (
+            "src: \"https://github.com/mirleft/ocaml-tls/releases/download/v1.0.1/tls.tbz\"",
+            "src: \"https://github.com/mirleft/ocaml-tls/releases/download/v1.0.2/tls.tbz\"",
+        ),
+        ("/usr/lib/python3.11/os.py", "/usr/lib/python3.12/os.py"),
+        ("rm /tmp/dune-3.16.0 done", "rm /tmp/dune-3.17.0 done"),
+        // Names of files, functions and variables.
+        ("src/v1/x.ml", "src/v2/x.ml"),
+        ("rm /tmp/main.ml done", "rm /tmp/other.ml done"),
+        ("ccontrol.c", "ccompute.c"),
+        ("tmp_buffer", "tmp_result"),
+        ("in build_1a2b3c_dune now", "in build_1a2b3c_lwt now"),
+        ("let is_OK = x", "let is_IT = x"),
+        ("LANG=C", "LC_ALL=C"),
+        // An address of a network card.
+        ("mac 00:16:30:11:22:33", "mac 00:16:31:11:22:33"),
+        // Blanks make up for a length in their own line alone.
+        ("on 2 May 2026\nx y\n", "on 12 May 2026\nxy\n"),
+    ] {
+        let report = plain(left.as_bytes(), right.as_bytes());
+        assert!(report.apart_from.is_empty(), "{left} {right}: {report}");
+        let report = plain(right.as_bytes(), left.as_bytes());
+        assert!(report.apart_from.is_empty(), "{right} {left}: {report}");
+    }
+}
+
+#[test]
+fn eight_digits_are_a_date_only_in_a_build_of_that_day() {
+    let hints = |left: u64, right: u64| Hints {
+        left_time: Some((left, left + 600)),
+        right_time: Some((right, right + 600)),
+        ..Hints::default()
+    };
+    let (left, right) = (b"version 20260512 of it", b"version 20260601 of it");
+    let compared = |hints: &Hints| compare(left, right, hints, &Limits::default()).apart_from;
+    // The 12th of May and the 1st of June, at noon.
+    let at_that_time = hints(1_778_587_200, 1_780_315_200);
+    assert_eq!(compared(&at_that_time), [Kind::Timestamp]);
+    assert!(compared(&hints(1_778_587_200, 1_778_587_200)).is_empty());
+    assert!(compared(&Hints::default()).is_empty());
 }
 
 #[test]
