@@ -1,5 +1,5 @@
 //! How long pictures take, in ms, medians of 20 runs:
-//! `cargo run --release -p builder-viz --example speed -- --treemap FILE… --dependencies FILE…`
+//! `cargo run --release -p builder-viz --example drawing_speed -- --treemap FILE… --dependencies FILE…`
 
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 

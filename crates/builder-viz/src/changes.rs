@@ -193,16 +193,29 @@ fn cells(binary: &Binary, changes: &[Change<'_>], total: u64) -> Vec<Cell> {
         .filter_map(|of_kind| {
             let first = of_kind.first()?;
             let sum = of_kind.iter().map(|group| group.bytes).sum();
+            let children = group_cells(of_kind, &rows, total);
             Some(Cell {
                 label: first.kind.title().to_owned(),
                 title: format!("{}\n{}", first.kind.title(), bytes(sum)),
                 row: "changes".to_owned(),
                 bytes: sum,
                 class: "change",
-                children: group_cells(of_kind, &rows, total),
+                closed_class: closed_class(&children),
+                children,
             })
         })
         .collect()
+}
+
+/// How a group looks whose parts are too small to be drawn: as the largest of those that changed.
+fn closed_class(children: &[Cell]) -> Option<&'static str> {
+    let changed = children
+        .iter()
+        .filter(|child| child.class != "same")
+        .max_by_key(|child| child.bytes);
+    changed.map_or(Some("same"), |child| {
+        child.closed_class.or(Some(child.class))
+    })
 }
 
 type Rows<'b> = BTreeMap<Key<'b>, (usize, &'b Change<'b>)>;
@@ -230,6 +243,7 @@ fn gathered(sizes: impl ExactSizeIterator<Item = u64>) -> Option<Cell> {
         bytes: sum,
         class: "same",
         children: Vec::new(),
+        closed_class: None,
     })
 }
 
@@ -260,6 +274,7 @@ fn group_cell(group: &Group<'_>, rows: &Rows<'_>, total: u64) -> Cell {
             bytes: part.bytes(),
             class,
             children: Vec::new(),
+            closed_class: None,
         }
     };
     if let ([part], true) = (group.parts.as_slice(), group.is_one()) {
@@ -282,6 +297,7 @@ fn group_cell(group: &Group<'_>, rows: &Rows<'_>, total: u64) -> Cell {
         row: "changes".to_owned(),
         bytes: group.bytes,
         class: "change",
+        closed_class: closed_class(&children),
         children,
     }
 }

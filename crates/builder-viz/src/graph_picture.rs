@@ -363,8 +363,10 @@ fn table(out: &mut String, graph: &Graph) {
         };
         push!(out, "<tr id=\"p{index}\"><th scope=\"row\">");
         escape(out, &package.name);
-        out.push_str("</th><td>");
-        escape(out, package.version.as_deref().unwrap_or("not installed"));
+        out.push_str("</th><td class=\"version\">");
+        // What is in no switch and yet needed is in a directory of the root's sources.
+        let elsewhere = if index == 0 { "" } else { "vendored" };
+        escape(out, package.version.as_deref().unwrap_or(elsewhere));
         push!(
             out,
             "</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"names\">",

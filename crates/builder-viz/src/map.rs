@@ -16,6 +16,8 @@ pub(crate) struct Cell {
     /// Its class, which gives the colour of it and what is inside.
     pub(crate) class: &'static str,
     pub(crate) children: Vec<Cell>,
+    /// Its class where there is no room to draw what is inside, if that is another one.
+    pub(crate) closed_class: Option<&'static str>,
 }
 
 /// Height of the name of what has something inside.
@@ -44,7 +46,11 @@ pub(crate) fn draw(out: &mut String, mut cells: Vec<Cell>, area: Rect) {
 fn draw_cell(out: &mut String, cell: Cell, rect: Rect) {
     let inside =
         !cell.children.is_empty() && rect.width >= INSIDE_MIN && rect.height >= INSIDE_MIN + HEAD;
-    push!(out, "<g class=\"{}\"><a href=\"#{}\"", cell.class, cell.row);
+    let class = match cell.closed_class {
+        Some(class) if !inside => class,
+        _ => cell.class,
+    };
+    push!(out, "<g class=\"{class}\"><a href=\"#{}\"", cell.row);
     out.push_str(" data-q=\"");
     escape(out, &cell.label);
     out.push('"');

@@ -1,6 +1,7 @@
 (function () {
   "use strict";
   var root = document.documentElement;
+  if (window.self !== window.top) root.classList.add("framed");
   function theme() {
     var chosen = null;
     try { chosen = window.localStorage.getItem("theme"); } catch (error) { /* kept from us: the system's it is */ }

@@ -229,6 +229,7 @@ fn cells(groups: &[Group<'_>], total: u64) -> Vec<Cell> {
             bytes: sum,
             class: class(first.kind),
             children,
+            closed_class: None,
         });
     }
     kinds
@@ -249,6 +250,7 @@ fn group_cell(group: &Group<'_>, row: &str, total: u64) -> Cell {
                     bytes: part.bytes(),
                     class: "part",
                     children: Vec::new(),
+                    closed_class: None,
                 });
             }
         }
@@ -274,6 +276,7 @@ fn group_cell(group: &Group<'_>, row: &str, total: u64) -> Cell {
         bytes: group.bytes,
         class: "group",
         children,
+        closed_class: None,
     }
 }
 
@@ -348,6 +351,7 @@ impl Gathered {
             bytes: self.bytes,
             class: "rest",
             children: Vec::new(),
+            closed_class: None,
         })
     }
 }
