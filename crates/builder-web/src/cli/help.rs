@@ -155,6 +155,52 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// The same for the commands of `builder-web` on files of this disk, by the words before their arguments.
+const LOCAL_EXAMPLES: &[([&str; 2], &[&str])] = &[
+    (
+        ["opam", "print"],
+        &[
+            "builder-web opam print hello.opam",
+            "opam show --raw tls | builder-web opam print -",
+        ],
+    ),
+    (
+        ["opam", "equal"],
+        &[
+            "builder-web opam equal old/tls.opam new/tls.opam && echo 'nothing that matters changed'",
+        ],
+    ),
+    (
+        ["opam", "compare"],
+        &[
+            "builder-web opam compare old/opam-switch new/opam-switch",
+            "opam switch export --full - | builder-web opam compare --json opam-switch - | jq -r '.version_diff[].name'",
+        ],
+    ),
+    (
+        ["elf", "manifest"],
+        &[
+            "builder-web elf manifest hello.hvt",
+            "builder-web elf manifest --json hello.hvt | jq .",
+        ],
+    ),
+    (
+        ["file", "compare"],
+        &[
+            "builder-web file compare old.hvt new.hvt",
+            "builder-web file compare --json old.deb new.deb | jq -r '.apart_from[]'",
+        ],
+    ),
+    (
+        ["viz", "treemap"],
+        &["builder-web viz treemap hello.hvt.debug --output treemap.html"],
+    ),
+    (
+        ["viz", "dependencies"],
+        &["opam switch export --full - | builder-web viz dependencies - > dependencies.html"],
+    ),
+];
+
 /// Of every command.
 pub(super) const EXIT_STATUSES: [(&str, &str); 3] = [
     ("0", "All went well."),
@@ -175,8 +221,19 @@ pub(super) fn builder_web() -> Command {
         .mut_subcommand("migrations", |migrations| {
             described(migrations, "builder-migrations", MIGRATIONS_GROUPS)
         });
+    for (words, lines) in LOCAL_EXAMPLES {
+        let [group, name] = words;
+        command = command.mut_subcommand(group, |group| {
+            group.mut_subcommand(name, |subcommand| subcommand.after_help(examples(lines)))
+        });
+    }
     command = command.after_help(exit_statuses());
     command
+}
+
+fn examples(lines: &[impl AsRef<str>]) -> String {
+    let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
+    format!("Examples:\n  {}", lines.join("\n  "))
 }
 
 /// `builder-db`.
@@ -194,7 +251,7 @@ fn described(mut command: Command, name: &str, groups: &[(&str, &[&str])]) -> Co
     for (subcommand, lines) in EXAMPLES {
         if command.find_subcommand(subcommand).is_some() {
             let lines = lines.iter().map(|line| line.replace("NAME", name));
-            let text = format!("Examples:\n  {}", lines.collect::<Vec<_>>().join("\n  "));
+            let text = examples(&lines.collect::<Vec<String>>());
             command = command.mut_subcommand(subcommand, |subcommand| {
                 if subcommand.get_after_help().is_some() {
                     return subcommand;
