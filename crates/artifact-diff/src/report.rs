@@ -7,6 +7,8 @@ pub const VERSION: i64 = 2;
 
 /// How two files compare.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = FileComparison))]
 pub struct Report {
     /// What the left file is.
     pub left: FileFacts,
@@ -27,6 +29,7 @@ pub struct Report {
 
 /// One of the two files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FileFacts {
     /// Its size in bytes.
     pub bytes: u64,
@@ -38,7 +41,9 @@ pub struct FileFacts {
 
 /// What a file is, told from its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", schema(as = FileFormat))]
 pub enum Format {
     /// An executable, library or object.
     Elf,
@@ -62,7 +67,9 @@ pub enum Format {
 
 /// A kind of difference that is known to make builds differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", schema(as = CauseKind))]
 pub enum Kind {
     /// When something was built, as text, as a number or in an archive.
     Timestamp,
@@ -88,6 +95,8 @@ pub enum Kind {
 
 /// A known cause, where it was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = KnownCause))]
 pub struct Cause {
     /// Of which kind.
     pub kind: Kind,
@@ -103,7 +112,9 @@ pub struct Cause {
 
 /// What differs, by what the files are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", schema(as = FileDetail))]
 pub enum Detail {
     /// Nothing.
     Same,
@@ -121,6 +132,7 @@ pub enum Detail {
 
 /// A list that may have been cut short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Listed<T> {
     /// Its first entries.
     pub items: Vec<T>,
@@ -130,6 +142,7 @@ pub struct Listed<T> {
 
 /// A field that has another value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FieldChange {
     /// Its name, in words.
     pub field: String,
@@ -141,6 +154,7 @@ pub struct FieldChange {
 
 /// On which side something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Presence {
     /// On both, the same.
@@ -155,6 +169,7 @@ pub enum Presence {
 
 /// What differs between two ELF files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ElfDiff {
     /// What the headers say differently.
     pub header: Vec<FieldChange>,
@@ -172,6 +187,7 @@ pub struct ElfDiff {
 
 /// A section on one or both sides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SectionDiff {
     /// Its name.
     pub name: String,
@@ -185,6 +201,7 @@ pub struct SectionDiff {
 
 /// A section of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SectionFacts {
     /// Its size in bytes.
     pub bytes: u64,
@@ -196,6 +213,7 @@ pub struct SectionFacts {
 
 /// A note on one or both sides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NoteDiff {
     /// Its owner and what it is about.
     pub name: String,
@@ -209,6 +227,7 @@ pub struct NoteDiff {
 
 /// What differs between the symbols of two files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SymbolsDiff {
     /// Symbols with content on the left.
     pub left_count: u64,
@@ -229,6 +248,7 @@ pub struct SymbolsDiff {
 
 /// Bytes of a section that differ and belong to no symbol.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Unattributed {
     /// The section's name.
     pub section: String,
@@ -238,7 +258,9 @@ pub struct Unattributed {
 
 /// What symbols are grouped by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", schema(as = SymbolGroup))]
 pub enum Group {
     /// An OCaml module, by the name of its compilation unit.
     OcamlModule,
@@ -250,6 +272,7 @@ pub enum Group {
 
 /// What differs in one module or file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GroupDiff {
     /// What it is.
     pub group: Group,
@@ -279,6 +302,7 @@ pub struct GroupDiff {
 
 /// What became of a symbol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SymbolChange {
     /// Only on the right.
@@ -295,6 +319,7 @@ pub enum SymbolChange {
 
 /// A symbol that is not the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SymbolDiff {
     /// Its name within its group, without the numbers the compiler gives out.
     pub name: String,
@@ -310,6 +335,7 @@ pub struct SymbolDiff {
 
 /// Printable strings in the data of two files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StringsDiff {
     /// Strings that are the same but for what is of a known kind.
     pub paired: Listed<Difference>,
@@ -321,6 +347,7 @@ pub struct StringsDiff {
 
 /// Two strings that stand for the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Difference {
     /// Of which known kind the difference is.
     pub kind: Kind,
@@ -334,6 +361,7 @@ pub struct Difference {
 
 /// What differs between two archives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ArchiveDiff {
     /// How many members the left has.
     pub left_members: u64,
@@ -349,6 +377,7 @@ pub struct ArchiveDiff {
 
 /// A member of an archive that is not the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MemberDiff {
     /// Its path in the archive.
     pub path: String,
@@ -361,20 +390,24 @@ pub struct MemberDiff {
     /// What the archive says of it differently: mode, owner, time.
     pub metadata: Vec<FieldChange>,
     /// How the contents compare, if both have it and they differ.
+    #[cfg_attr(feature = "openapi", schema(no_recursion))]
     pub report: Option<Box<Report>>,
 }
 
 /// What differs between two packed files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PackedDiff {
     /// What the formats and their headers say differently.
     pub header: Vec<FieldChange>,
     /// How the contents compare.
+    #[cfg_attr(feature = "openapi", schema(no_recursion))]
     pub content: Box<Report>,
 }
 
 /// What differs between two texts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TextDiff {
     /// The difference as `diff -u` shows it, long lines shortened around what differs.
     pub diff: String,
@@ -384,6 +417,7 @@ pub struct TextDiff {
 
 /// What differs between two files of which nothing is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BytesDiff {
     /// Bytes that are not the same at their place, and those that the longer one has more.
     pub differing_bytes: u64,
@@ -393,6 +427,7 @@ pub struct BytesDiff {
 
 /// The bytes around a difference, in rows of 16.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HexRows {
     /// Where the first row starts.
     pub offset: u64,

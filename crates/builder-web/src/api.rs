@@ -5,6 +5,7 @@
 //! not know. Every list has `items` and `next_cursor`; every error is `{"error": "…"}`.
 
 pub mod builds;
+pub mod comparison;
 pub mod jobs;
 pub mod packages;
 
@@ -58,7 +59,8 @@ pub struct ApiError {
         builds::one,
         builds::artifacts,
         builds::console,
-        builds::compare,
+        comparison::builds,
+        comparison::files,
         builds::failures,
         builds::by_hash,
         builds::removed,

@@ -8,9 +8,11 @@ use std::collections::HashSet;
 use artifact_diff::{Group, GroupDiff, SymbolsDiff, mangling};
 use opam_file::Comparison;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Which part of the changed bytes each changed package explains.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Explanation)]
 pub struct Explanation {
     /// Bytes of all symbols that changed, and of data that belongs to none.
     pub changed_bytes: u64,
@@ -27,7 +29,8 @@ pub struct Explanation {
 }
 
 /// A changed package or directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ExplainedBy)]
 pub struct Owner {
     /// Its name.
     pub name: String,
@@ -42,7 +45,8 @@ pub struct Owner {
 }
 
 /// A module, C file or section that changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ChangedPart)]
 pub struct Part {
     /// Its name.
     pub name: String,

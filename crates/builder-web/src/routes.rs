@@ -31,7 +31,7 @@ pub fn router(app: App) -> Router {
         .slash(pattern::PACKAGE, get(package::get))
         .merge(dear)
         .layer(from_fn_with_state(app.clone(), page_cache::layer));
-    let programs = programs()
+    let programs = programs(&app)
         .layer(from_fn_with_state(app.clone(), page_cache::layer))
         .layer(map_response(api::allow_everyone));
     let pictures = Router::new()
@@ -91,7 +91,12 @@ pub fn watching(app: App) -> Router {
 }
 
 /// For programs, see [`api`].
-fn programs() -> Router<App> {
+fn programs(app: &App) -> Router<App> {
+    let dear = Router::new()
+        .slash(pattern::API_BUILD_CONSOLE, get(api::builds::console))
+        .slash(pattern::API_COMPARE, get(api::comparison::builds))
+        .slash(pattern::API_COMPARE_FILES, get(api::comparison::files))
+        .layer(from_fn_with_state(app.clone(), places::layer));
     Router::new()
         .slash(pattern::API_DESCRIPTION, get(api::describe))
         .slash(pattern::API_JOBS, get(api::jobs::list))
@@ -101,8 +106,6 @@ fn programs() -> Router<App> {
         .slash(pattern::API_BUILDS, get(api::builds::list))
         .slash(pattern::API_BUILD, get(api::builds::one))
         .slash(pattern::API_BUILD_ARTIFACTS, get(api::builds::artifacts))
-        .slash(pattern::API_BUILD_CONSOLE, get(api::builds::console))
-        .slash(pattern::API_COMPARE, get(api::builds::compare))
         .slash(pattern::API_FAILURES, get(api::builds::failures))
         .slash(pattern::API_HASH, get(api::builds::by_hash))
         .slash(pattern::API_REMOVED_BUILD, get(api::builds::removed))
@@ -110,6 +113,7 @@ fn programs() -> Router<App> {
         .slash(pattern::API_PACKAGES, get(api::packages::list))
         .slash(pattern::API_PACKAGE, get(api::packages::one))
         .slash(pattern::API_PACKAGE_BUILDS, get(api::packages::builds))
+        .merge(dear)
 }
 
 /// One trailing slash is as good as none: links in the wild have it.

@@ -49,6 +49,16 @@ fn filled(server: &Server, path: &str) -> Vec<String> {
     let sha256 = good["main_binary"]["sha256"].as_str().unwrap().to_owned();
     let packages = server.json("/api/v1/packages");
     let package = packages["items"][0]["name"].as_str().unwrap().to_owned();
+    if path == "/api/v1/compare/{left}/{right}/file" {
+        // A binary with symbols, and a text.
+        let builds = server.json("/api/v1/jobs/millrace/builds");
+        let uuid = |index: usize| builds["items"][index]["uuid"].as_str().unwrap().to_owned();
+        let target = path
+            .replace("{left}", &uuid(1))
+            .replace("{right}", &uuid(0));
+        let files = ["millrace.hvt.debug", "opam-switch"];
+        return files.map(|file| format!("{target}?left={file}")).to_vec();
+    }
     [uuid(0), failed]
         .into_iter()
         .map(|one| {
@@ -83,7 +93,10 @@ fn every_operation_answers_as_it_is_described() {
                 }
                 let queries = ["", "?limit=2", "?q=tls+%3C+9", "?q=e", "?version=%3C+9999"];
                 for query in queries {
-                    let target = format!("{target}{query}");
+                    let target = match target.contains('?') {
+                        true => format!("{target}{}", query.replacen('?', "&", 1)),
+                        false => format!("{target}{query}"),
+                    };
                     let answer = server.get(&target);
                     assert_eq!(answer.status, 200, "{target}: {}", answer.text());
                     assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
