@@ -363,21 +363,23 @@ fn connections_max(limits: &Limits) -> usize {
     possible.min(limits.connections_max)
 }
 
-/// Ends when the system or the operator asks the server to stop; a second time ends the process.
-pub async fn stop_signal() -> io::Result<()> {
+/// From now on the system or the operator can ask the server to stop, which ends what is returned; a
+/// second time ends the process. Before that, they end the process as they are.
+pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tokio::spawn(async move {
+    Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        warn!("told to stop again: not waiting any longer");
-        std::process::exit(1);
-    });
-    Ok(())
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            warn!("told to stop again: not waiting any longer");
+            std::process::exit(1);
+        });
+    })
 }

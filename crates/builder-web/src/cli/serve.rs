@@ -214,16 +214,15 @@ pub(super) fn run_server(
             ),
         });
         app.look_at_failures();
+        // Before anybody is told that it serves, and may ask it to stop.
+        let asked_to_stop = serve::stop_signal().context("wait for signals")?;
         info!("serving {datadir} on {addresses}");
         service::ready();
         tokio::spawn(service::watchdog(app.clone()));
         ready(&addresses);
         let mut stopping = Instant::now();
         let stop = async {
-            if let Err(error) = serve::stop_signal().await {
-                error!("signals cannot be waited for: {error}");
-                std::future::pending::<()>().await;
-            }
+            asked_to_stop.await;
             stops.store(true, Ordering::Relaxed);
             follows.abort();
             service::stopping();
