@@ -48,10 +48,10 @@ done
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir "$work/unpacked" "$work/root" "$work/made"
+mkdir "$work/unpacked" "$work/tree" "$work/made"
 tar -x -f "$file" -C "$work/unpacked"
 [ -e "$work/unpacked/+MANIFEST" ] || stop "$path holds no +MANIFEST: it is no FreeBSD package"
-mv "$work/unpacked/usr" "$work/root/usr"
+mv "$work/unpacked/usr" "$work/tree/usr"
 
 name=$(jq -r .name "$work/unpacked/+MANIFEST")
 abi=$(jq -r .abi "$work/unpacked/+MANIFEST")
@@ -67,7 +67,7 @@ version=$version.$build_time.$sha256
 jq -c --arg version "$version" '.version = $version' "$work/unpacked/+MANIFEST" >"$work/+MANIFEST"
 
 # Made beside and moved, so that nobody gets half a package.
-pkg create -r "$work/root" -m "$work" -o "$work/made"
+pkg create -r "$work/tree" -m "$work" -o "$work/made"
 mkdir -p "$REPO/$abi/All"
 rm -f "$REPO/$abi/All/$name"-*.pkg
 mv "$work/made/$name-$version.pkg" "$REPO/$abi/All/"
