@@ -37,7 +37,6 @@ mod symbols;
 
 mod addresses;
 mod c_files;
-pub mod mangling;
 
 mod bytes;
 mod strings;
@@ -56,3 +55,4 @@ pub use report::{
     SectionDiff, SectionFacts, StringsDiff, SymbolChange, SymbolDiff, SymbolsDiff, TextDiff,
     Unattributed, VERSION,
 };
+pub use symbols::c_group;

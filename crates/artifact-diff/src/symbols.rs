@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+use symbol_names::{OcamlName, Units, library_of_symbol, without_stamps, without_suffixes};
+
 use crate::addresses::{Addresses, Content, same_apart_from_addresses};
 use crate::c_files::{self, CFile};
 use crate::compare::Comparison;
 use crate::elf::Elf;
-use crate::mangling::{self, Units};
 use crate::report::{
     Group, GroupDiff, Listed, SymbolChange, SymbolDiff, SymbolsDiff, Unattributed,
 };
@@ -61,6 +62,21 @@ impl<'n> Names<'n> {
             self.keys.push((id, item));
         }
         key
+    }
+}
+
+/// What a C symbol whose file is not known is put under: the package of a known library, or its own
+/// first part, since the symbols of one library begin alike.
+pub fn c_group(name: &str) -> &str {
+    if let Some(library) = library_of_symbol(name) {
+        return library;
+    }
+    if name.starts_with("caml_") {
+        return "OCaml runtime";
+    }
+    match name.trim_start_matches('_').split_once('_') {
+        Some((prefix, _)) if prefix.len() > 2 => prefix,
+        _ => "other",
     }
 }
 
@@ -138,18 +154,20 @@ fn placed<'n>(elf: &Elf<'n>, files: &[CFile], names: &mut Names<'n>) -> Vec<Plac
         }
         let file = c_files::at(files, symbol.address);
         let key = match units.split(symbol.name) {
-            Some(name) => names.key(Group::OcamlModule, name.unit, None, name.item),
+            Some(OcamlName { unit, item }) => {
+                names.key(Group::OcamlModule, unit, None, without_stamps(item))
+            }
             None if is_startup(symbol.name) => {
                 names.key(Group::OcamlModule, "startup", None, symbol.name)
             }
             None => {
-                let item = mangling::c_name(symbol.name);
+                let item = without_suffixes(symbol.name);
                 match (file, symbol.file) {
                     (Some(file), _) => {
                         names.key(Group::CFile, &file.name, Some(&file.directory), item)
                     }
                     (None, Some(file)) => names.key(Group::CFile, file, None, item),
-                    (None, None) => names.key(Group::CPrefix, mangling::c_group(item), None, item),
+                    (None, None) => names.key(Group::CPrefix, c_group(item), None, item),
                 }
             }
         };

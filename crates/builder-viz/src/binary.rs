@@ -4,7 +4,7 @@
 //! size; everything else symbol by symbol. What no symbol covers is told by section, so that the
 //! sum is that of the sections.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use gimli::{EndianSlice, RunTimeEndian, Section as _};
 use object::elf::{
@@ -13,9 +13,12 @@ use object::elf::{
 };
 use object::read::elf::{FileHeader, SectionHeader, SectionTable, Sym};
 use object::{Endian, Endianness, FileKind};
+use symbol_names::{
+    Marker, OcamlName, Units, is_runtime_path, library_and_module, library_of_symbol, marker,
+    package_of_path, readable,
+};
 
 use crate::Error;
-use crate::symbol_name::{self, Marker};
 use crate::text;
 
 /// Bytes of a file that are read. Debug binaries of unikernels have up to 60 MiB.
@@ -24,6 +27,8 @@ pub const BINARY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 pub const SYMBOLS_MAX: usize = 1_000_000;
 /// Bytes of a symbol's name that are looked at.
 const NAME_BYTES_MAX: usize = 512;
+/// What stands for the name of a symbol that is no text.
+const NOT_A_NAME: &str = "(no text)";
 /// Compilation units of debug information that are looked at; one for each C file.
 const UNITS_MAX: usize = 4096;
 /// Bytes of a unit's table of abbreviations. They have some KiB.
@@ -132,10 +137,10 @@ struct Symbol<'f> {
     section: usize,
     start: u64,
     bytes: u64,
-    name: &'f [u8],
+    name: &'f str,
     is_function: bool,
     /// The source file that the linker was told.
-    file: Option<&'f [u8]>,
+    file: Option<&'f str>,
 }
 
 /// Addresses of a section, and whose they are.
@@ -168,7 +173,9 @@ fn read<H: FileHeader<Endian = Endianness>>(file: &[u8]) -> object::Result<Optio
                 start,
                 end: start.saturating_add(bytes),
                 is_code: flags.contains(SHF_EXECINSTR),
-                name: text::name(all.section_name(endian, section).unwrap_or_default()),
+                name: text::name(&String::from_utf8_lossy(
+                    all.section_name(endian, section).unwrap_or_default(),
+                )),
             });
         }
     }
@@ -206,12 +213,13 @@ fn symbols<'f, H: FileHeader<Endian = Endianness>>(
         .map(|(place, section)| (section.index, place))
         .collect();
     let mut symbols = Vec::new();
-    let mut of_file: Option<&[u8]> = None;
+    let mut of_file: Option<&str> = None;
     for (index, symbol) in table.enumerate().take(SYMBOLS_MAX) {
         let from = usize::try_from(symbol.st_name(endian)).unwrap_or(usize::MAX);
         let name = names.get(from..).unwrap_or_default();
         let name = name.get(..NAME_BYTES_MAX).unwrap_or(name);
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        let name = std::str::from_utf8(name).unwrap_or(NOT_A_NAME);
         match symbol.st_type() {
             STT_FILE => of_file = Some(name).filter(|name| !name.is_empty()),
             STT_SECTION | STT_TLS => {}
@@ -238,23 +246,20 @@ fn symbols<'f, H: FileHeader<Endian = Endianness>>(
 
 /// Who owns what, by name.
 struct Owners<'f> {
-    units: HashSet<&'f [u8]>,
+    units: Units<'f>,
     files: SourceFiles,
     parts: Vec<Part>,
     by_name: HashMap<(Kind, String, String), usize>,
-    by_unit: HashMap<&'f [u8], usize>,
-    by_file: HashMap<&'f [u8], usize>,
+    by_unit: HashMap<&'f str, usize>,
+    by_file: HashMap<&'f str, usize>,
     /// What is left of each loaded section.
     claimed: HashMap<usize, u64>,
 }
 
 impl<'f> Owners<'f> {
     fn new(symbols: &[Symbol<'f>], files: SourceFiles) -> Owners<'f> {
-        let markers = symbols
-            .iter()
-            .filter_map(|symbol| symbol_name::marker(symbol.name));
         Owners {
-            units: markers.map(|marker| marker.unit).collect(),
+            units: Units::of(symbols.iter().map(|symbol| symbol.name)),
             files,
             parts: Vec::new(),
             by_name: HashMap::new(),
@@ -277,15 +282,15 @@ impl<'f> Owners<'f> {
         })
     }
 
-    fn unit(&mut self, unit: &'f [u8]) -> usize {
+    fn unit(&mut self, unit: &'f str) -> usize {
         if let Some(owner) = self.by_unit.get(unit) {
             return *owner;
         }
-        let owner = if unit.first().is_some_and(u8::is_ascii_uppercase) {
-            let (library, module) = symbol_name::library_and_module(unit);
+        let owner = if unit.starts_with(|first: char| first.is_uppercase()) {
+            let (library, module) = library_and_module(unit);
             let library = text::name(library);
             let module = match module {
-                [] => library.clone(),
+                "" => library.clone(),
                 module => text::name(module),
             };
             self.named(Kind::OCaml, &library, &module)
@@ -297,18 +302,24 @@ impl<'f> Owners<'f> {
     }
 
     fn of(&mut self, symbol: &Symbol<'f>) -> usize {
-        if let Some((unit, _)) = symbol_name::ocaml(symbol.name, &self.units) {
+        if let Some(OcamlName { unit, .. }) = self.units.split(symbol.name) {
             return self.unit(unit);
         }
-        if let Some(library) = symbol_name::c_library(symbol.name) {
-            let file = self.files.at(symbol.start).map(|file| file.name.clone());
-            return self.named(Kind::C, library, file.as_deref().unwrap_or(UNKNOWN_FILE));
+        let file = self.files.at(symbol.start);
+        // Where a file lay tells more surely than how a symbol begins.
+        let library = match file {
+            Some(file) if file.package_is_known => None,
+            _ => library_of_symbol(symbol.name),
+        };
+        if let Some(library) = library {
+            let file = file.map_or(UNKNOWN_FILE.to_owned(), |file| file.name.clone());
+            return self.named(Kind::C, library, &file);
         }
-        if let Some(file) = self.files.at(symbol.start) {
+        if let Some(file) = file {
             let (kind, group, name) = (file.kind, file.group.clone(), file.name.clone());
             return self.named(kind, &group, &name);
         }
-        if symbol.name.starts_with(b"caml_") {
+        if symbol.name.starts_with("caml_") {
             let file = symbol.file.map(text::name);
             return self.named(
                 Kind::Runtime,
@@ -352,8 +363,8 @@ impl<'f> Owners<'f> {
         if at >= LARGEST_MAX || symbol.bytes == 0 || !symbol.is_function {
             return;
         }
-        let name = match symbol_name::ocaml(symbol.name, &self.units) {
-            Some((_, item)) => text::name(&symbol_name::item(item)),
+        let name = match self.units.split(symbol.name) {
+            Some(OcamlName { item, .. }) => text::name(&readable(item)),
             None => text::name(symbol.name),
         };
         part.largest.insert(at, (symbol.bytes, name));
@@ -375,14 +386,14 @@ impl<'f> Owners<'f> {
 
 /// From marker to marker, in order and without overlaps.
 fn ranges<'f>(symbols: &[Symbol<'f>], sections: &[Section], owners: &mut Owners<'f>) -> Vec<Claim> {
-    let mut begun: BTreeMap<(usize, &[u8], bool), u64> = BTreeMap::new();
-    let mut ended: HashMap<(usize, &[u8], bool), u64> = HashMap::new();
+    let mut begun: BTreeMap<(usize, &str, bool), u64> = BTreeMap::new();
+    let mut ended: HashMap<(usize, &str, bool), u64> = HashMap::new();
     for symbol in symbols {
         let Some(Marker {
             unit,
             of_code,
             is_end,
-        }) = symbol_name::marker(symbol.name)
+        }) = marker(symbol.name)
         else {
             continue;
         };
@@ -431,6 +442,33 @@ fn ranges<'f>(symbols: &[Symbol<'f>], sections: &[Section], owners: &mut Owners<
     claims
 }
 
+/// Whether a symbol only says where a section begins or ends, and has nothing of its own.
+fn is_of_the_linker(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "_end",
+        "end",
+        "_edata",
+        "edata",
+        "_etext",
+        "etext",
+        "__etext",
+        "_stext",
+        "_srodata",
+        "_erodata",
+        "_sdata",
+        "_ebss",
+        "__bss_start",
+        "__data_start",
+        "data_start",
+        "__executable_start",
+        "__ehdr_start",
+        "_GLOBAL_OFFSET_TABLE_",
+        "_DYNAMIC",
+        "__GNU_EH_FRAME_HDR",
+    ];
+    NAMES.contains(&name) || name.is_empty() || name.starts_with('$')
+}
+
 /// Counts what symbols have outside of `ranges`, each address once. Both are in order.
 fn count<'f>(
     symbols: &[Symbol<'f>],
@@ -444,8 +482,7 @@ fn count<'f>(
         let Some(section) = sections.get(symbol.section) else {
             continue;
         };
-        if symbol_name::marker(symbol.name).is_some() || symbol_name::is_of_the_linker(symbol.name)
-        {
+        if marker(symbol.name).is_some() || is_of_the_linker(symbol.name) {
             continue;
         }
         let end = match symbol.bytes {
@@ -512,6 +549,8 @@ struct SourceFiles {
 }
 
 struct SourceFile {
+    /// Its path tells whose it is.
+    package_is_known: bool,
     kind: Kind,
     group: String,
     name: String,
@@ -659,12 +698,13 @@ impl SourceFile {
             false => format!("{directory}/{name}"),
         };
         let file = path.rsplit('/').next().unwrap_or_default();
-        let (kind, group) = match symbol_name::package_of_path(&path) {
-            _ if symbol_name::is_runtime_path(&path) => (Kind::Runtime, "runtime"),
-            Some(package) => (Kind::C, package),
-            None => (Kind::C, "C code"),
+        let (package_is_known, kind, group) = match package_of_path(&path) {
+            _ if is_runtime_path(&path) => (true, Kind::Runtime, "runtime"),
+            Some(package) => (true, Kind::C, package),
+            None => (false, Kind::C, "C code"),
         };
         SourceFile {
+            package_is_known,
             kind,
             group: text::cut(group, text::NAME_CHARS_MAX),
             name: text::cut(file, text::NAME_CHARS_MAX),

@@ -312,7 +312,7 @@ fn table(out: &mut String, changes: &[Change<'_>]) {
         out.push_str("<p>Every part has the same size.</p>\n");
         return;
     }
-    out.push_str("<div class=\"wide\"><table>\n<thead><tr><th scope=\"col\">What</th><th scope=\"col\">Became</th><th scope=\"col\" class=\"n\">Left</th>\
+    out.push_str("<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table>\n<thead><tr><th scope=\"col\">What</th><th scope=\"col\">Became</th><th scope=\"col\" class=\"n\">Left</th>\
          <th scope=\"col\" class=\"n\">Right</th><th scope=\"col\" class=\"n\">Change</th></tr></thead>\n<tbody>\n");
     for (row, one) in changed.iter().take(ROWS_MAX).enumerate() {
         let (word, class) = match one.class() {

@@ -159,7 +159,7 @@ fn draw(out: &mut String, graph: &Graph, circle: &Circle) {
     let half = circle.half;
     push!(
         out,
-        "<div class=\"wide\"><svg class=\"graph\" viewBox=\"{:.0} {:.0} {:.0} {:.0}\" role=\"group\" aria-labelledby=\"graph-title graph-desc\"><title id=\"graph-title\">Dependency graph</title><desc id=\"graph-desc\">",
+        "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Graph\"><svg class=\"graph\" viewBox=\"{:.0} {:.0} {:.0} {:.0}\" role=\"group\" aria-labelledby=\"graph-title graph-desc\"><title id=\"graph-title\">Dependency graph</title><desc id=\"graph-desc\">",
         -half,
         -half,
         2.0 * half,
@@ -349,7 +349,7 @@ fn title(index: usize, package: &Package) -> String {
 }
 
 fn table(out: &mut String, graph: &Graph) {
-    out.push_str("<h2>As a table</h2>\n<div class=\"wide\"><table>\n<thead><tr><th scope=\"col\">Package</th><th scope=\"col\">Version</th><th scope=\"col\" class=\"n\">Steps</th>\
+    out.push_str("<h2>As a table</h2>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table>\n<thead><tr><th scope=\"col\">Package</th><th scope=\"col\">Version</th><th scope=\"col\" class=\"n\">Steps</th>\
          <th scope=\"col\" class=\"n\">Needed by</th><th scope=\"col\" class=\"n\">Brings in</th><th scope=\"col\">Needs</th></tr></thead>\n<tbody>\n");
     let mut order: Vec<usize> = (1..graph.packages.len()).collect();
     let name = |index: &usize| {

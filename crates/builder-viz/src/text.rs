@@ -33,8 +33,8 @@ pub(crate) fn escaped(text: &str) -> String {
 }
 
 /// The bytes of a name as a text of bounded length.
-pub(crate) fn name(bytes: &[u8]) -> String {
-    cut(&String::from_utf8_lossy(bytes), NAME_CHARS_MAX)
+pub(crate) fn name(text: &str) -> String {
+    cut(text, NAME_CHARS_MAX)
 }
 
 /// At most so many characters, the last one `…` if some are missing.

@@ -366,7 +366,7 @@ fn rows(groups: &[Group<'_>]) -> usize {
 }
 
 fn table(out: &mut String, groups: &[Group<'_>], total: u64, rows: usize) {
-    out.push_str("<h2>As a table</h2>\n<div class=\"wide\"><table>\n<thead><tr><th scope=\"col\">What</th><th scope=\"col\" class=\"n\">Code</th>\
+    out.push_str("<h2>As a table</h2>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table>\n<thead><tr><th scope=\"col\">What</th><th scope=\"col\" class=\"n\">Code</th>\
          <th scope=\"col\" class=\"n\">Data</th><th scope=\"col\" class=\"n\">Size</th><th scope=\"col\" class=\"n\">Share</th><th scope=\"col\">Largest functions</th></tr></thead>\n");
     let mut written = 0;
     let mut kind = None;

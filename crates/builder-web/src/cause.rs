@@ -5,9 +5,10 @@
 
 use std::collections::HashSet;
 
-use artifact_diff::{Group, GroupDiff, SymbolsDiff, mangling};
+use artifact_diff::{Group, GroupDiff, SymbolsDiff, c_group};
 use opam_file::Comparison;
 use serde::Serialize;
+use symbol_names::library_and_module;
 use utoipa::ToSchema;
 
 /// Which part of the changed bytes each changed package explains.
@@ -68,7 +69,7 @@ const LIBRARIES: &[(&str, &str)] = &[
     ("z", "zarith"),
     ("q", "zarith"),
     ("big_int_z", "zarith"),
-    ("zarith and gmp", "zarith"),
+    ("gmp", "zarith"),
     ("asn", "asn1_combinators"),
     ("de", "decompress"),
     ("gz", "decompress"),
@@ -99,7 +100,6 @@ const LIBRARIES: &[(&str, &str)] = &[
     ("macaddr", "ipaddr"),
     ("functoria_runtime", "mirage_runtime"),
     ("uri_services", "uri"),
-    ("solo5 bindings", "solo5"),
     ("openlibm", "ocaml_solo5"),
     ("nolibc", "ocaml_solo5"),
     ("dlmalloc", "ocaml_solo5"),
@@ -108,13 +108,6 @@ const LIBRARIES: &[(&str, &str)] = &[
 /// Libraries and C symbols that come with the compiler.
 const OF_COMPILER: &[&str] = &[
     "stdlib",
-    "camlinternalformat",
-    "camlinternalformatbasics",
-    "camlinternallazy",
-    "camlinternaloo",
-    "camlinternalmod",
-    "camlinternalatomic",
-    "std_exit",
     "startup",
     "system",
     "unix",
@@ -274,7 +267,7 @@ fn owner(group: &GroupDiff, changes: &[Change], root: Option<&str>) -> Option<us
     };
     match group.group {
         Group::OcamlModule => {
-            let library = mangling::library(&group.name);
+            let (library, _) = library_and_module(&group.name);
             if library == "Dune__exe" {
                 return named(&normalised(root?));
             }
@@ -289,10 +282,10 @@ fn owner(group: &GroupDiff, changes: &[Change], root: Option<&str>) -> Option<us
             });
             let of_symbol = || {
                 let symbols = group.symbols.items.iter();
-                let groups = symbols.map(|symbol| mangling::c_group(&symbol.name));
+                let groups = symbols.map(|symbol| c_group(&symbol.name));
                 groups
                     .filter(|group| *group != "other")
-                    .find_map(|group| of_library(&group.to_lowercase(), changes))
+                    .find_map(|group| of_library(&normalised(group), changes))
             };
             let of_file = || {
                 let stem = group.name.split('.').next()?;
@@ -388,6 +381,8 @@ mod tests {
     use artifact_diff::{Listed, Unattributed};
     use opam_file::SwitchExport;
 
+    use std::collections::HashMap;
+
     use super::*;
 
     fn group(group: Group, name: &str, bytes: u64) -> GroupDiff {
@@ -410,7 +405,7 @@ mod tests {
         }
     }
 
-    fn explained(left: &str, right: &str, modules: &[&str]) -> Vec<(String, String)> {
+    fn explained(left: &str, right: &str, modules: &[&str]) -> HashMap<String, String> {
         let export = |text: &str| {
             SwitchExport::parse(format!("opam-version: \"2.0\" {text}").as_bytes()).unwrap()
         };
@@ -478,19 +473,11 @@ mod tests {
                 "Stdlib__List",
             ],
         );
-        let of = |module: &str| {
-            owned
-                .iter()
-                .find(|(name, _)| name == module)
-                .unwrap()
-                .1
-                .as_str()
-        };
-        assert_eq!(of("Tls__Engine"), "tls 1 → 2");
-        assert_eq!(of("Tls_mirage"), "tls 1 → 2");
-        assert_eq!(of("Asn__Core"), "asn1-combinators 1 → 2");
+        assert_eq!(owned["Tls__Engine"], "tls 1 → 2");
+        assert_eq!(owned["Tls_mirage"], "tls 1 → 2");
+        assert_eq!(owned["Asn__Core"], "asn1-combinators 1 → 2");
         for unexplained in ["X509__Crl", "Dune__exe__Main", "Stdlib__List", ".rodata"] {
-            assert_eq!(of(unexplained), "", "{unexplained}");
+            assert_eq!(owned[unexplained], "", "{unexplained}");
         }
     }
 
@@ -510,17 +497,9 @@ mod tests {
             &export("7", "bbbbbbbbbbbbbbbb"),
             &["Cstruct", "Fork__Knife", "Dune__exe__Unikernel"],
         );
-        let of = |module: &str| {
-            owned
-                .iter()
-                .find(|(name, _)| name == module)
-                .unwrap()
-                .1
-                .as_str()
-        };
-        assert_eq!(of("Cstruct"), "ocaml-cstruct 6 → 7");
-        assert_eq!(of("Fork__Knife"), "ocaml-fork aaaaaaaaaa → bbbbbbbbbb");
-        assert_eq!(of("Dune__exe__Unikernel"), "web dev, other opam file");
+        assert_eq!(owned["Cstruct"], "ocaml-cstruct 6 → 7");
+        assert_eq!(owned["Fork__Knife"], "ocaml-fork aaaaaaaaaa → bbbbbbbbbb");
+        assert_eq!(owned["Dune__exe__Unikernel"], "web dev, other opam file");
     }
 
     #[test]
@@ -532,17 +511,9 @@ mod tests {
             &installed("5.2.0"),
             &["Lwt", "Stdlib__List"],
         );
-        let of = |module: &str| {
-            owned
-                .iter()
-                .find(|(name, _)| name == module)
-                .unwrap()
-                .1
-                .as_str()
-        };
-        assert_eq!(of("Stdlib__List"), "ocaml-base-compiler 4.14.1 → 5.2.0");
+        assert_eq!(owned["Stdlib__List"], "ocaml-base-compiler 4.14.1 → 5.2.0");
         assert_eq!(
-            of("Lwt"),
+            owned["Lwt"],
             "compiled by another ocaml-base-compiler 4.14.1 → 5.2.0"
         );
     }

@@ -128,7 +128,7 @@ fn symbols_are_grouped_by_module_and_stamps_are_no_difference() {
         [
             (Group::OcamlModule, "Tls__Engine", 48 + 8 + 9),
             (Group::OcamlModule, "Tls__Config", 16),
-            (Group::CPrefix, "Zarith and GMP", 16),
+            (Group::CPrefix, "zarith", 16),
         ]
     );
     let engine: Vec<(SymbolChange, &str)> = symbols.groups.items[0]
