@@ -66,45 +66,47 @@ impl DigestRange {
 
 /// Distinct contents of artifacts within a range, in the order of their digests: up to `count`.
 pub fn artifacts_in(tx: &mut Tx<'_>, range: DigestRange, count: usize) -> Result<Vec<Digest>> {
-    let mut all = Vec::new();
-    let mut rest = Some(range);
-    while let Some(range) = rest.filter(|_| all.len() < count) {
-        // One after the other: many builds may share a content.
-        let found = tx.query_opt(
-            "SELECT sha256 FROM build_artifact WHERE sha256 BETWEEN $1 AND $2
-             ORDER BY sha256 LIMIT 1",
-            &[(&range.first).into(), (&range.last).into()],
-            |row| row.sha256(0),
-        )?;
-        let Some(sha256) = found else { break };
+    let first = "SELECT sha256 FROM build_artifact WHERE sha256 BETWEEN $1 AND $2
+                 ORDER BY sha256 LIMIT 1";
+    distinct_in(tx, range, count, first, |tx, sha256| {
         let (builds, _) = with_artifact(tx, sha256, None, 1)?;
-        all.extend(builds.into_iter().map(|(build, artifact)| Digest {
-            sha256,
-            build,
-            artifact: Some(artifact),
-        }));
-        rest = range.after(sha256);
-    }
-    Ok(all)
+        Ok(builds
+            .into_iter()
+            .next()
+            .map(|(build, artifact)| (build, Some(artifact))))
+    })
 }
 
 /// Distinct input ids within a range, in their order: up to `count`.
 pub fn inputs_in(tx: &mut Tx<'_>, range: DigestRange, count: usize) -> Result<Vec<Digest>> {
+    let first = "SELECT input_id FROM build WHERE input_id BETWEEN $1 AND $2
+                 ORDER BY input_id LIMIT 1";
+    distinct_in(tx, range, count, first, |tx, sha256| {
+        let (builds, _) = with_input(tx, sha256, None, 1)?;
+        Ok(builds.into_iter().next().map(|build| (build, None)))
+    })
+}
+
+/// Steps from digest to digest with a statement that gives the first one of a range, since many
+/// builds may share one.
+fn distinct_in(
+    tx: &mut Tx<'_>,
+    range: DigestRange,
+    count: usize,
+    first: &'static str,
+    newest: impl Fn(&mut Tx<'_>, Sha256) -> Result<Option<(Build, Option<Artifact>)>>,
+) -> Result<Vec<Digest>> {
     let mut all = Vec::new();
     let mut rest = Some(range);
     while let Some(range) = rest.filter(|_| all.len() < count) {
-        let found = tx.query_opt(
-            "SELECT input_id FROM build WHERE input_id BETWEEN $1 AND $2
-             ORDER BY input_id LIMIT 1",
-            &[(&range.first).into(), (&range.last).into()],
-            |row| row.sha256(0),
-        )?;
-        let Some(sha256) = found else { break };
-        let (builds, _) = with_input(tx, sha256, None, 1)?;
-        all.extend(builds.into_iter().map(|build| Digest {
+        let bounds = [(&range.first).into(), (&range.last).into()];
+        let Some(sha256) = tx.query_opt(first, &bounds, |row| row.sha256(0))? else {
+            break;
+        };
+        all.extend(newest(tx, sha256)?.map(|(build, artifact)| Digest {
             sha256,
             build,
-            artifact: None,
+            artifact,
         }));
         rest = range.after(sha256);
     }
