@@ -1,4 +1,5 @@
-//! A build read from a stream, one part after the other, holding no more than a small buffer.
+//! A build read from a stream, one part after the other, holding no more than a small buffer: which
+//! parts come in which order. What a part is made of is read by `values`.
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::borrow::Cow;
@@ -8,8 +9,11 @@ use std::mem;
 
 use uuid::Uuid;
 
-use crate::der::{self, LengthStart, Tag};
+use crate::der::Tag;
 use crate::{Error, ErrorKind, ExecutionResult, Limits, Timestamp};
+use values::{INPUT, Span, Values, ends_at, expected, length, malformed};
+
+mod values;
 
 /// Reads a build part by part.
 ///
@@ -18,12 +22,8 @@ use crate::{Error, ErrorKind, ExecutionResult, Limits, Timestamp};
 ///
 /// Reads ahead by up to 64 KiB, but never past the end of a well-formed build without saying so.
 pub struct Reader<R> {
-    input: R,
+    values: Values<R>,
     limits: Limits,
-    buffer: Box<[u8]>,
-    /// The bytes of `buffer` that are read from the input and not yet consumed.
-    buffered: std::ops::Range<usize>,
-    offset: u64,
     state: State,
     /// The whole build and the job within it, known once their first bytes are read.
     build: Span,
@@ -102,36 +102,12 @@ enum State {
     Failed,
 }
 
-/// A constructed value that is being read.
-#[derive(Clone, Copy)]
-struct Span {
-    name: &'static str,
-    end: u64,
-}
-
-const INPUT: Span = Span {
-    name: "input",
-    end: u64::MAX,
-};
-
-const BUFFER_BYTES: usize = 64 * 1024;
-
-/// Pieces of a field that are at least this large are read straight to where they are wanted: copying them costs more
-/// than asking the input more often.
-const DIRECT_BYTES_MIN: usize = 8 * 1024;
-
-/// Longer than any time with a fraction that means something.
-const TIME_BYTES_MAX: u64 = 64;
-
 impl<R: Read> Reader<R> {
     /// A reader at the start of a build.
     pub fn new(input: R, limits: Limits) -> Reader<R> {
         Reader {
-            input,
+            values: Values::new(input),
             limits,
-            buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
-            buffered: 0..0,
-            offset: 0,
             state: State::Job,
             build: INPUT,
             job: INPUT,
@@ -164,7 +140,7 @@ impl<R: Read> Reader<R> {
                 Ok(Part::End)
             }
             State::Failed => Err(malformed(
-                self.offset,
+                self.values.offset,
                 "no further call after an error",
                 "one",
             )),
@@ -173,34 +149,38 @@ impl<R: Read> Reader<R> {
 
     /// How many bytes of the build are consumed so far.
     pub fn offset(&self) -> u64 {
-        self.offset
+        self.values.offset
     }
 
     /// The input. What was read ahead of [`offset`](Reader::offset) is lost, so before [`Part::End`] this is good for
     /// little but draining it.
     pub fn into_inner(self) -> R {
-        self.input
+        self.values.into_input()
     }
 
     // The parts, in their order.
 
     fn job_name(&mut self) -> Result<Part<'_, R>, Error> {
         self.build = self.enter_build()?;
-        self.job = self.enter("job", self.build)?;
-        let name = self.short_string("job name", self.limits.job_name_bytes_max, self.job)?;
+        self.job = self.values.enter("job", self.build)?;
+        let name =
+            self.values
+                .short_string("job name", self.limits.job_name_bytes_max, self.job)?;
         self.state = State::Script;
         Ok(Part::JobName(name))
     }
 
     fn script(&mut self) -> Result<Part<'_, R>, Error> {
-        let size = self.string_header("script", self.limits.script_bytes_max, self.job)?;
+        let size = self
+            .values
+            .string_header("script", self.limits.script_bytes_max, self.job)?;
         self.state = State::InputFiles(None);
         Ok(Part::Script(self.field(Cow::Borrowed("script"), size)))
     }
 
     fn input_file_or_platform(&mut self, list: Option<Span>) -> Result<Part<'_, R>, Error> {
         let list = self.list("input file list", self.job, list)?;
-        if self.offset == list.end {
+        if self.values.offset == list.end {
             return self.platform();
         }
         self.count_item("input files", self.limits.input_files_max)?;
@@ -213,19 +193,24 @@ impl<R: Read> Reader<R> {
     }
 
     fn platform(&mut self) -> Result<Part<'_, R>, Error> {
-        let platform = if self.offset == self.job.end {
+        let platform = if self.values.offset == self.job.end {
             None
         } else {
-            Some(self.short_string("platform", self.limits.platform_bytes_max, self.job)?)
+            Some(
+                self.values
+                    .short_string("platform", self.limits.platform_bytes_max, self.job)?,
+            )
         };
-        ends_at(self.offset, self.job)?;
+        ends_at(self.values.offset, self.job)?;
         self.state = State::Uuid;
         Ok(Part::Platform(platform))
     }
 
     fn uuid(&mut self) -> Result<Part<'_, R>, Error> {
-        let at = self.offset;
-        let (_, size) = self.header("uuid", &[Tag::UTF8_STRING], self.build)?;
+        let at = self.values.offset;
+        let (_, size) = self
+            .values
+            .header("uuid", &[Tag::UTF8_STRING], self.build)?;
         if size != 16 {
             return Err(malformed(
                 at,
@@ -233,7 +218,7 @@ impl<R: Read> Reader<R> {
                 format!("one of {size}"),
             ));
         }
-        let bytes = self.content("uuid", size)?;
+        let bytes = self.values.content("uuid", size)?;
         let uuid =
             Uuid::from_slice(&bytes).map_err(|error| malformed(at, "a uuid", error.to_string()))?;
         self.state = State::Console(None);
@@ -242,21 +227,21 @@ impl<R: Read> Reader<R> {
 
     fn console_line_or_times(&mut self, list: Option<Span>) -> Result<Part<'_, R>, Error> {
         let list = self.list("console", self.build, list)?;
-        if self.offset == list.end {
+        if self.values.offset == list.end {
             return self.times();
         }
         self.count_item("console lines", self.limits.console_lines_max)?;
-        let line = self.enter("console line", list)?;
-        let delta_ns = self.integer("delta of the console line", line)?;
-        let at = self.offset;
-        let size = self.string_header(
+        let line = self.values.enter("console line", list)?;
+        let delta_ns = self.values.integer("delta of the console line", line)?;
+        let at = self.values.offset;
+        let size = self.values.string_header(
             "text of the console line",
             self.limits.console_line_bytes_max,
             line,
         )?;
-        ends_at(self.offset.saturating_add(size), line)?;
+        ends_at(self.values.offset.saturating_add(size), line)?;
         self.list_bytes = self.list_bytes.saturating_add(size);
-        self.check(
+        self.values.check(
             format_args!("bytes of console"),
             at,
             self.list_bytes,
@@ -270,10 +255,10 @@ impl<R: Read> Reader<R> {
     }
 
     fn times(&mut self) -> Result<Part<'_, R>, Error> {
-        let times = self.enter("times", self.build)?;
-        let start = self.time("start time", times)?;
-        let finish = self.time("finish time", times)?;
-        ends_at(self.offset, times)?;
+        let times = self.values.enter("times", self.build)?;
+        let start = self.values.time("start time", times)?;
+        let finish = self.values.time("finish time", times)?;
+        ends_at(self.values.offset, times)?;
         self.state = State::Result;
         Ok(Part::Times { start, finish })
     }
@@ -285,22 +270,22 @@ impl<R: Read> Reader<R> {
             Tag::EXPLICIT_2,
             Tag::EXPLICIT_3,
         ];
-        let (kind, size) = self.header("result", &kinds, self.build)?;
+        let (kind, size) = self.values.header("result", &kinds, self.build)?;
         let result = Span {
             name: "result",
-            end: self.offset.saturating_add(size),
+            end: self.values.offset.saturating_add(size),
         };
         let part = match kind {
-            Tag::EXPLICIT_0 => ExecutionResult::Exited(self.integer("exit code", result)?),
-            Tag::EXPLICIT_1 => ExecutionResult::Signalled(self.integer("signal", result)?),
-            Tag::EXPLICIT_2 => ExecutionResult::Stopped(self.integer("signal", result)?),
-            _ => ExecutionResult::Message(self.short_string(
+            Tag::EXPLICIT_0 => ExecutionResult::Exited(self.values.integer("exit code", result)?),
+            Tag::EXPLICIT_1 => ExecutionResult::Signalled(self.values.integer("signal", result)?),
+            Tag::EXPLICIT_2 => ExecutionResult::Stopped(self.values.integer("signal", result)?),
+            _ => ExecutionResult::Message(self.values.short_string(
                 "message",
                 self.limits.message_bytes_max,
                 result,
             )?),
         };
-        ends_at(self.offset, result)?;
+        ends_at(self.values.offset, result)?;
         self.state = State::Artifacts(None);
         Ok(Part::Result(part))
     }
@@ -311,7 +296,7 @@ impl<R: Read> Reader<R> {
         if !entered {
             ends_at(list.end, self.build)?;
         }
-        if self.offset == list.end {
+        if self.values.offset == list.end {
             return self.end();
         }
         self.count_item("artifacts", self.limits.artifacts_max)?;
@@ -324,8 +309,12 @@ impl<R: Read> Reader<R> {
     }
 
     fn end(&mut self) -> Result<Part<'_, R>, Error> {
-        if self.fill()? {
-            return Err(malformed(self.offset, "the end of the input", "more bytes"));
+        if self.values.fill()? {
+            return Err(malformed(
+                self.values.offset,
+                "the end of the input",
+                "more bytes",
+            ));
         }
         self.state = State::End;
         Ok(Part::End)
@@ -335,14 +324,14 @@ impl<R: Read> Reader<R> {
 
     /// `[0] EXPLICIT SEQUENCE`, of which the inner one fills the outer.
     fn enter_build(&mut self) -> Result<Span, Error> {
-        let at = self.offset;
-        if self.next_tag()? == Some(Tag::EXPLICIT_1) {
+        let at = self.values.offset;
+        if self.values.next_tag()? == Some(Tag::EXPLICIT_1) {
             let found = "the empty alternative ([1] NULL), which holds none";
             return Err(malformed(at, expected("build", &[Tag::EXPLICIT_0]), found));
         }
-        let (_, size) = self.tag_and_length("build", &[Tag::EXPLICIT_0])?;
-        let end = self.offset.saturating_add(size);
-        self.check(
+        let (_, size) = self.values.tag_and_length("build", &[Tag::EXPLICIT_0])?;
+        let end = self.values.offset.saturating_add(size);
+        self.values.check(
             format_args!("bytes of build"),
             at,
             end,
@@ -352,17 +341,9 @@ impl<R: Read> Reader<R> {
             name: "wrapper of the build",
             end,
         };
-        let build = self.enter("build", wrapper)?;
+        let build = self.values.enter("build", wrapper)?;
         ends_at(build.end, wrapper)?;
         Ok(build)
-    }
-
-    fn enter(&mut self, name: &'static str, within: Span) -> Result<Span, Error> {
-        let (_, size) = self.header(name, &[Tag::SEQUENCE], within)?;
-        Ok(Span {
-            name,
-            end: self.offset.saturating_add(size),
-        })
     }
 
     fn list(
@@ -376,14 +357,19 @@ impl<R: Read> Reader<R> {
             None => {
                 self.list_items = 0;
                 self.list_bytes = 0;
-                self.enter(name, within)
+                self.values.enter(name, within)
             }
         }
     }
 
     fn count_item(&mut self, what: &'static str, limit: u64) -> Result<(), Error> {
         self.list_items = self.list_items.saturating_add(1);
-        self.check(format_args!("{what}"), self.offset, self.list_items, limit)
+        self.values.check(
+            format_args!("{what}"),
+            self.values.offset,
+            self.list_items,
+            limit,
+        )
     }
 
     /// Path and data. Gives the path, a name of the file for messages, and the size of the data, which come next.
@@ -393,75 +379,16 @@ impl<R: Read> Reader<R> {
         limit: u64,
         list: Span,
     ) -> Result<(Vec<u8>, String, u64), Error> {
-        let file = self.enter(name, list)?;
-        let path = self.short_string(
+        let file = self.values.enter(name, list)?;
+        let path = self.values.short_string(
             &format!("path of the {name}"),
             self.limits.artifact_path_bytes_max,
             file,
         )?;
         let name = format!("{name} {:?}", String::from_utf8_lossy(&path));
-        let size = self.string_header(&name, limit, file)?;
-        ends_at(self.offset.saturating_add(size), file)?;
+        let size = self.values.string_header(&name, limit, file)?;
+        ends_at(self.values.offset.saturating_add(size), file)?;
         Ok((path, name, size))
-    }
-
-    fn short_string(&mut self, name: &str, limit: u64, within: Span) -> Result<Vec<u8>, Error> {
-        let size = self.string_header(name, limit, within)?;
-        self.content(name, size)
-    }
-
-    fn string_header(&mut self, name: &str, limit: u64, within: Span) -> Result<u64, Error> {
-        let at = self.offset;
-        let (_, size) = self.header(name, &[Tag::UTF8_STRING], within)?;
-        self.check(format_args!("bytes of {name}"), at, size, limit)?;
-        Ok(size)
-    }
-
-    fn integer(&mut self, name: &str, within: Span) -> Result<i64, Error> {
-        let at = self.offset;
-        let (_, size) = self.header(name, &[Tag::INTEGER], within)?;
-        // Two bytes show whether it is in its shortest form; nine are enough to know that it is too long.
-        let content = self.content(name, size.min(9))?;
-        der::integer(&content).map_err(|found| {
-            malformed(
-                at,
-                format!("the {name} as an INTEGER in its shortest form, of 64 bits"),
-                found,
-            )
-        })
-    }
-
-    fn time(&mut self, name: &str, within: Span) -> Result<Timestamp, Error> {
-        let at = self.offset;
-        let (tag, size) = self.header(name, &[Tag::UTC_TIME, Tag::GENERALIZED_TIME], within)?;
-        self.check(format_args!("bytes of {name}"), at, size, TIME_BYTES_MAX)?;
-        let text = self.content(name, size)?;
-        let (time, form) = match tag {
-            Tag::UTC_TIME => (der::utc_time(&text), "YYMMDDhhmmssZ"),
-            _ => (der::generalized_time(&text), "YYYYMMDDhhmmss[.fff]Z"),
-        };
-        time.ok_or_else(|| {
-            malformed(
-                at,
-                format!("the {name} as {form}"),
-                format!("{:?}", String::from_utf8_lossy(&text)),
-            )
-        })
-    }
-
-    /// The content of a value that is short enough to keep.
-    fn content(&mut self, name: &str, size: u64) -> Result<Vec<u8>, Error> {
-        let mut content = Vec::new();
-        let mut left = size;
-        while left > 0 {
-            if !self.fill()? {
-                return Err(self.truncated(name, size, left));
-            }
-            let some = self.take_buffered(left);
-            content.extend_from_slice(some);
-            left = left.saturating_sub(length(some));
-        }
-        Ok(content)
     }
 
     fn field(&mut self, name: Cow<'static, str>, size: u64) -> Field<'_, R> {
@@ -473,112 +400,17 @@ impl<R: Read> Reader<R> {
 
     fn skip_field(&mut self) -> Result<(), Error> {
         while self.field_left > 0 {
-            if !self.fill()? {
-                return Err(self.truncated(&self.field_name, self.field_bytes, self.field_left));
+            if !self.values.fill()? {
+                return Err(self.values.truncated(
+                    &self.field_name,
+                    self.field_bytes,
+                    self.field_left,
+                ));
             }
-            let skipped = length(self.take_buffered(self.field_left));
+            let skipped = length(self.values.take_buffered(self.field_left));
             self.field_left = self.field_left.saturating_sub(skipped);
         }
         Ok(())
-    }
-
-    // Tags and lengths.
-
-    /// The header of a value that must lie within another.
-    fn header(&mut self, name: &str, tags: &[Tag], within: Span) -> Result<(Tag, u64), Error> {
-        let at = self.offset;
-        if at >= within.end {
-            return Err(malformed(
-                at,
-                expected(name, tags),
-                format!("the end of the {}", within.name),
-            ));
-        }
-        let (tag, size) = self.tag_and_length(name, tags)?;
-        let room = within.end.saturating_sub(self.offset);
-        if self.offset > within.end || size > room {
-            let expected = format!("the {name} to end within the {}", within.name);
-            return Err(malformed(
-                at,
-                expected,
-                format!("{size} bytes announced where {room} are left"),
-            ));
-        }
-        Ok((tag, size))
-    }
-
-    fn tag_and_length(&mut self, name: &str, tags: &[Tag]) -> Result<(Tag, u64), Error> {
-        let at = self.offset;
-        let tag = Tag::of_byte(self.header_byte(name)?);
-        if !tags.contains(&tag) {
-            return Err(malformed(at, expected(name, tags), tag.describe_found()));
-        }
-        let size = match der::length_start(self.header_byte(name)?) {
-            LengthStart::Short(size) => size,
-            LengthStart::Long(count) => {
-                let mut bytes = Vec::with_capacity(count);
-                while bytes.len() < count {
-                    bytes.push(self.header_byte(name)?);
-                }
-                der::long_length(&bytes).ok_or_else(|| {
-                    malformed(
-                        at,
-                        format!("the length of the {name} in its shortest form"),
-                        "a longer one",
-                    )
-                })?
-            }
-            LengthStart::Bad(found) => {
-                return Err(malformed(at, format!("the length of the {name}"), found));
-            }
-        };
-        Ok((tag, size))
-    }
-
-    fn next_tag(&mut self) -> Result<Option<Tag>, Error> {
-        self.fill()?;
-        let next = self
-            .buffer
-            .get(self.buffered.clone())
-            .and_then(<[u8]>::first);
-        Ok(next.copied().map(Tag::of_byte))
-    }
-
-    fn header_byte(&mut self, name: &str) -> Result<u8, Error> {
-        if self.fill()?
-            && let [byte] = self.take_buffered(1)
-        {
-            return Ok(*byte);
-        }
-        let inside = format!("the tag and length of the {name}");
-        Err(Error {
-            offset: self.offset,
-            kind: ErrorKind::Truncated { inside },
-        })
-    }
-
-    // Bytes.
-
-    /// Reads from the input if nothing is buffered; false at its end.
-    fn fill(&mut self) -> Result<bool, Error> {
-        if self.buffered.is_empty() {
-            let read = read_some(&mut self.input, &mut self.buffer, self.offset)?;
-            self.buffered = 0..read;
-        }
-        Ok(!self.buffered.is_empty())
-    }
-
-    /// Consumes and gives what is buffered, `limit` bytes at most.
-    fn take_buffered(&mut self, limit: u64) -> &[u8] {
-        let count = usize::try_from(limit)
-            .unwrap_or(usize::MAX)
-            .min(self.buffered.len());
-        let start = self.buffered.start;
-        let end = start.saturating_add(count);
-        self.buffered.start = end;
-        let taken = self.buffer.get(start..end).unwrap_or_default();
-        self.offset = self.offset.saturating_add(length(taken));
-        taken
     }
 
     /// Reads a piece of the field that was handed out last; 0 at its end.
@@ -589,58 +421,16 @@ impl<R: Read> Reader<R> {
         let Some(out) = out.get_mut(..wanted).filter(|out| !out.is_empty()) else {
             return Ok(0);
         };
-        let read = if self.buffered.is_empty() && wanted >= DIRECT_BYTES_MIN {
-            let read = read_some(&mut self.input, out, self.offset)?;
-            self.offset = self
-                .offset
-                .saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
-            read
-        } else {
-            self.fill()?;
-            let taken = self.take_buffered(self.field_left.min(length(out)));
-            if let Some(out) = out.get_mut(..taken.len()) {
-                out.copy_from_slice(taken);
-            }
-            taken.len()
-        };
+        let read = self.values.read(out)?;
         if read == 0 {
-            return Err(self.truncated(&self.field_name, self.field_bytes, self.field_left));
+            return Err(self
+                .values
+                .truncated(&self.field_name, self.field_bytes, self.field_left));
         }
         self.field_left = self
             .field_left
             .saturating_sub(u64::try_from(read).unwrap_or(u64::MAX));
         Ok(read)
-    }
-
-    // Errors.
-
-    fn check(
-        &self,
-        what: fmt::Arguments<'_>,
-        at: u64,
-        found: u64,
-        limit: u64,
-    ) -> Result<(), Error> {
-        if found <= limit {
-            return Ok(());
-        }
-        Err(Error {
-            offset: at,
-            kind: ErrorKind::TooLarge {
-                what: what.to_string(),
-                limit,
-                found,
-            },
-        })
-    }
-
-    fn truncated(&self, name: &str, announced: u64, missing: u64) -> Error {
-        let there = announced.saturating_sub(missing);
-        let inside = format!("the {name}: {announced} bytes announced, {there} there");
-        Error {
-            offset: self.offset,
-            kind: ErrorKind::Truncated { inside },
-        }
     }
 }
 
@@ -656,7 +446,7 @@ impl<R: Read> Field<'_, R> {
         let mut bytes = Vec::new();
         let read = self.read_to_end(&mut bytes);
         read.map_err(|error| {
-            let offset = self.reader.offset;
+            let offset = self.reader.values.offset;
             Error::from_io(error).unwrap_or_else(|error| Error {
                 offset,
                 kind: ErrorKind::Io(error),
@@ -679,53 +469,4 @@ impl<R> fmt::Debug for Field<'_, R> {
             .field("left", &self.reader.field_left)
             .finish()
     }
-}
-
-fn read_some(input: &mut impl Read, out: &mut [u8], offset: u64) -> Result<usize, Error> {
-    loop {
-        match input.read(out) {
-            // A reader that claims more than it was given room for is not believed.
-            Ok(read) => return Ok(read.min(out.len())),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                return Err(Error {
-                    offset,
-                    kind: ErrorKind::Io(error),
-                });
-            }
-        }
-    }
-}
-
-/// `the start time (UTCTime, tag 0x17, or GeneralizedTime, tag 0x18)`
-fn expected(name: &str, tags: &[Tag]) -> String {
-    let tags: Vec<String> = tags.iter().map(|tag| tag.describe()).collect();
-    format!("the {name} ({})", tags.join(", or "))
-}
-
-fn malformed(offset: u64, expected: impl Into<String>, found: impl Into<String>) -> Error {
-    Error {
-        offset,
-        kind: ErrorKind::Malformed {
-            expected: expected.into(),
-            found: found.into(),
-        },
-    }
-}
-
-/// What ends here must be the last thing in `span`.
-fn ends_at(end: u64, span: Span) -> Result<(), Error> {
-    match span.end.saturating_sub(end) {
-        0 => Ok(()),
-        left => Err(malformed(
-            end,
-            format!("the end of the {}", span.name),
-            format!("{left} bytes more"),
-        )),
-    }
-}
-
-fn length(bytes: &[u8]) -> u64 {
-    // OK because a usize has at most 64 bits.
-    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
