@@ -55,6 +55,7 @@ pub struct ApiError {
         jobs::one,
         jobs::builds,
         jobs::latest,
+        jobs::history,
         builds::list,
         builds::one,
         builds::artifacts,
@@ -111,11 +112,20 @@ async fn answer<T: Serialize>(
             serde_json::to_vec(&value).map_err(Error::internal)
         })
         .await??;
+    Ok(sent(body))
+}
+
+/// An answer that is at hand.
+fn json(value: &impl Serialize) -> Result<Response> {
+    Ok(sent(serde_json::to_vec(value).map_err(Error::internal)?))
+}
+
+fn sent(body: Vec<u8>) -> Response {
     let headers = [(
         header::CONTENT_TYPE,
         HeaderValue::from_static(respond::JSON),
     )];
-    Ok((headers, body).into_response())
+    (headers, body).into_response()
 }
 
 /// The headers of a request for the JSON form of a page.

@@ -244,6 +244,28 @@ impl App {
                 app.show(accepts, page)
             })
             .await?;
+        self.follow_up();
+        response
+    }
+
+    /// Loads from one moment of the database what a page tells, in another form than its own.
+    pub async fn loaded<P: 'static, T: Send + 'static>(
+        &self,
+        load: impl FnOnce(&App, &mut Tx<'_>) -> Result<P> + Send + 'static,
+        told: impl FnOnce(&P) -> T + Send + 'static,
+    ) -> Result<T> {
+        let told = self
+            .blocking(move |app| {
+                let page = app.store().read(|tx| Ok(load(app, tx)))??;
+                Ok(told(&page))
+            })
+            .await?;
+        self.follow_up();
+        told
+    }
+
+    /// Computes in the background what pages asked for and did not wait for.
+    fn follow_up(&self) {
         if self.comparisons().has_pending() {
             let app = self.clone();
             tokio::task::spawn_blocking(move || {
@@ -255,7 +277,6 @@ impl App {
             let app = self.clone();
             tokio::task::spawn_blocking(move || app.derived().keep(app.store()));
         }
-        response
     }
 
     /// Loads a page from one moment of the database, to be completed before it is shown.

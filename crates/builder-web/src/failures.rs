@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use builder_store::builds::Build;
 use builder_store::failures::{self, Failure, Filter};
 use builder_store::{Store, Tx};
-use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use crate::console::outline;
@@ -139,15 +138,4 @@ impl FailureHistory {
             builds: failures::list(tx, filter, 0, HISTORY_BUILDS)?,
         })
     }
-}
-
-/// What is told of a failed build, for programs.
-pub fn to_json(failure: &Failure) -> Value {
-    let told = failure.told.as_ref();
-    json!({
-        "class": failure.class,
-        "line": told.map(|(line, _)| line),
-        "text": told.map(|(_, text)| text),
-        "last_lines": failure.last_lines,
-    })
 }

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::app::{App, Page};
 use crate::error::{Error, Result};
 use crate::respond::Layout;
+use crate::view::{self, BuildSummary, RemovedDetail};
 use crate::{show, urls};
 
 /// Builds of the same output that are listed.
@@ -87,6 +88,16 @@ impl RemovedPage {
         }))
     }
 
+    /// What the page tells, for programs.
+    pub fn detail(&self) -> RemovedDetail {
+        let removed = self.removed_same_output.iter();
+        RemovedDetail {
+            build: view::RemovedBuild::of(&self.build),
+            same_output: self.same_output.iter().map(BuildSummary::of).collect(),
+            removed_same_output: removed.map(view::RemovedBuild::of).collect(),
+        }
+    }
+
     /// From the same input, or from another one or one that was not recorded.
     fn same_input(&self, input_id: &Option<builder_store::Sha256>) -> bool {
         input_id.is_some() && *input_id == self.build.input_id
@@ -96,7 +107,7 @@ impl RemovedPage {
 impl Page for RemovedPage {
     fn json(&self) -> Option<Value> {
         let main = self.build.main_binary.as_ref();
-        Some(json!({
+        let mut json = json!({
             "job": self.build.job,
             "uuid": self.build.uuid,
             "platform": self.build.platform,
@@ -108,6 +119,8 @@ impl Page for RemovedPage {
             "main_binary_path": main.map(|main| main.path.as_str()),
             "main_binary_sha256": main.map(|main| main.sha256.to_hex()),
             "main_binary_size": main.map(|main| main.size),
-        }))
+        });
+        view::add(&mut json, &self.detail());
+        Some(json)
     }
 }

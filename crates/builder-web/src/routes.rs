@@ -103,6 +103,7 @@ fn programs(app: &App) -> Router<App> {
         .slash(pattern::API_JOB, get(api::jobs::one))
         .slash(pattern::API_JOB_BUILDS, get(api::jobs::builds))
         .slash(pattern::API_JOB_LATEST, get(api::jobs::latest))
+        .slash(pattern::API_JOB_HISTORY, get(api::jobs::history))
         .slash(pattern::API_BUILDS, get(api::builds::list))
         .slash(pattern::API_BUILD, get(api::builds::one))
         .slash(pattern::API_BUILD_ARTIFACTS, get(api::builds::artifacts))

@@ -63,6 +63,7 @@ pub mod pattern {
     pub const API_JOBS: &str = "/api/v1/jobs";
     pub const API_JOB: &str = "/api/v1/jobs/{job}";
     pub const API_JOB_BUILDS: &str = "/api/v1/jobs/{job}/builds";
+    pub const API_JOB_HISTORY: &str = "/api/v1/jobs/{job}/history";
     pub const API_JOB_LATEST: &str = "/api/v1/jobs/{job}/latest";
     pub const API_BUILDS: &str = "/api/v1/builds";
     pub const API_BUILD: &str = "/api/v1/builds/{uuid}";

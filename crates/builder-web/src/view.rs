@@ -1,13 +1,24 @@
 //! What JSON says of jobs, builds, packages and files: the resources of `/api/v1`, which pages give
 //! out, too. A member that was given out once keeps its name and meaning.
 
+mod build;
+mod job;
+
 use builder_store::Sha256;
 use builder_store::builds::{Artifact as StoredArtifact, Build};
 use builder_store::search as index;
 use builder_store::verdict::Verdict;
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
+pub use self::build::{
+    BuildDetail, Commands, Failure, INPUT_FILES, Input, Picture, RemovedBuild, RemovedDetail,
+};
+pub use self::job::{
+    BuildInHistory, BuildReference, ChangesInNumbers, FailedBuild, JobFailures, JobHistory,
+    JobInList, OnPlatform, OutputGroup, PlatformHistory, Standing,
+};
 use crate::search::packages::PackageVersion as KnownVersion;
 use crate::search::query::Query;
 use crate::search::{
@@ -30,6 +41,18 @@ impl<T: ToSchema> Page<T> {
         Page {
             items: group.items.iter().map(of).collect(),
             next_cursor: group.next.clone(),
+        }
+    }
+}
+
+/// Adds to what JSON says at an address of old the members of a view that are not in it: what is
+/// there keeps its name, meaning and place.
+pub fn add(json: &mut Value, view: &impl Serialize) {
+    if let (Some(object), Ok(Value::Object(more))) =
+        (json.as_object_mut(), serde_json::to_value(view))
+    {
+        for (name, value) in more {
+            object.entry(name).or_insert(value);
         }
     }
 }

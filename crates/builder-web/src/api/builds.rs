@@ -3,150 +3,24 @@
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use builder_store::builds::{self as kept, Build};
-use builder_store::failures::{self as told, Failure as Told};
+use builder_store::failures as told;
 use builder_store::record::removed as removed_builds;
-use builder_store::{Sha256, Tx, jobs, listing, search, users, verdict};
-use serde::Serialize;
+use builder_store::{Sha256, Tx, jobs, listing, search};
 use utoipa::ToSchema;
 
-use super::{ApiError, age, age_cursor, answer, json_headers, limit};
+use super::{ApiError, age, age_cursor, answer, json, json_headers, limit};
 use crate::app::App;
 use crate::cursor;
 use crate::error::{Error, Result};
 use crate::names::{self, Path};
 use crate::pages;
+use crate::pages::build::BuildPage;
 use crate::query::Query;
+use crate::removed::RemovedPage;
 use crate::urls::{self, pattern};
-use crate::view::{Artifact, BuildSummary, FoundBuild, Page, State as BuildState};
-
-/// Neighbours of one kind that are named; there may be more.
-const NEIGHBOURS_MAX: usize = 100;
-
-/// A build, with all that its page shows.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct BuildDetail {
-    /// The build.
-    #[serde(flatten)]
-    pub build: BuildSummary,
-    /// What is known of its reproducibility.
-    pub state: BuildState,
-    /// Who uploaded it.
-    #[schema(required)]
-    pub uploader: Option<String>,
-    /// Its files, the main binary first.
-    pub artifacts: Vec<Artifact>,
-    /// What went in.
-    pub input: Input,
-    /// What the main binary says of itself as a unikernel: manifest and ABI, as in the JSON of the build's page.
-    #[schema(required)]
-    pub solo5: Option<serde_json::Value>,
-    /// Why it failed, if it did and the console tells.
-    #[schema(required)]
-    pub failure: Option<Failure>,
-    /// Other builds of the same input with the same output, the newest first, at most a hundred.
-    pub reproduced_by: Vec<BuildSummary>,
-    /// Builds of the same input with another output, one for each output.
-    pub same_input_other_output: Vec<BuildSummary>,
-    /// Builds of another input with the same output, one for each input.
-    pub other_input_same_output: Vec<BuildSummary>,
-    /// The nearest earlier build on this platform with another output.
-    #[schema(required)]
-    pub previous_output: Option<BuildSummary>,
-    /// The nearest later build on this platform with another output.
-    #[schema(required)]
-    pub next_output: Option<BuildSummary>,
-    /// The newest successful build on this platform.
-    #[schema(required)]
-    pub latest: Option<BuildSummary>,
-}
-
-/// What went into a build, in numbers.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Input {
-    /// opam packages of its switch; null when there is none, or it has not been read.
-    #[schema(required)]
-    pub opam_packages: Option<u64>,
-    /// The files it is told by: `opam-switch`, `build-environment`, `system-packages`.
-    pub files: Vec<Artifact>,
-}
-
-/// Why a build failed, as far as its console tells.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Failure {
-    /// Such as `disk-full`.
-    pub class: String,
-    /// The class in words.
-    pub label: String,
-    /// The line of the console that told, counted from 1.
-    #[schema(required)]
-    pub line: Option<u64>,
-    /// Its text.
-    #[schema(required)]
-    pub text: Option<String>,
-    /// The last lines of the console, oldest first.
-    pub last_lines: Vec<String>,
-}
-
-impl Failure {
-    fn of(told: &Told) -> Failure {
-        Failure {
-            label: crate::failures::label(&told.class).to_owned(),
-            class: told.class.clone(),
-            line: told.told.as_ref().map(|(line, _)| *line),
-            text: told.told.as_ref().map(|(_, text)| text.clone()),
-            last_lines: told.last_lines.clone(),
-        }
-    }
-}
-
-const INPUT_FILES: [&str; 3] = ["opam-switch", "build-environment", "system-packages"];
-
-impl BuildDetail {
-    pub(super) fn load(app: &App, tx: &mut Tx<'_>, build: &Build) -> Result<BuildDetail> {
-        let summaries = |builds: Vec<Build>| -> Vec<BuildSummary> {
-            builds
-                .iter()
-                .take(NEIGHBOURS_MAX)
-                .map(BuildSummary::of)
-                .collect()
-        };
-        let artifacts: Vec<Artifact> = kept::artifacts(tx, build.id)?
-            .iter()
-            .map(Artifact::of)
-            .collect();
-        let inputs = artifacts
-            .iter()
-            .filter(|artifact| INPUT_FILES.contains(&artifact.path.as_str()));
-        let solo5 = match &build.main_binary {
-            Some(main) => app.derived().solo5(app.store(), tx, main.sha256)?,
-            None => None,
-        };
-        Ok(BuildDetail {
-            build: BuildSummary::of(build),
-            state: BuildState::of(verdict::of_build(tx, build)?),
-            uploader: users::name_by_id(tx, build.user_id)?,
-            input: Input {
-                opam_packages: search::packages_of_build(tx, build.id)?,
-                files: inputs.cloned().collect(),
-            },
-            artifacts,
-            solo5: solo5.map(|solo5| serde_json::json!(solo5)),
-            failure: told::of_build(tx, build.id)?.as_ref().map(Failure::of),
-            reproduced_by: summaries(kept::same_input_same_output(tx, build)?),
-            same_input_other_output: summaries(kept::same_input_different_output(tx, build)?),
-            other_input_same_output: summaries(kept::different_input_same_output(tx, build)?),
-            previous_output: kept::previous_different_output(tx, build)?
-                .as_ref()
-                .map(BuildSummary::of),
-            next_output: kept::next_different_output(tx, build)?
-                .as_ref()
-                .map(BuildSummary::of),
-            latest: kept::latest_successful(tx, build.job_id, Some(&build.platform))?
-                .as_ref()
-                .map(BuildSummary::of),
-        })
-    }
-}
+use crate::view::{
+    Artifact, BuildDetail, BuildSummary, FailedBuild, Failure, FoundBuild, Page, RemovedDetail,
+};
 
 fn build(tx: &mut Tx<'_>, uuid: &str) -> Result<Build> {
     let missing = || Error::NotFound("there is no such build".to_owned());
@@ -204,11 +78,20 @@ fn row<T: std::str::FromStr>(list: &str, query: &Query) -> Result<Option<T>> {
     params(("uuid" = String, Path, description = "The uuid of a build")),
     responses((status = 200, description = "The build", body = BuildDetail), (status = 410, description = "The build was removed; the error says where to look", body = ApiError), (status = 404, description = "There is no such build", body = ApiError)))]
 pub async fn one(State(app): State<App>, Path(uuid): Path<String>) -> Result<Response> {
-    answer(app, move |app, tx| {
+    let load = move |app: &App, tx: &mut Tx<'_>| {
         let build = build(tx, &uuid)?;
-        BuildDetail::load(app, tx, &build)
-    })
-    .await
+        Ok(BuildPage::load(app, tx, build)?)
+    };
+    detail(app, load).await
+}
+
+/// All that the page of a build shows.
+pub(super) async fn detail(
+    app: App,
+    load: impl FnOnce(&App, &mut Tx<'_>) -> Result<BuildPage> + Send + 'static,
+) -> Result<Response> {
+    let page = app.prepared(load).await?;
+    json(&page.detail())
 }
 
 /// The files of a build, by path.
@@ -251,8 +134,9 @@ pub async fn artifacts(
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "describes the JSON of the console's page")]
 pub struct Console {
-    job: String,
-    uuid: String,
+    /// The build.
+    #[serde(flatten)]
+    build: BuildSummary,
     /// Lines of the whole console.
     line_count: u64,
     /// Bytes of the whole console.
@@ -260,17 +144,54 @@ pub struct Console {
     /// The first line that looks like an error, counted from 1.
     #[schema(required)]
     first_error: Option<u64>,
+    /// The lines before which nothing was printed for long, the longest wait first.
+    longest_waits: Vec<Wait>,
     /// What the console tells of a failure.
     #[schema(required)]
-    failure: Option<serde_json::Value>,
+    failure: Option<Failure>,
     /// Where `find` is.
     #[schema(required)]
-    found: Option<serde_json::Value>,
+    found: Option<FoundLines>,
     /// The lines.
     lines: Vec<ConsoleLine>,
     /// The page of the lines that follow: its `from` goes on here, too.
     #[schema(required)]
     next: Option<String>,
+    /// The page of the lines before.
+    #[schema(required)]
+    previous: Option<String>,
+}
+
+/// A wait before a line of a console.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the JSON of the console's page")]
+pub struct Wait {
+    /// Counted from 1.
+    line: u64,
+    /// Seconds since the line before.
+    wait: f64,
+}
+
+/// Lines of a console that have what is looked for.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the JSON of the console's page")]
+pub struct FoundLines {
+    /// What is looked for.
+    find: String,
+    /// How many lines have it.
+    line_count: u64,
+    /// The first of them.
+    lines: Vec<FoundLine>,
+}
+
+/// A line of a console that has what is looked for.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the JSON of the console's page")]
+pub struct FoundLine {
+    /// Counted from 1.
+    line: u64,
+    /// Its text, or the part around what is looked for.
+    text: String,
 }
 
 /// A line of a console.
@@ -287,6 +208,12 @@ pub struct ConsoleLine {
     wait: Option<f64>,
     /// Without colours.
     text: String,
+    /// Whether it looks like an error.
+    error: bool,
+    /// How often it was written over, as progress bars are.
+    overwritten: u64,
+    /// Bytes at its end that are only in the raw text.
+    left_out_bytes: u64,
 }
 
 /// Lines of a build's console.
@@ -304,16 +231,6 @@ pub async fn console(
 ) -> Result<Response> {
     let path = Path((String::new(), uuid));
     pages::console::get(state, path, query, json_headers()).await
-}
-
-/// A failed build, and why it failed.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct FailedBuild {
-    /// The build.
-    pub build: BuildSummary,
-    /// Why; null while nobody has looked.
-    #[schema(required)]
-    pub failure: Option<Failure>,
 }
 
 /// Builds without a main binary, newest first.
@@ -404,53 +321,15 @@ pub async fn by_hash(
 }
 
 /// What stays of a build that was removed.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct RemovedBuild {
-    /// Its name.
-    pub uuid: String,
-    /// The name of its job.
-    pub job: String,
-    /// What it ran on.
-    pub platform: String,
-    /// When it started (RFC 3339).
-    pub start_time: String,
-    /// When it ended (RFC 3339).
-    pub finish_time: String,
-    /// How it ended, in words.
-    pub result: String,
-    /// What its main binary was.
-    #[schema(required)]
-    pub main_binary: Option<Artifact>,
-    /// The digest of what went in.
-    #[schema(required)]
-    pub input_id: Option<String>,
-    /// Who uploaded it.
-    pub uploader: String,
-    /// When it was removed (RFC 3339).
-    pub removed_time: String,
-}
-
-/// What stays of a build that was removed.
 #[utoipa::path(get, path = pattern::API_REMOVED_BUILD, tag = "builds",
     params(("uuid" = String, Path, description = "The uuid of a build")),
-    responses((status = 200, description = "What stays of it", body = RemovedBuild), (status = 404, description = "No such build was removed", body = ApiError)))]
+    responses((status = 200, description = "What stays of it", body = RemovedDetail), (status = 404, description = "No such build was removed", body = ApiError)))]
 pub async fn removed(State(app): State<App>, Path(uuid): Path<String>) -> Result<Response> {
-    answer(app, move |_, tx| {
+    answer(app, move |app, tx| {
         let missing = || Error::NotFound("no such build was removed".to_owned());
         let uuid = names::uuid(&uuid).ok_or_else(missing)?;
-        let removed = removed_builds::by_uuid(tx, uuid)?.ok_or_else(missing)?;
-        Ok(RemovedBuild {
-            uuid: removed.uuid.to_string(),
-            job: removed.job,
-            platform: removed.platform,
-            start_time: removed.start.to_rfc3339(),
-            finish_time: removed.finish.to_rfc3339(),
-            result: removed.result.to_string(),
-            main_binary: removed.main_binary.as_ref().map(Artifact::of),
-            input_id: removed.input_id.map(Sha256::to_hex),
-            uploader: removed.uploader,
-            removed_time: removed.removed.to_rfc3339(),
-        })
+        let page = RemovedPage::load(app, tx, uuid)?.ok_or_else(missing)?;
+        Ok(page.detail())
     })
     .await
 }

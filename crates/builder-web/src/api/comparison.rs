@@ -40,6 +40,12 @@ pub struct Comparison {
     main_binary_url: Option<String>,
     /// The files of both builds, by path.
     artifacts: Vec<ComparedArtifact>,
+    /// Where the binaries with symbols are compared; null: they are the same, or not both builds kept one.
+    #[schema(required)]
+    debug_binaries_url: Option<String>,
+    /// What grew and shrank, as a picture; null: not both builds have a binary with symbols.
+    #[schema(required)]
+    treemap_url: Option<String>,
 }
 
 /// A build that is compared.
@@ -56,6 +62,21 @@ pub struct ComparedBuild {
     /// Its size in bytes.
     #[schema(required)]
     main_binary_size: Option<u64>,
+    /// Where it is inside the build.
+    #[schema(required)]
+    main_binary_path: Option<String>,
+    /// Its digest.
+    #[schema(required)]
+    main_binary_sha256: Option<String>,
+    /// How long the build took, in seconds.
+    duration_seconds: f64,
+    /// How it ended, in words.
+    result: String,
+    /// Whether it has a main binary.
+    successful: bool,
+    /// The digest of what went in; null unless all of it was recorded.
+    #[schema(required)]
+    input_id: Option<String>,
 }
 
 /// A file of one or both builds.

@@ -10,15 +10,17 @@ use builder_store::{Sha256, Tx, jobs as kept, latest as newest};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::builds::BuildDetail;
-use super::{ApiError, age, age_cursor, answer, limit};
+use super::{ApiError, age, age_cursor, answer, json, limit};
 use crate::app::App;
 use crate::cursor;
 use crate::error::{Error, Result};
-use crate::names::Path;
+use crate::job_filter::JobFilter;
+use crate::names::{self, Path};
+use crate::pages::build::BuildPage;
+use crate::pages::job::{Begin, JobPage};
 use crate::query::Query;
 use crate::urls::pattern;
-use crate::view::{BuildSummary, JobSummary, Page, State as BuildState};
+use crate::view::{BuildDetail, BuildSummary, JobHistory, JobInList, JobSummary, OnPlatform, Page};
 
 /// A job.
 #[derive(Debug, Serialize, ToSchema)]
@@ -41,29 +43,17 @@ pub struct JobDetail {
     pub platforms: Vec<OnPlatform>,
 }
 
-/// The newest builds of a job on a platform.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct OnPlatform {
-    /// The platform.
-    pub platform: String,
-    /// What is known of the newest build.
-    pub state: BuildState,
-    /// The newest successful build.
-    #[schema(required)]
-    pub latest_successful: Option<BuildSummary>,
-    /// The newest failed build.
-    #[schema(required)]
-    pub latest_failed: Option<BuildSummary>,
-}
-
 /// All jobs, by name.
 #[utoipa::path(get, path = pattern::API_JOBS, tag = "jobs",
     params(
         ("section" = Option<String>, Query, description = "Listed under this heading"),
+        ("platform" = Option<String>, Query, description = "Built on this platform"),
+        ("state" = Option<String>, Query, description = "The newest build on a platform is known to be so: `reproduced`, `unchanged`, `changed`, `built-once`, `not-reproducible`, `failed`"),
+        ("name" = Option<String>, Query, description = "Words that are all in the name or the synopsis"),
         ("limit" = Option<u32>, Query, description = "At most so many entries", minimum = 1, maximum = 200),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the part before"),
     ),
-    responses((status = 200, description = "Jobs", body = Page<JobSummary>), (status = 400, description = "A parameter is wrong", body = ApiError)))]
+    responses((status = 200, description = "Jobs", body = Page<JobInList>), (status = 400, description = "A parameter is wrong", body = ApiError)))]
 pub async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response> {
     const LIST: &str = "all jobs";
     let query = Query::parse(query.as_deref());
@@ -73,15 +63,41 @@ pub async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<R
         None => String::new(),
     };
     let section = query.get("section").map(str::to_owned);
+    let filter = JobFilter::of(&query);
+    if !filter.has_known_state() {
+        return Err(Error::BadRequest(format!(
+            "state is to be one of {}",
+            JobFilter::states()
+        )));
+    }
     answer(app, move |_, tx| {
         let mut jobs = kept::all(tx)?;
-        jobs.retain(|job| job.name > after && (section.is_none() || job.section == section));
+        let mut latest = newest::by_job(tx)?;
+        for latest in latest.values_mut() {
+            latest.retain(|latest| filter.shows(latest));
+        }
+        jobs.retain(|job| {
+            job.name > after
+                && (section.is_none() || job.section == section)
+                && filter.shows_job(&job.name, job.synopsis.as_deref().unwrap_or_default())
+                && (filter.shows_all_builds()
+                    || latest.get(&job.id).is_some_and(|latest| !latest.is_empty()))
+        });
         let more = jobs.len() > count;
         jobs.truncate(count);
         let last = jobs.last().filter(|_| more);
         Ok(Page {
             next_cursor: last.map(|job| cursor::encode(LIST, &[&job.name])),
-            items: jobs.iter().map(JobSummary::of).collect(),
+            items: jobs
+                .iter()
+                .map(|job| JobInList {
+                    job: JobSummary::of(job),
+                    platforms: latest
+                        .get(&job.id)
+                        .map(|latest| latest.iter().map(OnPlatform::of).collect())
+                        .unwrap_or_default(),
+                })
+                .collect(),
         })
     })
     .await
@@ -104,15 +120,7 @@ pub async fn one(State(app): State<App>, Path(name): Path<String>) -> Result<Res
             synopsis: tags::value(tx, id, Tag::Synopsis)?,
             description: tags::value(tx, id, Tag::Description)?,
             readme: tags::value(tx, id, Tag::Readme)?,
-            platforms: latest
-                .iter()
-                .map(|latest| OnPlatform {
-                    platform: latest.platform.clone(),
-                    state: BuildState::of(latest.newest_verdict()),
-                    latest_successful: latest.successful.as_ref().map(BuildSummary::of),
-                    latest_failed: latest.failed.as_ref().map(BuildSummary::of),
-                })
-                .collect(),
+            platforms: latest.iter().map(OnPlatform::of).collect(),
             name,
         })
     })
@@ -179,14 +187,80 @@ pub async fn latest(
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
     let platform = Query::parse(query.as_deref()).platform();
-    answer(app, move |app, tx| {
+    let load = move |app: &App, tx: &mut Tx<'_>| {
         let id = job_id(tx, &name)?;
         let build = stored::latest_successful(tx, id, platform.as_deref())?;
         let build = build
             .ok_or_else(|| Error::NotFound("the job has no successful build to show".to_owned()))?;
-        BuildDetail::load(app, tx, &build)
+        Ok(BuildPage::load(app, tx, build)?)
+    };
+    super::builds::detail(app, load).await
+}
+
+/// A part of a job's history.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobHistoryPart {
+    /// What happened.
+    #[serde(flatten)]
+    history: JobHistory,
+    /// To be given as `cursor` to get what was before; null at the end.
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// How a job went: since when it is reproduced or not, its outputs, and what changed between them.
+#[utoipa::path(get, path = pattern::API_JOB_HISTORY, tag = "jobs",
+    params(
+        ("job" = String, Path, description = "The name of a job"),
+        ("platform" = Option<String>, Query, description = "On this platform"),
+        ("failed" = Option<bool>, Query, description = "Whether failed builds are among the outputs"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the part before"),
+    ),
+    responses((status = 200, description = "The history", body = JobHistoryPart), (status = 400, description = "A parameter is wrong", body = ApiError), (status = 404, description = "There is no such job", body = ApiError)))]
+pub async fn history(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response> {
+    const LIST: &str = "history of job";
+    let query = Query::parse(query.as_deref());
+    let failed = match query.get("failed") {
+        None | Some("" | "false") => false,
+        Some("true") => true,
+        Some(_) => {
+            return Err(Error::BadRequest(
+                "failed is to be true or false".to_owned(),
+            ));
+        }
+    };
+    let begin = match query.get("cursor") {
+        Some(cursor) => {
+            let [before, page] = cursor::decode(LIST, cursor)?;
+            Begin {
+                before: match before.as_str() {
+                    "" => None,
+                    uuid => Some(names::uuid(uuid).ok_or_else(cursor::wrong)?),
+                },
+                page: cursor::number::<u32>(&page)?.max(1),
+            }
+        }
+        None => Begin::default(),
+    };
+    let platform = query.platform();
+    let load = move |app: &App, tx: &mut Tx<'_>| {
+        job_id(tx, &name)?;
+        JobPage::load(app, tx, name, platform, failed, &begin)
+    };
+    let (history, next) = app
+        .loaded(load, |page| (page.history(), page.next()))
+        .await?;
+    json(&JobHistoryPart {
+        history,
+        next_cursor: next.map(|Begin { before, page }| {
+            let before = before.map_or_else(String::new, |uuid| uuid.to_string());
+            cursor::encode(LIST, &[&before, &page.to_string()])
+        }),
     })
-    .await
 }
 
 /// Whether successful or failed builds are asked for.

@@ -11,7 +11,9 @@ use axum::response::Response;
 use builder_exec::Timestamp;
 use builder_store::builds::{self, Artifact, Build};
 use builder_store::cache::Picture;
+use builder_store::failures::{self, Failure};
 use builder_store::record::removed::{self, RemovedBuild};
+use builder_store::search;
 use builder_store::users;
 use builder_store::verdict::{self, Verdict};
 use builder_store::{Sha256, Tx};
@@ -26,6 +28,7 @@ use crate::names;
 use crate::names::Path;
 use crate::removed::{self as gone, RemovedPage};
 use crate::respond::{Accepts, Layout};
+use crate::view::{self, BuildDetail, BuildSummary, INPUT_FILES};
 use crate::{show, urls};
 
 /// `GET /job/:job/build/:uuid`. Another job's name in the URL is put right on the page.
@@ -57,9 +60,13 @@ fn missing() -> Error {
     Error::NotFound("there is no such build".to_owned())
 }
 
+/// Neighbours of one kind that are named for programs; there may be more.
+const NEIGHBOURS_MAX: usize = 100;
+
+/// The page of a build.
 #[derive(Template)]
 #[template(path = "build.html")]
-struct BuildPage {
+pub struct BuildPage {
     layout: Arc<Layout>,
     now: Timestamp,
     build: Build,
@@ -67,6 +74,9 @@ struct BuildPage {
     /// The names of those who uploaded the builds it is compared with, by their rows.
     uploaders: HashMap<i64, String>,
     inputs: Option<InputChanges>,
+    /// Packages of its switch, as far as the search index knows.
+    opam_packages: Option<u64>,
+    failure: Option<Failure>,
     /// The end of the console, and the script if it is small.
     console_tail: Option<String>,
     script: Option<String>,
@@ -85,7 +95,8 @@ struct BuildPage {
 }
 
 impl BuildPage {
-    fn load(app: &App, tx: &mut Tx<'_>, build: Build) -> builder_store::Result<BuildPage> {
+    /// The page of a build, without what is not in the database.
+    pub fn load(app: &App, tx: &mut Tx<'_>, build: Build) -> builder_store::Result<BuildPage> {
         let solo5 = match &build.main_binary {
             Some(main) => app.derived().solo5(app.store(), tx, main.sha256)?,
             None => None,
@@ -100,6 +111,11 @@ impl BuildPage {
             verdict: verdict::of_build(tx, &build)?,
             uploaders: users::names_by_row(tx)?,
             inputs: None,
+            opam_packages: search::packages_of_build(tx, build.id)?,
+            failure: match build.main_binary {
+                Some(_) => None,
+                None => failures::of_build(tx, build.id)?,
+            },
             console_tail: None,
             script: None,
             solo5,
@@ -116,6 +132,63 @@ impl BuildPage {
             next: builds::next_different_output(tx, &build)?,
             build,
         })
+    }
+
+    /// What the page tells, for programs.
+    pub fn detail(&self) -> BuildDetail {
+        let summaries = |builds: &[Build]| -> Vec<BuildSummary> {
+            let builds = builds.iter().take(NEIGHBOURS_MAX);
+            builds.map(BuildSummary::of).collect()
+        };
+        let summary = |build: &Option<Build>| build.as_ref().map(BuildSummary::of);
+        let inputs = self.inputs.as_ref();
+        let artifacts: Vec<view::Artifact> =
+            self.artifacts.iter().map(view::Artifact::of).collect();
+        let of_input = artifacts
+            .iter()
+            .filter(|artifact| INPUT_FILES.contains(&artifact.path.as_str()));
+        BuildDetail {
+            build: BuildSummary::of(&self.build),
+            state: view::State::of(self.verdict),
+            sentence: self.sentence(),
+            grounds: self.grounds(),
+            uploader: self.uploaders.get(&self.build.user_id).cloned(),
+            input: view::Input {
+                opam_packages: inputs.map_or(self.opam_packages, |inputs| Some(inputs.opam as u64)),
+                environment_variables: inputs.map(|inputs| inputs.variables as u64),
+                system_packages: inputs.map(|inputs| inputs.system as u64),
+                files: of_input.cloned().collect(),
+            },
+            artifacts,
+            solo5: self.solo5.as_ref().map(|solo5| json!(solo5)),
+            commands: view::Commands {
+                run: self.run(),
+                check: self.fetch(),
+                rebuild: self.rebuild(),
+            },
+            console_tail: self.console_tail.clone(),
+            script: self.script.clone(),
+            failure: self.failure.as_ref().map(view::Failure::of),
+            reproduced_by: summaries(&self.reproductions),
+            same_input_other_output: summaries(&self.same_input_different_output),
+            other_input_same_output: summaries(&self.different_input_same_output),
+            removed_of_same_input: self.removed.iter().map(view::RemovedBuild::of).collect(),
+            previous_output: summary(&self.previous),
+            next_output: summary(&self.next),
+            latest: match &self.latest {
+                Some(latest) => Some(BuildSummary::of(latest)),
+                // None is newer.
+                None => output(&self.build).map(|_| BuildSummary::of(&self.build)),
+            },
+            pictures: self
+                .pictures
+                .iter()
+                .map(|(url, title)| view::Picture {
+                    title: (*title).to_owned(),
+                    url: url.clone(),
+                })
+                .collect(),
+        }
     }
 
     /// What is known of its reproducibility, in a sentence.
@@ -404,6 +477,12 @@ impl Page for BuildPage {
             json["solo5_manifest"] = json!(solo5.solo5_manifest);
             json["solo5_abi"] = json!(solo5.solo5_abi);
         }
+        // `main_binary` tells at this address whether there is one.
+        let main = self.build.main_binary.as_ref();
+        json["main_binary_path"] = json!(main.map(|main| main.path.as_str()));
+        json["main_binary_sha256"] = json!(main.map(|main| main.sha256.to_hex()));
+        json["main_binary_size"] = json!(main.map(|main| main.size));
+        view::add(&mut json, &self.detail());
         Some(json)
     }
 }

@@ -17,11 +17,13 @@ use serde_json::{Map, Value, json};
 use crate::app::{App, Page};
 use crate::derived::Solo5;
 use crate::error::Result;
+use crate::job_filter::JobFilter;
 use crate::markdown::Html;
 use crate::query::Query;
 use crate::respond::{Accepts, Layout};
 use crate::show;
 use crate::urls;
+use crate::view::OnPlatform;
 
 /// Under which heading a job is listed that says nothing of it.
 const NO_SECTION: &str = "Uncategorized";
@@ -56,10 +58,10 @@ async fn get(
     all: bool,
 ) -> Result<Response> {
     let accepts = Accepts::of(&headers);
-    let filter = Filter::of(&Query::parse(query.as_deref()));
+    let filter = JobFilter::of(&Query::parse(query.as_deref()));
     app.page(accepts, move |app, tx| {
         let page = if accepts.json {
-            BuildsPage::load_json(app, tx, than, all)
+            BuildsPage::load_json(app, tx, than, all, filter)
         } else {
             BuildsPage::load(app, tx, than, all, filter)
         };
@@ -75,7 +77,7 @@ struct BuildsPage {
     now: Timestamp,
     all: bool,
     introduction: Option<Html>,
-    filter: Filter,
+    filter: JobFilter,
     /// Those that can be chosen.
     platforms: BTreeSet<String>,
     sections: Vec<Section>,
@@ -91,46 +93,9 @@ struct Job {
     synopsis: String,
     /// By platform.
     latest: Vec<Latest>,
+    section: Option<String>,
     /// Of the newest successful build on any platform, for programs.
     solo5: Option<(String, Solo5)>,
-}
-
-/// Which jobs are shown: all, where a text is empty.
-#[derive(Default)]
-struct Filter {
-    /// Words that are all in the job's name or synopsis, in lower case.
-    name: String,
-    platform: String,
-    /// The name of a verdict.
-    state: String,
-}
-
-impl Filter {
-    fn of(query: &Query) -> Filter {
-        let text = |name| query.get(name).unwrap_or_default().trim().to_owned();
-        Filter {
-            name: text("name"),
-            platform: text("platform"),
-            state: text("state"),
-        }
-    }
-
-    fn is_set(&self) -> bool {
-        [&self.name, &self.platform, &self.state]
-            .iter()
-            .any(|text| !text.is_empty())
-    }
-
-    fn shows_job(&self, name: &str, synopsis: &str) -> bool {
-        let text = format!("{name} {synopsis}").to_lowercase();
-        let words = self.name.to_lowercase();
-        words.split_whitespace().all(|word| text.contains(word))
-    }
-
-    fn shows(&self, latest: &Latest) -> bool {
-        (self.platform.is_empty() || self.platform == latest.platform)
-            && (self.state.is_empty() || self.state == latest.newest_verdict().name())
-    }
 }
 
 /// Whether a build is new enough to be shown.
@@ -145,7 +110,7 @@ impl BuildsPage {
         tx: &mut Tx<'_>,
         than: Option<Timestamp>,
         all: bool,
-        filter: Filter,
+        filter: JobFilter,
     ) -> builder_store::Result<BuildsPage> {
         let mut by_job = latest::by_job(tx)?;
         let mut platforms = BTreeSet::new();
@@ -170,9 +135,10 @@ impl BuildsPage {
                 name: job.name,
                 synopsis,
                 latest,
+                section: job.section,
                 solo5: None,
             };
-            jobs.push((job.section, job_shown));
+            jobs.push(job_shown);
         }
         Ok(BuildsPage {
             layout: app.layout().clone(),
@@ -191,17 +157,27 @@ impl BuildsPage {
         tx: &mut Tx<'_>,
         than: Option<Timestamp>,
         all: bool,
+        filter: JobFilter,
     ) -> builder_store::Result<BuildsPage> {
         let mut by_job = latest::by_job(tx)?;
         let mut jobs = Vec::new();
         for job in jobs::all(tx)? {
-            let latest = by_job.remove(&job.id).unwrap_or_default();
-            let successful = latest.into_iter().filter_map(|latest| latest.successful);
-            let successful: Vec<Build> = successful.collect();
-            if !successful.iter().any(|build| is_of_late(Some(build), than)) {
+            let mut latest = by_job.remove(&job.id).unwrap_or_default();
+            let successful = latest
+                .iter()
+                .filter_map(|latest| latest.successful.as_ref());
+            if !successful
+                .clone()
+                .any(|build| is_of_late(Some(build), than))
+            {
                 continue;
             }
-            let newest = successful.into_iter().max_by_key(Build::age);
+            let synopsis = job.synopsis.unwrap_or_default();
+            let newest = successful.max_by_key(|build| build.age()).cloned();
+            latest.retain(|latest| is_of_late(latest.newest(), than) && filter.shows(latest));
+            if !filter.shows_job(&job.name, &synopsis) || filter.is_set() && latest.is_empty() {
+                continue;
+            }
             let mut solo5 = None;
             if let Some(build) = newest
                 && let Some(main) = &build.main_binary
@@ -211,18 +187,19 @@ impl BuildsPage {
             }
             let job_shown = Job {
                 name: job.name,
-                synopsis: job.synopsis.unwrap_or_default(),
-                latest: Vec::new(),
+                synopsis,
+                latest,
+                section: job.section,
                 solo5,
             };
-            jobs.push((job.section, job_shown));
+            jobs.push(job_shown);
         }
         Ok(BuildsPage {
             layout: app.layout().clone(),
             now: app.now(),
             all,
             introduction: None,
-            filter: Filter::default(),
+            filter,
             platforms: BTreeSet::new(),
             sections: by_section(jobs),
         })
@@ -235,10 +212,11 @@ impl BuildsPage {
 }
 
 /// From Z to A, as clients know the list: unikernels before packages.
-fn by_section(jobs: Vec<(Option<String>, Job)>) -> Vec<Section> {
+fn by_section(jobs: Vec<Job>) -> Vec<Section> {
     let mut sections: BTreeMap<String, Vec<Job>> = BTreeMap::new();
-    for (section, job) in jobs {
-        let name = section.unwrap_or_else(|| NO_SECTION.to_owned());
+    for job in jobs {
+        let name = job.section.clone();
+        let name = name.unwrap_or_else(|| NO_SECTION.to_owned());
         sections.entry(name).or_default().push(job);
     }
     let sections = sections.into_iter().rev();
@@ -268,6 +246,10 @@ impl Page for BuildsPage {
                         "solo5_abi": solo5.solo5_abi,
                     });
                 }
+                // What the page shows and clients of old do not know comes last.
+                let platforms: Vec<OnPlatform> = job.latest.iter().map(OnPlatform::of).collect();
+                entry["section"] = json!(section.name);
+                entry["platforms"] = json!(platforms);
                 jobs.push(entry);
             }
             by_section.insert(section.name.clone(), Value::Array(names));

@@ -23,7 +23,7 @@ use crate::inputs::Changes;
 use crate::names::{self, Path};
 use crate::opam_report;
 use crate::respond::{Accepts, Layout};
-use crate::{show, urls};
+use crate::{show, urls, view};
 
 /// A page that waits for a comparison is to be asked for again after so many seconds.
 const REFRESH_S: &str = "3";
@@ -368,6 +368,10 @@ impl Page for ComparePage {
             .builds
             .main_binaries()
             .filter(|(left, right)| left.sha256 != right.sha256);
+        let debug = self
+            .builds
+            .debug_binaries()
+            .filter(|(left, right)| left.sha256 != right.sha256);
         Some(json!({
             "left": build_json(&self.builds.left),
             "right": build_json(&self.builds.right),
@@ -379,11 +383,16 @@ impl Page for ComparePage {
             "same_output": self.builds.same_output(),
             "main_binary_url": differing.map(|(left, right)| self.compare_files(&left.path, &right.path)),
             "artifacts": artifacts,
+            "debug_binaries_url": debug.map(|(left, right)| self.compare_files(&left.path, &right.path)),
+            "treemap_url": self.has_treemaps().then(|| {
+                urls::treemap_changes(&self.builds.left.uuid, &self.builds.right.uuid)
+            }),
         }))
     }
 }
+
 fn build_json(build: &Build) -> Value {
-    json!({
+    let mut json = json!({
         "job": build.job,
         "uuid": build.uuid,
         "platform": build.platform,
@@ -391,7 +400,11 @@ fn build_json(build: &Build) -> Value {
         "finish_time": build.finish.to_rfc3339(),
         "main_binary": build.main_binary.is_some(),
         "main_binary_size": build.main_binary.as_ref().map(|main| main.size),
-    })
+        "main_binary_path": build.main_binary.as_ref().map(|main| main.path.as_str()),
+        "main_binary_sha256": build.main_binary.as_ref().map(|main| main.sha256.to_hex()),
+    });
+    view::add(&mut json, &view::BuildSummary::of(build));
+    json
 }
 
 /// `left_packages` is what only the left build has, as clients show it. (The OCaml server has the

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::names::Path;
 use crate::query::Query;
 use crate::respond::{Accepts, Layout};
-use crate::{failure, failures, names, removed, show, urls};
+use crate::{failure, failures, names, removed, show, urls, view};
 
 /// Bytes of a line that are shown.
 const LINE_BYTES_MAX: usize = 4 * 1024;
@@ -79,6 +79,7 @@ struct Shown {
     time: Option<i64>,
     wait: Option<i64>,
     classes: String,
+    tells_error: bool,
     pieces: Vec<Piece>,
     overwritten: u64,
     left_out_bytes: u64,
@@ -194,7 +195,8 @@ impl Shown {
         let read = ansi::line(&line.text, style);
         let text = read.text();
         let mut classes = vec!["line"];
-        if failure::tells_error(&text) {
+        let tells_error = failure::tells_error(&text);
+        if tells_error {
             classes.push("error");
         }
         if told == Some(line.number) {
@@ -216,6 +218,7 @@ impl Shown {
             time: line.time_ns,
             wait: line.wait_ns,
             classes: classes.join(" "),
+            tells_error,
             pieces: pieces(&read, &found),
             overwritten: read.overwritten as u64,
             left_out_bytes: line.left_out_bytes,
@@ -281,11 +284,14 @@ impl Page for ConsolePage {
                     "time": line.time.as_ref().map(seconds),
                     "wait": line.wait.as_ref().map(seconds),
                     "text": line.text(),
+                    "error": line.tells_error,
+                    "overwritten": line.overwritten,
+                    "left_out_bytes": line.left_out_bytes,
                 })
             })
             .collect();
-        let failure = self.failure.as_ref().map(failures::to_json);
-        Some(json!({
+        let failure = self.failure.as_ref().map(view::Failure::of);
+        let mut json = json!({
             "job": self.build.job,
             "uuid": self.build.uuid,
             "line_count": self.outline.lines,
@@ -304,6 +310,9 @@ impl Page for ConsolePage {
             })),
             "lines": lines,
             "next": self.next(),
-        }))
+            "previous": self.previous(),
+        });
+        view::add(&mut json, &view::BuildSummary::of(&self.build));
+        Some(json)
     }
 }

@@ -16,7 +16,7 @@ use crate::app::{App, Page};
 use crate::error::Result;
 use crate::query::Query;
 use crate::respond::{Accepts, Layout};
-use crate::{failures, show, urls};
+use crate::{failures, show, urls, view};
 
 /// Builds on a page when nothing else is asked for.
 const COUNT: u32 = 20;
@@ -143,22 +143,34 @@ impl Page for FailedBuildsPage {
             .builds
             .iter()
             .map(|(build, failure)| {
-                json!({
+                let mut json = json!({
                     "job": build.job,
                     "uuid": build.uuid,
                     "platform": build.platform,
                     "start_time": build.start.to_rfc3339(),
                     "finish_time": build.finish.to_rfc3339(),
                     "result": build.result.to_string(),
-                    "failure": failure.as_ref().map(failures::to_json),
-                })
+                    "failure": failure.as_ref().map(view::Failure::of),
+                });
+                view::add(&mut json, &view::BuildSummary::of(build));
+                json
             })
             .collect();
         let classes: Vec<Value> = self
             .classes
             .iter()
-            .map(|(class, count)| json!({ "class": class, "build_count": count }))
+            .map(|(class, count)| {
+                let label = class.as_ref().map(|class| failures::label(class));
+                json!({ "class": class, "build_count": count, "label": label })
+            })
             .collect();
-        Some(json!({ "builds": builds, "next": self.next(), "classes": classes }))
+        Some(json!({
+            "builds": builds,
+            "next": self.next(),
+            "classes": classes,
+            "previous": self.previous(),
+            "jobs": self.jobs,
+            "platforms": self.platforms,
+        }))
     }
 }

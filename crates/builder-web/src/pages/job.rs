@@ -23,6 +23,10 @@ use crate::markdown::Html;
 use crate::names::{self, Path};
 use crate::query::Query;
 use crate::respond::{self, Accepts, Layout};
+use crate::view::{
+    self, BuildInHistory, BuildReference, BuildSummary, ChangesInNumbers, JobFailures, JobHistory,
+    OutputGroup, PlatformHistory,
+};
 use crate::{show, urls};
 
 /// `GET /job/:job`: the distinct outputs.
@@ -55,14 +59,15 @@ async fn page(
     let platform = query.platform();
     let accepts = Accepts::of(&headers);
     app.page(accepts, move |app, tx| {
-        if accepts.json {
-            return JobPage::load_json(app, tx, job, platform, failed);
-        }
         let begin = Begin {
             before: query.get("before").and_then(names::uuid),
             page: query.number("page").unwrap_or(1).max(1),
         };
-        JobPage::load(app, tx, job, platform, failed, &begin)
+        let mut page = JobPage::load(app, tx, job, platform, failed, &begin)?;
+        if accepts.json {
+            page.load_entries(tx)?;
+        }
+        Ok(page)
     })
     .await
 }
@@ -75,14 +80,27 @@ const TIMELINE: usize = 100;
 const OUTPUTS: usize = 20;
 
 /// Which page of the history.
-struct Begin {
-    before: Option<Uuid>,
-    page: u32,
+#[derive(Debug, Clone)]
+pub struct Begin {
+    /// Of the builds before this one; none: of the newest.
+    pub before: Option<Uuid>,
+    /// Of their outputs, counted from 1.
+    pub page: u32,
 }
 
+impl Default for Begin {
+    fn default() -> Begin {
+        Begin {
+            before: None,
+            page: 1,
+        }
+    }
+}
+
+/// The page of a job.
 #[derive(Template)]
 #[template(path = "job.html")]
-struct JobPage {
+pub struct JobPage {
     layout: Arc<Layout>,
     job_id: i64,
     job: String,
@@ -97,7 +115,8 @@ struct JobPage {
     groups: Vec<Shown>,
     newer: Option<String>,
     older: Option<String>,
-    /// For programs.
+    next: Option<Begin>,
+    /// For programs: every distinct output there is.
     entries: Vec<Entry>,
     failures: FailureHistory,
 }
@@ -193,7 +212,8 @@ impl Shown {
 }
 
 impl JobPage {
-    fn load(
+    /// A page of a job's history.
+    pub fn load(
         app: &App,
         tx: &mut Tx<'_>,
         job: String,
@@ -242,12 +262,20 @@ impl JobPage {
             urls::job_page(&page.job, page.platform.as_deref(), failed, before, number)
         };
         let this = before.as_ref().map(|build| &build.uuid);
-        page.older = if groups.len() > first.saturating_add(OUTPUTS) {
-            Some(url(this, begin.page.saturating_add(1)))
+        page.next = if groups.len() > first.saturating_add(OUTPUTS) {
+            Some(Begin {
+                before: this.copied(),
+                page: begin.page.saturating_add(1),
+            })
         } else {
             let oldest = past.last().filter(|_| more);
-            oldest.map(|oldest| url(Some(&oldest.build.uuid), 1))
+            oldest.map(|oldest| Begin {
+                before: Some(oldest.build.uuid),
+                page: 1,
+            })
         };
+        let next = page.next.as_ref();
+        page.older = next.map(|next| url(next.before.as_ref(), next.page));
         page.newer = match (this, begin.page) {
             (None, 1) => None,
             // Which page was before is not known: back to the newest.
@@ -258,29 +286,67 @@ impl JobPage {
     }
 
     /// For programs: the distinct outputs.
-    fn load_json(
-        app: &App,
-        tx: &mut Tx<'_>,
-        job: String,
-        platform: Option<String>,
-        failed: bool,
-    ) -> Result<JobPage> {
-        let mut page = JobPage::begin(app, tx, job, platform, failed)?;
+    fn load_entries(&mut self, tx: &mut Tx<'_>) -> Result<()> {
         let entry = |Output { build, artifact }| Entry {
             build,
             output: Some(artifact),
         };
-        let outputs = builds::outputs(tx, page.job_id, page.platform.as_deref())?;
-        page.entries = outputs.into_iter().map(entry).collect();
-        if failed {
-            let failed = builds::failed_of_job(tx, page.job_id, page.platform.as_deref())?;
-            page.entries.extend(failed.into_iter().map(|build| Entry {
+        let outputs = builds::outputs(tx, self.job_id, self.platform.as_deref())?;
+        self.entries = outputs.into_iter().map(entry).collect();
+        if self.failed {
+            let failed = builds::failed_of_job(tx, self.job_id, self.platform.as_deref())?;
+            self.entries.extend(failed.into_iter().map(|build| Entry {
                 build,
                 output: None,
             }));
-            page.entries.sort_by_key(|entry| Reverse(entry.build.age()));
+            self.entries.sort_by_key(|entry| Reverse(entry.build.age()));
         }
-        Ok(page)
+        Ok(())
+    }
+
+    /// The page after this one.
+    pub fn next(&self) -> Option<Begin> {
+        self.next.clone()
+    }
+
+    /// What the page tells, for programs.
+    pub fn history(&self) -> JobHistory {
+        let histories = self.histories.iter();
+        let groups = self.groups.iter();
+        JobHistory {
+            histories: histories
+                .map(|history| PlatformHistory {
+                    platform: history.platform.clone(),
+                    standing: view::Standing::of(
+                        &history.standing,
+                        &history.past,
+                        &history.changes,
+                    ),
+                    failing: history.failing,
+                    builds: history.shown().iter().map(BuildInHistory::of).collect(),
+                })
+                .collect(),
+            outputs: groups
+                .map(|group| OutputGroup {
+                    state: view::State::of(group.newest().verdict),
+                    newest: BuildSummary::of(&group.newest().build),
+                    builds: group
+                        .builds
+                        .iter()
+                        .map(|past| BuildReference::of(&past.build))
+                        .collect(),
+                    before: group
+                        .before
+                        .as_ref()
+                        .map(|past| BuildSummary::of(&past.build)),
+                    changes: group
+                        .before
+                        .as_ref()
+                        .map(|_| ChangesInNumbers::of(&group.changes)),
+                })
+                .collect(),
+            failures: JobFailures::of(&self.failures),
+        }
     }
 
     fn begin(
@@ -311,6 +377,7 @@ impl JobPage {
             groups: Vec::new(),
             newer: None,
             older: None,
+            next: None,
             entries: Vec::new(),
         })
     }
@@ -328,8 +395,8 @@ impl JobPage {
 impl Page for JobPage {
     fn prepare(&mut self, app: &App) {
         for text in [&mut self.description, &mut self.readme] {
-            let markdown = text.markdown.take();
-            text.html = markdown.map(|markdown| app.derived().markdown(&markdown));
+            let markdown = text.markdown.as_ref();
+            text.html = markdown.map(|markdown| app.derived().markdown(markdown));
         }
     }
 
@@ -345,10 +412,24 @@ impl Page for JobPage {
                         "size": output.size,
                     })
                 });
-                json!({ "uuid": entry.build.uuid, "main_binary": main_binary })
+                let mut json = json!({ "uuid": entry.build.uuid, "main_binary": main_binary });
+                view::add(&mut json, &BuildSummary::of(&entry.build));
+                json
             })
             .collect();
-        Some(json!({ "builds": builds }))
+        let mut json = json!({
+            "builds": builds,
+            "job": self.job,
+            "synopsis": self.synopsis,
+            "description": self.description.markdown,
+            "readme": self.readme.markdown,
+            "platform": self.platform,
+            "platforms": self.platforms,
+            "newer": self.newer,
+            "older": self.older,
+        });
+        view::add(&mut json, &self.history());
+        Some(json)
     }
 }
 

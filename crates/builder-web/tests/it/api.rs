@@ -8,7 +8,7 @@ use crate::build::{Build, build, switch};
 use crate::server::Server;
 
 /// The demo's builds, as the demo takes them in.
-fn demo() -> Server {
+pub(crate) fn demo() -> Server {
     let server = Server::new();
     let now = crate::server::now();
     for build in demo_builds::builds(now) {
@@ -18,12 +18,12 @@ fn demo() -> Server {
     server
 }
 
-fn description(server: &Server) -> Value {
+pub(crate) fn description(server: &Server) -> Value {
     server.json("/api/v1/openapi.json")
 }
 
 /// The schema of an answer, with all it refers to.
-fn validator(description: &Value, schema: &Value) -> jsonschema::Validator {
+pub(crate) fn validator(description: &Value, schema: &Value) -> jsonschema::Validator {
     let mut schema = schema.clone();
     schema["components"] = description["components"].clone();
     jsonschema::draft202012::new(&schema).unwrap()

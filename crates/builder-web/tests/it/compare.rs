@@ -119,7 +119,9 @@ fn the_json_of_programs_keeps_its_members_and_says_where_to_ask_for_more() {
             "same_input",
             "same_output",
             "main_binary_url",
-            "artifacts"
+            "artifacts",
+            "debug_binaries_url",
+            "treemap_url"
         ]
     );
     assert_eq!(

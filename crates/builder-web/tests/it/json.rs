@@ -1,5 +1,7 @@
 //! JSON as clients have been reading it for years: names, order and types of its members.
 
+use serde_json::Value;
+
 use crate::build::{Build, MIRAGE, build, switch, unikernel};
 use crate::server::Server;
 
@@ -18,7 +20,38 @@ fn check(server: &Server, target: &str, expected: &str) {
         let answer = server.get_with(target, &[("accept", accept)]);
         assert_eq!(answer.status, 200, "{target}");
         assert_eq!(answer.header("content-type"), Some("application/json"));
-        assert_eq!(answer.text(), expected, "{target}");
+        let expected: Value = serde_json::from_str(expected).unwrap();
+        let old = as_of_old(&answer.json(), &expected);
+        assert_eq!(old.to_string(), expected.to_string(), "{target}");
+    }
+}
+
+/// Whether the absence of a member tells something to clients: of a job in the list, or of a build.
+fn is_told_by_absence(name: &str, known: &serde_json::Map<String, Value>) -> bool {
+    name.starts_with("solo5_") || name == "latest" && known.contains_key("synopsis")
+}
+
+/// JSON without what was added to it behind the members that clients have known for long.
+fn as_of_old(json: &Value, expected: &Value) -> Value {
+    match (json, expected) {
+        (Value::Object(members), Value::Object(known)) => {
+            let first: Vec<&String> = members.keys().take(known.len()).collect();
+            assert_eq!(first, known.keys().collect::<Vec<_>>());
+            let members = members.iter().filter_map(|(name, value)| {
+                let old = match known.get(name) {
+                    Some(known) => as_of_old(value, known),
+                    None if is_told_by_absence(name, known) => value.clone(),
+                    None => return None,
+                };
+                Some((name.clone(), old))
+            });
+            Value::Object(members.collect())
+        }
+        (Value::Array(items), Value::Array(known)) if items.len() == known.len() => {
+            let items = items.iter().zip(known);
+            items.map(|(item, known)| as_of_old(item, known)).collect()
+        }
+        _ => json.clone(),
     }
 }
 
@@ -66,7 +99,7 @@ fn sections_come_from_z_to_a_and_jobs_from_a_to_z() {
         build("none", 5).file("bin/x", "x"),
     ]);
     let list = server.json("/all-builds");
-    let names = |value: &serde_json::Value| -> Vec<String> {
+    let names = |value: &Value| -> Vec<String> {
         value
             .as_array()
             .unwrap()

@@ -113,3 +113,6 @@ mod search;
 
 #[cfg(test)]
 mod api;
+
+#[cfg(test)]
+mod page_json;

@@ -32,7 +32,7 @@ fn story() -> Story {
 }
 
 /// The oldest goes, on the first day of 2027.
-fn vacuum(server: &Server) {
+pub(crate) fn vacuum(server: &Server) {
     let goal = Goal::Vacuum {
         jobs: Vec::new(),
         platform: None,

@@ -1,0 +1,193 @@
+//! What JSON says of one build: all that its page shows.
+
+use builder_store::Sha256;
+use builder_store::failures::Failure as Told;
+use builder_store::record::removed::RemovedBuild as Removed;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Artifact, BuildSummary, State};
+
+/// A build, with all that its page shows.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BuildDetail {
+    /// The build.
+    #[serde(flatten)]
+    pub build: BuildSummary,
+    /// What is known of its reproducibility.
+    pub state: State,
+    /// The same in a sentence.
+    pub sentence: String,
+    /// What the sentence rests on.
+    #[schema(required)]
+    pub grounds: Option<String>,
+    /// Who uploaded it.
+    #[schema(required)]
+    pub uploader: Option<String>,
+    /// Its files, the main binary first.
+    pub artifacts: Vec<Artifact>,
+    /// What went in.
+    pub input: Input,
+    /// What the main binary says of itself as a unikernel: manifest and ABI, as in the JSON of the build's page.
+    #[schema(required)]
+    pub solo5: Option<serde_json::Value>,
+    /// Command lines to copy.
+    pub commands: Commands,
+    /// The end of the console.
+    #[schema(required)]
+    pub console_tail: Option<String>,
+    /// The script that ran, unless it is long.
+    #[schema(required)]
+    pub script: Option<String>,
+    /// Why it failed, if it did and the console tells.
+    #[schema(required)]
+    pub failure: Option<Failure>,
+    /// Other builds of the same input with the same output, the newest first, at most a hundred.
+    pub reproduced_by: Vec<BuildSummary>,
+    /// Builds of the same input with another output, one for each output.
+    pub same_input_other_output: Vec<BuildSummary>,
+    /// Builds of another input with the same output, one for each input.
+    pub other_input_same_output: Vec<BuildSummary>,
+    /// Builds of the same input whose artifacts were removed, whatever their output was.
+    pub removed_of_same_input: Vec<RemovedBuild>,
+    /// The nearest earlier build on this platform with another output.
+    #[schema(required)]
+    pub previous_output: Option<BuildSummary>,
+    /// The nearest later build on this platform with another output.
+    #[schema(required)]
+    pub next_output: Option<BuildSummary>,
+    /// The newest successful build on this platform.
+    #[schema(required)]
+    pub latest: Option<BuildSummary>,
+    /// Pictures that may be drawn of it.
+    pub pictures: Vec<Picture>,
+}
+
+/// What went into a build, in numbers.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Input {
+    /// opam packages of its switch; null when there is none, or it has not been read.
+    #[schema(required)]
+    pub opam_packages: Option<u64>,
+    /// Environment variables; null when they were not recorded.
+    #[schema(required)]
+    pub environment_variables: Option<u64>,
+    /// Packages of the system; null when they were not recorded.
+    #[schema(required)]
+    pub system_packages: Option<u64>,
+    /// The files it is told by: `opam-switch`, `build-environment`, `system-packages`.
+    pub files: Vec<Artifact>,
+}
+
+/// The files of [`Input`].
+pub const INPUT_FILES: [&str; 3] = ["opam-switch", "build-environment", "system-packages"];
+
+/// Command lines for a shell. Where one asks this site, `$SITE` stands for its address.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Commands {
+    /// Runs the unikernel; null: it is none.
+    #[schema(required)]
+    pub run: Option<String>,
+    /// Fetches the main binary and checks it; null: there is none.
+    #[schema(required)]
+    pub check: Option<String>,
+    /// Builds it again and compares; null: its input was not recorded.
+    #[schema(required)]
+    pub rebuild: Option<String>,
+}
+
+/// A picture, as a page of its own.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Picture {
+    /// What it shows.
+    pub title: String,
+    /// Where it is.
+    pub url: String,
+}
+
+/// Why a build failed, as far as its console tells.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Failure {
+    /// Such as `disk-full`.
+    pub class: String,
+    /// The class in words.
+    pub label: String,
+    /// The line of the console that told, counted from 1.
+    #[schema(required)]
+    pub line: Option<u64>,
+    /// Its text.
+    #[schema(required)]
+    pub text: Option<String>,
+    /// The last lines of the console, oldest first.
+    pub last_lines: Vec<String>,
+}
+
+impl Failure {
+    /// From what is kept.
+    pub fn of(told: &Told) -> Failure {
+        Failure {
+            label: crate::failures::label(&told.class).to_owned(),
+            class: told.class.clone(),
+            line: told.told.as_ref().map(|(line, _)| *line),
+            text: told.told.as_ref().map(|(_, text)| text.clone()),
+            last_lines: told.last_lines.clone(),
+        }
+    }
+}
+
+/// What stays of a build that was removed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RemovedBuild {
+    /// Its name.
+    pub uuid: String,
+    /// The name of its job.
+    pub job: String,
+    /// What it ran on.
+    pub platform: String,
+    /// When it started (RFC 3339).
+    pub start_time: String,
+    /// When it ended (RFC 3339).
+    pub finish_time: String,
+    /// How it ended, in words.
+    pub result: String,
+    /// What its main binary was.
+    #[schema(required)]
+    pub main_binary: Option<Artifact>,
+    /// The digest of what went in.
+    #[schema(required)]
+    pub input_id: Option<String>,
+    /// Who uploaded it.
+    pub uploader: String,
+    /// When it was removed (RFC 3339).
+    pub removed_time: String,
+}
+
+impl RemovedBuild {
+    /// From what is kept.
+    pub fn of(removed: &Removed) -> RemovedBuild {
+        RemovedBuild {
+            uuid: removed.uuid.to_string(),
+            job: removed.job.clone(),
+            platform: removed.platform.clone(),
+            start_time: removed.start.to_rfc3339(),
+            finish_time: removed.finish.to_rfc3339(),
+            result: removed.result.to_string(),
+            main_binary: removed.main_binary.as_ref().map(Artifact::of),
+            input_id: removed.input_id.map(Sha256::to_hex),
+            uploader: removed.uploader.clone(),
+            removed_time: removed.removed.to_rfc3339(),
+        }
+    }
+}
+
+/// What stays of a build that was removed, and which builds have the same output.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RemovedDetail {
+    /// What stays of it.
+    #[serde(flatten)]
+    pub build: RemovedBuild,
+    /// Builds that have the same output, at most a hundred.
+    pub same_output: Vec<BuildSummary>,
+    /// Builds that had it and were removed, too, at most a hundred.
+    pub removed_same_output: Vec<RemovedBuild>,
+}

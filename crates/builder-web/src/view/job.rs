@@ -1,0 +1,294 @@
+//! What JSON says of a job: its newest builds, and its history as its page tells it.
+
+use builder_store::builds::Build;
+use builder_store::latest::Latest;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{BuildSummary, Failure, JobSummary, State};
+use crate::failures::FailureHistory;
+use crate::history::{Past, Standing as Stands};
+use crate::input_changes::Known;
+
+/// The newest builds of a job on a platform.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct OnPlatform {
+    /// The platform.
+    pub platform: String,
+    /// What is known of the newest build.
+    pub state: State,
+    /// What is known of the newest successful build; null when there is none.
+    #[schema(required)]
+    pub state_of_successful: Option<State>,
+    /// The newest successful build.
+    #[schema(required)]
+    pub latest_successful: Option<BuildSummary>,
+    /// The newest failed build.
+    #[schema(required)]
+    pub latest_failed: Option<BuildSummary>,
+}
+
+impl OnPlatform {
+    /// From what is known of a job on a platform.
+    pub fn of(latest: &Latest) -> OnPlatform {
+        let successful = latest.successful.as_ref();
+        OnPlatform {
+            platform: latest.platform.clone(),
+            state: State::of(latest.newest_verdict()),
+            state_of_successful: successful.map(|_| State::of(latest.verdict)),
+            latest_successful: successful.map(BuildSummary::of),
+            latest_failed: latest.failed.as_ref().map(BuildSummary::of),
+        }
+    }
+}
+
+/// A job with its newest builds.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct JobInList {
+    /// The job.
+    #[serde(flatten)]
+    pub job: JobSummary,
+    /// Its newest builds on each platform.
+    pub platforms: Vec<OnPlatform>,
+}
+
+/// What happened to a job.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobHistory {
+    /// How it went on each platform, of the builds that this part looks at: 300 at most.
+    pub histories: Vec<PlatformHistory>,
+    /// Its builds by output, the group with the newest build first; failed builds each alone, if they
+    /// were asked for.
+    pub outputs: Vec<OutputGroup>,
+    /// Why builds failed, of all its builds.
+    pub failures: JobFailures,
+}
+
+/// How a job went on a platform.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PlatformHistory {
+    /// The platform.
+    pub platform: String,
+    /// Since when it is reproduced, or not.
+    pub standing: Standing,
+    /// How many of the newest builds failed, without a success since.
+    pub failing: usize,
+    /// Its builds, the newest first, at most a hundred.
+    pub builds: Vec<BuildInHistory>,
+}
+
+/// Since when builds on a platform are reproduced, or not.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Standing {
+    /// `nothing-built`, `never-repeated`, `reproduced` or `not-reproducible`.
+    #[schema(examples("reproduced"))]
+    pub kind: &'static str,
+    /// Reproduced builds: up to now, or up to the first that is not.
+    pub reproduced_builds: usize,
+    /// The first build of those that are reproduced, or the first that is not.
+    #[schema(required)]
+    pub since: Option<BuildSummary>,
+    /// Where it stopped being reproducible: the last successful build before, of another input.
+    #[schema(required)]
+    pub before: Option<BuildSummary>,
+    /// What changed in the input from that build on.
+    #[schema(required)]
+    pub changes: Option<ChangesInNumbers>,
+}
+
+/// A build on a timeline.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BuildInHistory {
+    /// Its name.
+    pub uuid: String,
+    /// When it started (RFC 3339).
+    pub start_time: String,
+    /// How long it took, in seconds.
+    pub duration_seconds: f64,
+    /// What is known of it.
+    pub state: State,
+    /// The SHA-256 of its main binary.
+    #[schema(required)]
+    pub output: Option<String>,
+    /// The size of its main binary, in bytes.
+    #[schema(required)]
+    pub size: Option<u64>,
+}
+
+/// Builds of one output on one platform, or a failed build.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OutputGroup {
+    /// What is known of the newest of them.
+    pub state: State,
+    /// The newest of them.
+    pub newest: BuildSummary,
+    /// All of them, the newest first.
+    pub builds: Vec<BuildReference>,
+    /// The build before the oldest of them, of another output.
+    #[schema(required)]
+    pub before: Option<BuildSummary>,
+    /// What changed in the input from that build on.
+    #[schema(required)]
+    pub changes: Option<ChangesInNumbers>,
+}
+
+/// A build by its name.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BuildReference {
+    /// Its name.
+    pub uuid: String,
+    /// When it started (RFC 3339).
+    pub start_time: String,
+}
+
+/// How many inputs changed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChangesInNumbers {
+    /// `same`, `changed`, `not-recorded`, or `pending`: it is being counted, ask again.
+    #[schema(examples("changed"))]
+    pub known: &'static str,
+    /// opam packages.
+    #[schema(required)]
+    pub opam_packages: Option<usize>,
+    /// Environment variables.
+    #[schema(required)]
+    pub environment_variables: Option<usize>,
+    /// Packages of the system.
+    #[schema(required)]
+    pub system_packages: Option<usize>,
+}
+
+/// Why builds of a job failed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobFailures {
+    /// How many failed of each class.
+    pub classes: Vec<FailureCount>,
+    /// The newest that failed, five at most.
+    pub newest: Vec<FailedBuild>,
+}
+
+/// How many builds failed for a reason.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FailureCount {
+    /// Such as `disk-full`; null: those not looked at yet.
+    #[schema(required)]
+    pub class: Option<String>,
+    /// How many.
+    pub build_count: u64,
+}
+
+/// A failed build, and why it failed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FailedBuild {
+    /// The build.
+    pub build: BuildSummary,
+    /// Why; null while nobody has looked.
+    #[schema(required)]
+    pub failure: Option<Failure>,
+}
+
+impl BuildInHistory {
+    /// From the timeline of a page.
+    pub fn of(past: &Past) -> BuildInHistory {
+        let main = past.build.main_binary.as_ref();
+        BuildInHistory {
+            uuid: past.build.uuid.to_string(),
+            start_time: past.build.start.to_rfc3339(),
+            duration_seconds: past.build.duration().as_secs_f64(),
+            state: State::of(past.verdict),
+            output: main.map(|main| main.sha256.to_hex()),
+            size: main.map(|main| main.size),
+        }
+    }
+}
+
+impl BuildReference {
+    /// From what is kept.
+    pub fn of(build: &Build) -> BuildReference {
+        BuildReference {
+            uuid: build.uuid.to_string(),
+            start_time: build.start.to_rfc3339(),
+        }
+    }
+}
+
+impl ChangesInNumbers {
+    /// From what is known.
+    pub fn of(known: &Known) -> ChangesInNumbers {
+        let counts = match known {
+            Known::Changes(counts) => Some(counts),
+            _ => None,
+        };
+        ChangesInNumbers {
+            known: match known {
+                Known::Same => "same",
+                Known::Changes(_) => "changed",
+                Known::Untold => "not-recorded",
+                Known::Pending => "pending",
+            },
+            opam_packages: counts.map(|counts| counts.opam),
+            environment_variables: counts.map(|counts| counts.variables),
+            system_packages: counts.map(|counts| counts.system),
+        }
+    }
+}
+
+impl Standing {
+    /// From where a platform stands among these builds, and what changed where it ceased to.
+    pub fn of(standing: &Stands, past: &[Past], changes: &Known) -> Standing {
+        let build = |at: usize| past.get(at).map(|past| BuildSummary::of(&past.build));
+        let nothing = Standing {
+            kind: "nothing-built",
+            reproduced_builds: 0,
+            since: None,
+            before: None,
+            changes: None,
+        };
+        match *standing {
+            Stands::NothingBuilt => nothing,
+            Stands::NeverRepeated => Standing {
+                kind: "never-repeated",
+                ..nothing
+            },
+            Stands::Reproduced { builds, since } => Standing {
+                kind: "reproduced",
+                reproduced_builds: builds,
+                since: build(since),
+                ..nothing
+            },
+            Stands::NotSince {
+                first,
+                reproduced_before,
+                before,
+            } => Standing {
+                kind: "not-reproducible",
+                reproduced_builds: reproduced_before,
+                since: build(first),
+                before: before.and_then(build),
+                changes: before.map(|_| ChangesInNumbers::of(changes)),
+            },
+        }
+    }
+}
+
+impl JobFailures {
+    /// From what a job's page tells.
+    pub fn of(history: &FailureHistory) -> JobFailures {
+        let classes = history.classes.iter();
+        let newest = history.builds.iter();
+        JobFailures {
+            classes: classes
+                .map(|(class, count)| FailureCount {
+                    class: class.clone(),
+                    build_count: *count,
+                })
+                .collect(),
+            newest: newest
+                .map(|(build, failure)| FailedBuild {
+                    build: BuildSummary::of(build),
+                    failure: failure.as_ref().map(Failure::of),
+                })
+                .collect(),
+        }
+    }
+}
