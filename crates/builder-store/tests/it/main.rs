@@ -35,6 +35,12 @@ mod faults;
 mod migrations;
 
 #[cfg(test)]
+mod migrations_killed;
+
+#[cfg(test)]
+mod migrations_made_here;
+
+#[cfg(test)]
 mod cache;
 
 #[cfg(test)]
