@@ -168,10 +168,10 @@ struct SiteArgs {
     /// Markdown to show at the top of the front page
     #[arg(long, env = "BUILDER_WEB_SITE_INTRODUCTION", value_name = "FILE")]
     site_introduction: Option<PathBuf>,
-    /// Link at the foot of every page; may be given several times
     /// URL by which the web knows this site, for feeds; without it, the one each client uses
     #[arg(long, value_name = "URL", value_parser = crate::origin::parse)]
     public_url: Option<String>,
+    /// Link at the foot of every page; may be given several times
     #[arg(long = "site-link", value_name = "TITLE=URL")]
     site_links: Vec<crate::site::Link>,
 }

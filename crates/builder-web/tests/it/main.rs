@@ -18,6 +18,9 @@ mod pages;
 mod json;
 
 #[cfg(test)]
+mod documents;
+
+#[cfg(test)]
 mod downloads;
 
 #[cfg(test)]

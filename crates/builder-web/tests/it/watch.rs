@@ -171,7 +171,7 @@ fn metrics_have_an_address_of_their_own_and_are_not_at_the_public_one() {
 }
 
 #[test]
-fn every_metric_that_the_dashboard_and_the_alerts_name_exists() {
+fn every_metric_that_dashboard_alerts_and_documentation_name_exists_and_is_named() {
     let server = Server::of(&[build("hello", 1).file("bin/x", "x")]);
     // A family without a member is not shown.
     let metrics_of = server.app.metrics();
@@ -183,10 +183,12 @@ fn every_metric_that_the_dashboard_and_the_alerts_name_exists() {
         .filter_map(|line| line.strip_prefix("# TYPE "))
         .map(|line| line.split(' ').next().unwrap())
         .collect();
-    let packaging = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging");
+    let workspace = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |file: &str| std::fs::read_to_string(workspace.join(file)).unwrap();
+    let (dashboard, documentation) = ("packaging/grafana-dashboard.json", "docs/src/metrics.md");
     let mut named = 0;
-    for file in ["grafana-dashboard.json", "alerts.yml"] {
-        let rules = std::fs::read_to_string(packaging.join(file)).unwrap();
+    for file in [dashboard, documentation, "packaging/alerts.yml"] {
+        let rules = read(file);
         if file.ends_with("json") {
             let _dashboard: serde_json::Value = serde_json::from_str(&rules).unwrap();
         }
@@ -207,9 +209,11 @@ fn every_metric_that_the_dashboard_and_the_alerts_name_exists() {
         }
     }
     assert!(named > 40);
-    for metric in known {
-        let dashboard = std::fs::read_to_string(packaging.join("grafana-dashboard.json")).unwrap();
-        assert!(dashboard.contains(metric), "{metric} is on no panel");
+    for file in [dashboard, documentation] {
+        let text = read(file);
+        for metric in &known {
+            assert!(text.contains(metric), "{metric} is not in {file}");
+        }
     }
 }
 

@@ -1,0 +1,75 @@
+//! The documentation: whole, linked, and up to date with the command line.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::cli::call;
+use crate::program::BUILDER_WEB;
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
+}
+
+/// The pages of the book, by their file names.
+fn pages() -> BTreeSet<String> {
+    let directory = fs::read_dir(workspace().join("docs/src")).unwrap();
+    let names = directory.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(".md")).collect()
+}
+
+/// Where the links of a Markdown file lead, without anchors.
+fn links(text: &str) -> Vec<&str> {
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split([')', '#', ' ']).next())
+        .filter(|target| !target.is_empty() && !target.contains("://"))
+        .collect()
+}
+
+#[test]
+fn every_page_of_the_book_is_in_its_contents_and_every_link_leads_to_a_file() {
+    let pages = pages();
+    let contents = fs::read_to_string(workspace().join("docs/src/SUMMARY.md")).unwrap();
+    let listed: BTreeSet<String> = links(&contents).into_iter().map(str::to_owned).collect();
+    let written: BTreeSet<String> = pages
+        .iter()
+        .filter(|page| *page != "SUMMARY.md")
+        .cloned()
+        .collect();
+    assert_eq!(listed, written);
+    let mut followed = 0;
+    let of_root = ["README.md", "ARCHITECTURE.md", "CHANGES.md"].map(PathBuf::from);
+    let of_book = pages.iter().map(|page| Path::new("docs/src").join(page));
+    for file in of_book.chain(of_root) {
+        let text = fs::read_to_string(workspace().join(&file)).unwrap();
+        for target in links(&text) {
+            let path = workspace().join(&file).with_file_name(target);
+            assert!(path.exists(), "{target} in {}", file.display());
+            followed += 1;
+        }
+    }
+    assert!(followed > 15, "{followed} links");
+}
+
+#[test]
+fn every_option_of_the_server_is_documented() {
+    let book: String = pages()
+        .iter()
+        .map(|page| fs::read_to_string(workspace().join("docs/src").join(page)).unwrap())
+        .collect();
+    let help = call(BUILDER_WEB, &["serve", "--help"], "");
+    let help = String::from_utf8(help.stdout).unwrap();
+    let options: Vec<&str> = help
+        .split_whitespace()
+        .filter(|word| word.starts_with("--") && *word != "--help")
+        .map(|word| word.trim_end_matches([',', ';', '.']))
+        .collect();
+    assert!(options.len() > 20, "{options:?}");
+    for option in options {
+        assert!(book.contains(option), "{option} is on no page of the book");
+    }
+}
