@@ -38,9 +38,9 @@ pub use page::policy;
 pub use treemap::treemap;
 
 /// The version of [`treemap`]: counted up whenever the same binary gives another picture.
-pub const TREEMAP_VERSION: u32 = 3;
+pub const TREEMAP_VERSION: u32 = 4;
 /// The version of [`dependencies`]: counted up whenever the same switch gives another picture.
-pub const DEPENDENCIES_VERSION: u32 = 3;
+pub const DEPENDENCIES_VERSION: u32 = 4;
 
 /// Why there is nothing to draw. Each message is a sentence for the person who asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
