@@ -64,6 +64,11 @@ pub fn to_html(markdown: &str) -> Html {
         // Task lists have boxes; nothing is typed into a README.
         .set_tag_attribute_value("input", "type", "checkbox")
         .set_tag_attribute_value("input", "disabled", "")
+        // What is read aloud: "Done, checked".
+        .set_tag_attribute_value("input", "aria-label", "Done")
+        // What is wider than the window is scrolled by itself, from the keyboard, too.
+        .set_tag_attribute_value("table", "tabindex", "0")
+        .set_tag_attribute_value("pre", "tabindex", "0")
         .add_tag_attributes("th", ["align"])
         .add_tag_attributes("td", ["align"])
         .add_tag_attributes("code", ["class"])
@@ -94,6 +99,7 @@ mod tests {
             "<td align=\"center\">2</td>",
             "<code class=\"language-sh\">ls",
             "checked",
+            "aria-label=\"Done\"",
             "<h6>E</h6>",
         ] {
             assert!(html.contains(part), "{part} in {html}");
