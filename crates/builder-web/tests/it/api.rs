@@ -5,18 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::build::{Build, build, switch};
+use crate::demo_site::demo_site;
 use crate::server::Server;
-
-/// The demo's builds, as the demo takes them in.
-pub(crate) fn demo() -> Server {
-    let server = Server::new();
-    let now = crate::server::now();
-    for build in demo_builds::builds(now) {
-        let answer = server.upload_bytes(crate::server::BUILDER, build.exec());
-        assert_eq!(answer.status, 201, "{}", answer.text());
-    }
-    server
-}
 
 pub(crate) fn description(server: &Server) -> Value {
     server.json("/api/v1/openapi.json")
@@ -74,7 +64,7 @@ fn filled(server: &Server, path: &str) -> Vec<String> {
 
 #[test]
 fn every_operation_answers_as_it_is_described() {
-    let server = demo();
+    let server = demo_site();
     let description = description(&server);
     assert_eq!(description["openapi"], "3.1.0");
     let paths = description["paths"].as_object().unwrap();

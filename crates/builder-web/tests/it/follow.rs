@@ -5,7 +5,8 @@ use builder_exec::ExecutionResult;
 use roxmltree::{Document, Node};
 
 use crate::build::{Build, build};
-use crate::server::{BUILDER, Server, now};
+use crate::demo_site::demo_site;
+use crate::server::{Server, now};
 
 /// A build that failed and printed these lines, a second apart.
 fn failed(job: &str, number: u128, lines: &[&str]) -> Build {
@@ -546,10 +547,7 @@ fn a_browser_completes_the_names_of_jobs() {
 
 #[test]
 fn every_failure_of_the_demo_has_the_class_that_was_meant() {
-    let server = Server::new();
-    for build in demo_builds::builds(now()) {
-        assert_eq!(server.upload_bytes(BUILDER, build.exec()).status, 201);
-    }
+    let server = demo_site();
     let json = server.json("/failed-builds?count=100");
     let mut classes: Vec<String> = json["builds"]
         .as_array()

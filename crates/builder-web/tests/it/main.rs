@@ -9,6 +9,9 @@ mod server;
 mod build;
 
 #[cfg(test)]
+mod demo_site;
+
+#[cfg(test)]
 mod program;
 
 #[cfg(test)]
@@ -34,6 +37,9 @@ mod limits;
 
 #[cfg(test)]
 mod browser;
+
+#[cfg(test)]
+mod links;
 
 #[cfg(test)]
 mod follow;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::api::demo;
+use crate::demo_site::demo_site;
 use crate::build::build;
 use crate::server::Server;
 
@@ -94,7 +94,7 @@ fn check(server: &Server, page: &str, api: &[String]) {
 
 #[test]
 fn all_that_a_page_shows_is_in_its_json_and_in_the_api() {
-    let server = demo();
+    let server = demo_site();
     let all = server.json("/api/v1/builds?limit=200");
     let all = all["items"].as_array().unwrap();
     for page in ["/", "/all-builds", "/?state=failed", "/?name=mill"] {

@@ -54,15 +54,26 @@ impl Server {
 
     /// An empty one that is set up differently.
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Server {
+        let server = Server::prepared(|datadir| std::fs::create_dir(datadir).unwrap(), change);
+        server.add_user(BUILDER, false, CHEAP);
+        server.add_user(ALICE, true, CHEAP);
+        server
+    }
+
+    /// With a copy of a data directory that nobody writes to.
+    pub(crate) fn of_copy(datadir: &Path, change: impl FnOnce(&mut Config)) -> Server {
+        Server::prepared(|copy| copy_directory(datadir, copy), change)
+    }
+
+    /// On directories of its own, one of them made by `prepare`.
+    fn prepared(prepare: impl FnOnce(&Path), change: impl FnOnce(&mut Config)) -> Server {
         let directory = tempfile::tempdir().unwrap();
         let datadir = directory.path().join("data");
-        std::fs::create_dir(&datadir).unwrap();
+        prepare(&datadir);
         let configdir = directory.path().join("config");
         std::fs::create_dir(&configdir).unwrap();
         let mut server = Server::on(&datadir, &configdir, Clock::Stopped(now()), change);
         server.directory = Some(directory);
-        server.add_user(BUILDER, false, CHEAP);
-        server.add_user(ALICE, true, CHEAP);
         server
     }
 
@@ -254,6 +265,19 @@ impl Drop for Server {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
+        }
+    }
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_directory(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
         }
     }
 }

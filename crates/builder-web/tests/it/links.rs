@@ -1,0 +1,166 @@
+//! Every link of every page of the demo leads somewhere.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+
+use crate::demo_site::demo_site;
+use crate::server::{Answer, Server};
+
+/// What a page links to or loads of this site, without what only the page itself knows.
+pub(crate) fn of(page: &str) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for attribute in [" href=\"", " src=\"", " data=\""] {
+        for rest in page.split(attribute).skip(1) {
+            let url = rest.split('"').next().unwrap();
+            let url = url.split('#').next().unwrap();
+            if url.starts_with('/') {
+                let plain = [
+                    ("&amp;", "&"),
+                    ("&#38;", "&"),
+                    ("&#34;", "\""),
+                    ("&#39;", "'"),
+                ];
+                let unescape = |url: String, (from, to): (&str, &str)| url.replace(from, to);
+                all.insert(plain.into_iter().fold(url.to_owned(), unescape));
+            }
+        }
+    }
+    all
+}
+
+/// A page that waits for a comparison, once that is done.
+pub(crate) fn finished(server: &Server, path: &str) -> String {
+    finished_answer(server, path).text()
+}
+
+fn finished_answer(server: &Server, path: &str) -> Answer {
+    let begin = Instant::now();
+    loop {
+        let answer = server.get(path);
+        let busy = answer.status == 503 || answer.header("refresh").is_some();
+        if !busy || begin.elapsed() > Duration::from_secs(60) {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What is the same of the URLs of one kind of page.
+fn kind_of(url: &str) -> String {
+    let (path, query) = url.split_once('?').unwrap_or((url, ""));
+    let mut parts: Vec<&str> = path.split('/').collect();
+    for part in &mut parts {
+        if uuid::Uuid::parse_str(part).is_ok() {
+            *part = "UUID";
+        }
+    }
+    if ["job", "package"].contains(&parts[1]) && parts.len() > 2 {
+        parts[2] = "NAME";
+    }
+    if parts.get(5) == Some(&"f") {
+        parts.truncate(6);
+    }
+    let names: Vec<&str> = query
+        .split('&')
+        .filter_map(|pair| pair.split('=').next())
+        .collect();
+    format!("{}?{}", parts.join("/"), names.join("&"))
+}
+
+/// What is dear to make, and there in hundreds of the same kind. With `BUILDER_WEB_LINKS=all` each is
+/// followed, otherwise so many of each kind.
+const DEAR: [&str; 4] = [
+    "/compare/UUID/UUID?",
+    "/compare/UUID/UUID/f?left",
+    "/compare/UUID/UUID/viztreemap?",
+    "/job/NAME/build/UUID/viztreemap?",
+];
+const DEAR_MAX: u32 = 12;
+
+/// Pages that are yet to be looked at, each with one that links to it.
+#[derive(Default)]
+struct Walk {
+    all: bool,
+    seen: BTreeSet<String>,
+    left: VecDeque<(String, String)>,
+    under_way: usize,
+    kinds: BTreeMap<String, u32>,
+    broken: Vec<String>,
+}
+
+impl Walk {
+    fn note(&mut self, from: &str, links: BTreeSet<String>) {
+        for link in links {
+            if self.seen.insert(link.clone()) {
+                let kind = kind_of(&link);
+                let dear = !self.all && DEAR.contains(&kind.as_str());
+                let count = self.kinds.entry(kind).or_default();
+                *count += 1;
+                if !dear || *count <= DEAR_MAX {
+                    self.left.push_back((from.to_owned(), link));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_link_of_every_page_of_the_demo_leads_somewhere() {
+    let server = demo_site();
+    let all = std::env::var("BUILDER_WEB_LINKS").is_ok_and(|links| links == "all");
+    let walk = Mutex::new(Walk {
+        all,
+        ..Walk::default()
+    });
+    walk.lock()
+        .unwrap()
+        .note("", BTreeSet::from(["/".to_owned()]));
+    let look = || {
+        loop {
+            let next = {
+                let mut walk = walk.lock().unwrap();
+                let next = walk.left.pop_front();
+                walk.under_way += usize::from(next.is_some());
+                if next.is_none() && walk.under_way == 0 {
+                    return;
+                }
+                next
+            };
+            let Some((from, path)) = next else {
+                std::thread::sleep(Duration::from_millis(2));
+                continue;
+            };
+            // Of an archive the head is enough.
+            let answer = if path.ends_with("/all.tar.gz") {
+                server.send("HEAD", &path, &[], Body::empty())
+            } else {
+                finished_answer(&server, &path)
+            };
+            let mut walk = walk.lock().unwrap();
+            walk.under_way -= 1;
+            if answer.status != 200 {
+                walk.broken
+                    .push(format!("{}: {path}, linked from {from}", answer.status));
+            }
+            let html = answer
+                .header("content-type")
+                .is_some_and(|kind| kind.starts_with("text/html"));
+            // Files of a build are shown as they are; they are not ours.
+            if html && !path.contains("/f/") {
+                walk.note(&path, of(&answer.text()));
+            }
+        }
+    };
+    std::thread::scope(|threads| {
+        for _ in 0..2 {
+            threads.spawn(look);
+        }
+    });
+    let walk = walk.into_inner().unwrap();
+    assert_eq!(walk.broken, Vec::<String>::new());
+    assert!(walk.seen.len() > 1000, "{} links", walk.seen.len());
+    assert!(walk.kinds.len() > 35, "{:#?}", walk.kinds);
+}
