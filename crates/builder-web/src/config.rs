@@ -150,7 +150,8 @@ pub struct Limits {
     pub failed_builds_max: u32,
     /// Memory for pages as they were last shown, in bytes.
     pub page_cache_bytes_max: usize,
-    /// After this long a remembered page is made anew, since it may name what has expired.
+    /// After this long a remembered page is made anew: it may name what has expired since, or lack a
+    /// pin, which is not in the database that pages are checked against.
     pub page_cache_time_max: Duration,
     /// Facts about artifacts (a unikernel's manifest) that are remembered.
     pub derived_cache_max: usize,

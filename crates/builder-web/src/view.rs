@@ -13,7 +13,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 pub use self::build::{
-    BuildDetail, Commands, Failure, INPUT_FILES, Input, Picture, RemovedBuild, RemovedDetail,
+    BuildDetail, Commands, Failure, INPUT_FILES, Input, Picture, Pinned, RemovedBuild,
+    RemovedDetail,
 };
 pub use self::job::{
     BuildInHistory, BuildReference, ChangesInNumbers, FailedBuild, JobFailures, JobHistory,

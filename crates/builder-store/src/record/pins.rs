@@ -47,6 +47,15 @@ pub fn remove(tx: &mut Tx<'_>, uuid: Uuid) -> Result<bool> {
     Ok(removed > 0)
 }
 
+/// Why a build is pinned and since when, if it is.
+pub fn of_build(tx: &mut Tx<'_>, uuid: Uuid) -> Result<Option<(String, Timestamp)>> {
+    tx.query_opt(
+        "SELECT note, pinned_d, pinned_ps FROM record.pin WHERE uuid = $1",
+        &[uuid.to_string().as_str().into()],
+        |row| Ok((row.text(0)?, row.timestamp(1)?)),
+    )
+}
+
 /// Whether a build is pinned.
 pub fn is_pinned(tx: &mut Tx<'_>, uuid: Uuid) -> Result<bool> {
     let found = tx.query_opt(

@@ -12,6 +12,7 @@ use builder_exec::Timestamp;
 use builder_store::builds::{self, Artifact, Build};
 use builder_store::cache::Picture;
 use builder_store::failures::{self, Failure};
+use builder_store::record::pins;
 use builder_store::record::removed::{self, RemovedBuild};
 use builder_store::search;
 use builder_store::users;
@@ -20,6 +21,7 @@ use builder_store::{Sha256, Tx};
 use serde_json::{Value, json};
 
 use crate::app::{App, Page};
+use crate::console::ansi;
 use crate::derived::Solo5;
 use crate::drawings;
 use crate::error::{Error, Result};
@@ -77,6 +79,8 @@ pub struct BuildPage {
     /// Packages of its switch, as far as the search index knows.
     opam_packages: Option<u64>,
     failure: Option<Failure>,
+    /// Why it is kept for good and since when, if it is pinned.
+    pinned: Option<(String, Timestamp)>,
     /// The end of the console, and the script if it is small.
     console_tail: Option<String>,
     script: Option<String>,
@@ -116,6 +120,7 @@ impl BuildPage {
                 Some(_) => None,
                 None => failures::of_build(tx, build.id)?,
             },
+            pinned: pins::of_build(tx, build.uuid)?,
             console_tail: None,
             script: None,
             solo5,
@@ -169,6 +174,7 @@ impl BuildPage {
             console_tail: self.console_tail.clone(),
             script: self.script.clone(),
             failure: self.failure.as_ref().map(view::Failure::of),
+            pinned: self.pinned.as_ref().map(view::Pinned::of),
             reproduced_by: summaries(&self.reproductions),
             same_input_other_output: summaries(&self.same_input_different_output),
             other_input_same_output: summaries(&self.different_input_same_output),
@@ -219,6 +225,13 @@ impl BuildPage {
                     .to_owned()
             }
         }
+    }
+
+    /// The comparison that shows what is not reproducible.
+    fn bad_comparison(&self) -> Option<String> {
+        let other = self.same_input_different_output.first()?;
+        let verdict = matches!(self.verdict, Verdict::NotReproducible);
+        verdict.then(|| urls::compare(&other.uuid, &self.build.uuid))
     }
 
     /// Builds that reproduced it, and whose artifacts were removed.
@@ -456,7 +469,11 @@ fn quoted(word: &str) -> String {
 
 impl Page for BuildPage {
     fn prepare(&mut self, app: &App) {
-        self.console_tail = tail(app, &self.build.console, TAIL_BYTES);
+        let plain = |tail: String| {
+            let lines = tail.lines().map(|line| ansi::plain(line.as_bytes()));
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        self.console_tail = tail(app, &self.build.console, TAIL_BYTES).map(plain);
         self.script = match app.store().open_text(&self.build.script) {
             Ok((_, size)) if size <= SCRIPT_BYTES => tail(app, &self.build.script, SCRIPT_BYTES),
             _ => None,

@@ -1,5 +1,6 @@
 //! What JSON says of one build: all that its page shows.
 
+use builder_exec::Timestamp;
 use builder_store::Sha256;
 use builder_store::failures::Failure as Told;
 use builder_store::record::removed::RemovedBuild as Removed;
@@ -42,6 +43,9 @@ pub struct BuildDetail {
     /// Why it failed, if it did and the console tells.
     #[schema(required)]
     pub failure: Option<Failure>,
+    /// That it is kept for good; null: it may be removed when it is old.
+    #[schema(required)]
+    pub pinned: Option<Pinned>,
     /// Other builds of the same input with the same output, the newest first, at most a hundred.
     pub reproduced_by: Vec<BuildSummary>,
     /// Builds of the same input with another output, one for each output.
@@ -131,6 +135,25 @@ impl Failure {
             line: told.told.as_ref().map(|(line, _)| *line),
             text: told.told.as_ref().map(|(_, text)| text.clone()),
             last_lines: told.last_lines.clone(),
+        }
+    }
+}
+
+/// That a build is pinned: it is not removed for its age.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Pinned {
+    /// Why; empty if nobody said.
+    pub note: String,
+    /// When it was pinned (RFC 3339).
+    pub pinned_time: String,
+}
+
+impl Pinned {
+    /// From what is kept.
+    pub fn of((note, pinned): &(String, Timestamp)) -> Pinned {
+        Pinned {
+            note: note.clone(),
+            pinned_time: pinned.to_rfc3339(),
         }
     }
 }

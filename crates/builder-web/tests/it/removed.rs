@@ -1,11 +1,14 @@
 //! What people and programs see of a build whose artifacts were removed.
 
+use std::time::Duration;
+
 use builder_exec::Timestamp;
+use builder_store::record::pins;
 use builder_store::removal::{Goal, Keep};
 use builder_store::{Sha256, Store};
 
 use crate::build::{Build, build};
-use crate::server::{BUILDER, Server};
+use crate::server::{BUILDER, Server, wait_until};
 
 /// Two builds of the same input and output, an older one with another output, and none besides.
 struct Story {
@@ -198,4 +201,31 @@ fn a_download_under_way_is_finished_when_its_build_is_removed() {
     assert_eq!(server.get(&target).status, 410);
     slow.read_to_end(&mut answer).unwrap();
     assert!(answer.ends_with(&content), "{} bytes", answer.len());
+}
+
+#[test]
+fn the_page_of_a_pinned_build_says_soon_that_it_is_kept_for_good_and_why() {
+    // Pages are remembered for a while, and a pin is in no file that they are checked against.
+    let server = Server::with(|config| {
+        config.limits.page_cache_time_max = Duration::from_millis(50);
+    });
+    let hello = build("hello", 1).file("bin/hello.hvt", "hello");
+    server.keep(&hello);
+    let api = format!("/api/v1/builds/{}", hello.uuid);
+    assert!(!server.page(&hello.url()).contains("for good"));
+    assert_eq!(server.json(&api)["pinned"], serde_json::Value::Null);
+    let at = Timestamp::from_civil(2026, 6, 1, 10, 0, 0).unwrap();
+    let store = Store::open_beside(server.datadir()).unwrap();
+    store
+        .write(|tx| pins::add(tx, hello.uuid, "release <1.0>", &at))
+        .unwrap();
+    wait_until("the pin is shown", || {
+        let page = server.page(&hello.url());
+        page.contains("for good: pinned on")
+            && page.contains("2026-06-01")
+            && page.contains("release &#60;1.0&#62;")
+    });
+    wait_until("the pin is in the JSON", || {
+        server.json(&api)["pinned"]["note"] == "release <1.0>"
+    });
 }
