@@ -89,6 +89,8 @@ function filterJobs() {
     }
     for (const section of document.querySelectorAll(".jobs")) {
       section.hidden = !section.querySelector("tbody:not([hidden])");
+      const link = document.querySelector('a[href="#' + section.querySelector("h2").id + '"]');
+      if (link) link.parentElement.hidden = section.hidden;
     }
     form.querySelector("output").textContent = shown === 1 ? "1 job" : shown + " jobs";
     none.hidden = shown > 0;

@@ -27,6 +27,8 @@ use crate::view::OnPlatform;
 
 /// Under which heading a job is listed that says nothing of it.
 const NO_SECTION: &str = "Uncategorized";
+/// More jobs than this do not fit on a screen or two: links lead to their sections.
+const MANY_JOBS: usize = 30;
 
 /// `GET /`: without builds that finished too long ago.
 pub async fn active(

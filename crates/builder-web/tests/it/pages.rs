@@ -963,3 +963,23 @@ fn the_latest_build_is_among_other_outputs_only_if_its_output_is_another() {
     assert!(below.contains("The latest build:"));
     assert!(!page.contains("has the same output"));
 }
+
+#[test]
+fn a_front_page_of_many_jobs_leads_to_its_sections() {
+    let server = Server::new();
+    let keep = |number: u128| {
+        let mut build = build(&format!("job-{number}"), number).file("bin/hello.hvt", "hello");
+        if number.is_multiple_of(2) {
+            build = build.file("opam-switch", switch("hello", MIRAGE, "A hello unikernel"));
+        }
+        server.keep(&build);
+    };
+    (1..=10).for_each(keep);
+    assert!(!server.page("/").contains("href=\"#section-1\""));
+    (11..=31).for_each(keep);
+    let page = server.page("/");
+    for (number, name) in [(1, "Unikernels"), (2, "Uncategorized")] {
+        assert!(page.contains(&format!("<a href=\"#section-{number}\">{name}</a>")));
+        assert!(page.contains(&format!("<h2 id=\"section-{number}\">{name}</h2>")));
+    }
+}
