@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::demo_site::demo_site;
 use crate::build::build;
+use crate::demo_site::demo_site;
 use crate::server::Server;
 
 /// What a page tells: every uuid, digest and time, and whatever is set as code; states of builds by

@@ -55,8 +55,8 @@ fn examine(browser: &Browser, axe: &str, options: &Value) -> Findings {
              const told = rule => ({ rule: rule.id, help: rule.help, count: rule.nodes.length, first: rule.nodes.slice(0, 3).map(node =>
                ({ html: node.html.slice(0, 300), why: node.failureSummary })) });
              const contrast = rules => rules.filter(rule => rule.id === 'color-contrast');
-             // Texts of pictures are measured by pictures.js.
-             const outside = rule => ({ ...rule, nodes: rule.nodes.filter(node => !document.querySelector(node.target[0])?.closest('svg')) });
+             // Texts of pictures are measured by pictures.js; of a console that is scrolled, most is outside.
+             const outside = rule => ({ ...rule, nodes: rule.nodes.filter(node => !document.querySelector(node.target[0])?.closest('svg, .tail')) });
              axe.run(arguments[0].pictures ? document : { exclude: ['svg'] }, arguments[0].rules).then(found => done({
                serious: found.violations.filter(rule => ['serious', 'critical'].includes(rule.impact)).map(told),
                readable: contrast(found.passes).reduce((sum, rule) => sum + rule.nodes.length, 0),
