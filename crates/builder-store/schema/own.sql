@@ -4,13 +4,26 @@
 
 -- One row: how this file is to be read, and how far it has followed builder.sqlite3.
 CREATE TABLE own.progress (
-  schema_version INTEGER NOT NULL, -- 5
+  schema_version INTEGER NOT NULL, -- 6
   indexed_build INTEGER NOT NULL,  -- builds with an id up to this one are in the tables below
   indexed_uuid TEXT NOT NULL,      -- its uuid: another one there tells of a restored backup
-  indexed_count INTEGER NOT NULL   -- how many they are: fewer there tell of a removal by others
+  indexed_count INTEGER NOT NULL,  -- how many they are: fewer there tell of a removal by others
+  counted_build INTEGER NOT NULL,  -- the artifacts of builds with an id up to this one are counted
+  artifacts INTEGER NOT NULL,      -- how many distinct contents they have
+  artifact_bytes INTEGER NOT NULL  -- the size of these
 );
-INSERT INTO own.progress (schema_version, indexed_build, indexed_uuid, indexed_count)
-VALUES (5, 0, '', 0);
+INSERT INTO own.progress (schema_version, indexed_build, indexed_uuid, indexed_count,
+  counted_build, artifacts, artifact_bytes)
+VALUES (6, 0, '', 0, 0, 0, 0);
+
+-- How many builds each job has on each platform, with a main binary and without.
+CREATE TABLE own.tally (
+  job INTEGER NOT NULL,
+  platform TEXT NOT NULL,
+  failed INTEGER NOT NULL, -- whether they have no main binary
+  builds INTEGER NOT NULL,
+  PRIMARY KEY (job, platform, failed)
+) WITHOUT ROWID;
 
 -- The newest build with a main binary, and the newest without, of each job on each platform; of the
 -- first, what its verdict rests on (verdict.rs).
@@ -37,16 +50,54 @@ CREATE TABLE own.derived (
   PRIMARY KEY (kind, version, sha256)
 ) WITHOUT ROWID;
 
--- Why a build without a main binary failed, as far as it could be told.
+-- The builds without a main binary, and why each failed, as far as it could be told. The v18 tables
+-- have no index for them in the order of time.
 CREATE TABLE own.failure (
   build INTEGER PRIMARY KEY NOT NULL,
   uuid TEXT NOT NULL,        -- of that build: another one there tells of a restored backup
-  version INTEGER NOT NULL,  -- of those who tell
-  class TEXT NOT NULL,       -- such as 'disk-full'
+  job INTEGER NOT NULL,
+  platform TEXT NOT NULL,
+  start_d INTEGER NOT NULL,
+  start_ps INTEGER NOT NULL,
+  version INTEGER NOT NULL,  -- of those who told; 0: nobody has looked yet
+  class TEXT,                -- such as 'disk-full'; NULL: nobody has looked yet
   line INTEGER,              -- of the console, counted from 1: the one that told
   told TEXT,                 -- its text
   last_lines TEXT NOT NULL   -- of the console
 );
+CREATE INDEX own.failure_start ON failure (start_d, start_ps);
+CREATE INDEX own.failure_job ON failure (job, start_d, start_ps);
+CREATE INDEX own.failure_class ON failure (class, start_d, start_ps);
+CREATE INDEX own.failure_version ON failure (version);
+
+-- How many rows of the table before there are of each kind; class '' where nobody has looked.
+CREATE TABLE own.failure_tally (
+  job INTEGER NOT NULL,
+  platform TEXT NOT NULL,
+  class TEXT NOT NULL,
+  builds INTEGER NOT NULL,
+  PRIMARY KEY (job, platform, class)
+) WITHOUT ROWID;
+CREATE TRIGGER own.failure_added AFTER INSERT ON failure
+BEGIN
+  INSERT INTO failure_tally (job, platform, class, builds)
+  VALUES (new.job, new.platform, COALESCE(new.class, ''), 1)
+  ON CONFLICT (job, platform, class) DO UPDATE SET builds = builds + 1;
+END;
+CREATE TRIGGER own.failure_removed AFTER DELETE ON failure
+BEGIN
+  UPDATE failure_tally SET builds = builds - 1
+  WHERE job = old.job AND platform = old.platform AND class = COALESCE(old.class, '');
+END;
+CREATE TRIGGER own.failure_changed AFTER UPDATE OF job, platform, class ON failure
+BEGIN
+  UPDATE failure_tally SET builds = builds - 1
+  WHERE job = old.job AND platform = old.platform AND class = COALESCE(old.class, '');
+  INSERT INTO failure_tally (job, platform, class, builds)
+  VALUES (new.job, new.platform, COALESCE(new.class, ''), 1)
+  ON CONFLICT (job, platform, class) DO UPDATE SET builds = builds + 1;
+END;
+
 -- Search, see search.rs. What builder.sqlite3 has an index for (uuids, digests, input ids) is looked
 -- up there; here is what it has none for: packages and where files are.
 

@@ -86,7 +86,7 @@ pub struct Kept {
 
 /// The columns of [`Build::from_row`], of `build b`, `job j` and the main binary `m`.
 macro_rules! select_build {
-    ($rest:literal) => {
+    ($rest:expr) => {
         concat!(
             "SELECT b.id, b.uuid, j.id, j.name, b.platform, b.start_d, b.start_ps, b.finish_d, \
              b.finish_ps, b.result_code, b.result_msg, b.console, b.script, b.input_id, b.user, \
@@ -532,7 +532,7 @@ pub fn previous_different_output(tx: &mut Tx<'_>, build: &Build) -> Result<Optio
         select_build!(
             "FROM build b JOIN job j ON j.id = b.job JOIN build_artifact m ON m.id = b.main_binary
              WHERE b.job = $1 AND b.platform = $2 AND m.sha256 <> $3
-               AND (b.start_d < $4 OR b.start_d = $4 AND b.start_ps < $5)
+               AND b.start_d <= $4 AND (b.start_d, b.start_ps) < ($4, $5)
              ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT 1"
         ),
         &neighbour(build, main),
@@ -549,7 +549,7 @@ pub fn next_different_output(tx: &mut Tx<'_>, build: &Build) -> Result<Option<Bu
         select_build!(
             "FROM build b JOIN job j ON j.id = b.job JOIN build_artifact m ON m.id = b.main_binary
              WHERE b.job = $1 AND b.platform = $2 AND m.sha256 <> $3
-               AND (b.start_d > $4 OR b.start_d = $4 AND b.start_ps > $5)
+               AND b.start_d >= $4 AND (b.start_d, b.start_ps) > ($4, $5)
              ORDER BY b.start_d ASC, b.start_ps ASC, b.id ASC LIMIT 1"
         ),
         &neighbour(build, main),

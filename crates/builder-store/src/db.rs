@@ -155,6 +155,12 @@ impl Row<'_> {
         }
     }
 
+    pub(crate) fn int_opt(&self, column: usize) -> Result<Option<i64>> {
+        match self {
+            Row::Sqlite(row) => Ok(row.get(column)?),
+        }
+    }
+
     pub(crate) fn bool(&self, column: usize) -> Result<bool> {
         match self {
             Row::Sqlite(row) => Ok(row.get(column)?),

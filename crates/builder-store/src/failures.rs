@@ -1,13 +1,17 @@
-//! Builds without a main binary, and what is told of why each failed: kept in a table of our own,
-//! by whoever can tell. A row is believed only for the build it was made of, row and uuid, since
+//! Builds without a main binary, and what is told of why each failed, by whoever can tell: in a
+//! table of our own, which lists them in the order of time and follows the database as
+//! [`crate::latest`] does. A row is believed only for the build it was made of, row and uuid, since
 //! others write to the database too.
+
+use std::cmp::Reverse;
 
 use builder_exec::Timestamp;
 use uuid::Uuid;
 
 use crate::builds::{Build, select_build};
-use crate::db::{Row, days, picoseconds};
-use crate::{Result, Tx};
+use crate::db::{Row, Value, days, picoseconds};
+use crate::latest::Added;
+use crate::{Result, Tx, latest};
 
 /// What is told of a failed build.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,15 +37,29 @@ pub struct Filter<'a> {
 
 /// The columns of [`failure_from_row`], which follow those of a build.
 macro_rules! select_failed {
-    ($rest:literal) => {
+    ($rest:expr) => {
         concat!(
             "SELECT b.id, b.uuid, j.id, j.name, b.platform, b.start_d, b.start_ps, b.finish_d, \
              b.finish_ps, b.result_code, b.result_msg, b.console, b.script, b.input_id, b.user, \
-             NULL, NULL, NULL, f.class, f.line, f.told, f.last_lines \
-             FROM build b JOIN job j ON j.id = b.job \
-             LEFT JOIN own.failure f ON f.build = b.id AND f.uuid = b.uuid ",
+             NULL, NULL, NULL, f.class, f.line, f.told, f.last_lines ",
             $rest
         )
+    };
+}
+
+/// Those that our table has, the newest before a moment first: all, or those of a job or class.
+macro_rules! select_listed {
+    ($which:literal) => {
+        select_failed!(concat!(
+            "FROM own.failure f CROSS JOIN build b ON b.id = f.build AND b.uuid = f.uuid \
+             JOIN job j ON j.id = b.job \
+             WHERE ",
+            $which,
+            " AND (f.start_d, f.start_ps, f.build) < ($4, $5, $6) AND f.build <= $7 \
+             AND b.main_binary IS NULL AND (b.job = $1 OR $1 IS NULL) \
+             AND (b.platform = $2 OR $2 IS NULL) AND (f.class = $3 OR $3 IS NULL) \
+             ORDER BY f.start_d DESC, f.start_ps DESC, f.build DESC LIMIT $8 OFFSET $9"
+        ))
     };
 }
 
@@ -61,6 +79,9 @@ fn failure_from_row(row: &Row<'_>) -> Result<Option<Failure>> {
     }))
 }
 
+/// A failed build, with what is told of it, if it was looked at.
+pub type Failed = (Build, Option<Failure>);
+
 /// Failed builds, newest first: `count` of them after `start`; with what is told of each, if it
 /// was looked at.
 pub fn list(
@@ -69,21 +90,12 @@ pub fn list(
     start: u32,
     count: u32,
 ) -> Result<Vec<(Build, Option<Failure>)>> {
-    tx.query(
-        select_failed!(
-            "WHERE b.main_binary IS NULL AND (b.job = $1 OR $1 IS NULL)
-               AND (b.platform = $2 OR $2 IS NULL) AND (f.class = $3 OR $3 IS NULL)
-             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT $4 OFFSET $5"
-        ),
-        &[
-            filter.job_id.into(),
-            filter.platform.into(),
-            filter.class.into(),
-            i64::from(count).into(),
-            i64::from(start).into(),
-        ],
-        |row| Ok((Build::from_row(row)?, failure_from_row(row)?)),
-    )
+    let wanted = Wanted {
+        before: None,
+        start: start as usize,
+        count: count as usize,
+    };
+    newest(tx, filter, &wanted)
 }
 
 /// Failed builds, newest first: `count` of those that are older than `before`, a value of
@@ -94,25 +106,126 @@ pub fn before(
     before: Option<(Timestamp, i64)>,
     count: usize,
 ) -> Result<Vec<(Build, Option<Failure>)>> {
-    let (start_d, start_ps, id) = match &before {
-        Some((start, id)) => (days(start), picoseconds(start), *id),
-        None => (i64::MAX.into(), i64::MAX.into(), i64::MAX),
+    let wanted = Wanted {
+        before,
+        start: 0,
+        count,
     };
-    tx.query(
-        select_failed!(
-            "WHERE b.main_binary IS NULL AND (b.start_d, b.start_ps, b.id) < ($1, $2, $3)
-               AND (b.job = $4 OR $4 IS NULL)
-               AND (b.platform = $5 OR $5 IS NULL) AND (f.class = $6 OR $6 IS NULL)
-             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT $7"
-        ),
+    newest(tx, filter, &wanted)
+}
+
+/// Which part of a list.
+struct Wanted {
+    before: Option<(Timestamp, i64)>,
+    start: usize,
+    count: usize,
+}
+
+fn newest(tx: &mut Tx<'_>, filter: Filter<'_>, wanted: &Wanted) -> Result<Vec<Failed>> {
+    let indexed = latest::indexed_build(tx)?;
+    if let Some(job_id) = filter.job_id
+        && latest::is_far_behind(tx, indexed)?
+    {
+        return newest_of_job(tx, job_id, filter, wanted);
+    }
+    let mut more = not_listed(tx, filter, indexed)?;
+    if let Some(before) = wanted.before {
+        more.retain(|(build, _)| build.age() < before);
+    }
+    // What is not listed yet goes between what is.
+    let (start, count) = match more.len() {
+        0 => (wanted.start, wanted.count),
+        _ => (0, wanted.start.saturating_add(wanted.count)),
+    };
+    let (start_d, start_ps, id) = moment(wanted);
+    let sql = match filter {
+        Filter {
+            job_id: Some(_), ..
+        } => select_listed!("f.job = $1"),
+        Filter { class: Some(_), .. } => select_listed!("f.class = $3"),
+        _ => select_listed!("TRUE"),
+    };
+    let mut failed = tx.query_list(
+        sql,
         &[
-            start_d,
-            start_ps,
-            id.into(),
             filter.job_id.into(),
             filter.platform.into(),
             filter.class.into(),
-            i64::try_from(count).unwrap_or(i64::MAX).into(),
+            start_d,
+            start_ps,
+            id.into(),
+            indexed.into(),
+            signed(count).into(),
+            signed(start).into(),
+        ],
+        |row| Ok((Build::from_row(row)?, failure_from_row(row)?)),
+    )?;
+    if more.is_empty() {
+        return Ok(failed);
+    }
+    failed.extend(more);
+    failed.sort_by_key(|(build, _)| Reverse(build.age()));
+    let failed = failed.into_iter().skip(wanted.start).take(wanted.count);
+    Ok(failed.collect())
+}
+
+/// As [`newest`], from the v18 tables: they have an index for the failed builds of a job.
+fn newest_of_job(
+    tx: &mut Tx<'_>,
+    job_id: i64,
+    filter: Filter<'_>,
+    wanted: &Wanted,
+) -> Result<Vec<Failed>> {
+    let (start_d, start_ps, id) = moment(wanted);
+    tx.query_list(
+        select_failed!(
+            "FROM build b JOIN job j ON j.id = b.job
+             LEFT JOIN own.failure f ON f.build = b.id AND f.uuid = b.uuid
+             WHERE b.job = $1 AND b.main_binary IS NULL
+               AND (b.start_d, b.start_ps, b.id) < ($4, $5, $6)
+               AND (b.platform = $2 OR $2 IS NULL) AND (f.class = $3 OR $3 IS NULL)
+             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT $7 OFFSET $8"
+        ),
+        &[
+            job_id.into(),
+            filter.platform.into(),
+            filter.class.into(),
+            start_d,
+            start_ps,
+            id.into(),
+            signed(wanted.count).into(),
+            signed(wanted.start).into(),
+        ],
+        |row| Ok((Build::from_row(row)?, failure_from_row(row)?)),
+    )
+}
+
+/// What is wanted is older than that.
+fn moment(wanted: &Wanted) -> (Value<'static>, Value<'static>, i64) {
+    match &wanted.before {
+        Some((start, id)) => (days(start), picoseconds(start), *id),
+        None => (i64::MAX.into(), i64::MAX.into(), i64::MAX),
+    }
+}
+
+fn signed(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Failed builds after the last that our tables have followed: few, but right after the start.
+fn not_listed(tx: &mut Tx<'_>, filter: Filter<'_>, indexed: i64) -> Result<Vec<Failed>> {
+    tx.query_list(
+        select_failed!(
+            "FROM build b JOIN job j ON j.id = b.job
+             LEFT JOIN own.failure f ON f.build = b.id AND f.uuid = b.uuid
+             WHERE b.id > $4 AND +b.main_binary IS NULL AND (+b.job = $1 OR $1 IS NULL)
+               AND (b.platform = $2 OR $2 IS NULL) AND (f.class = $3 OR $3 IS NULL)"
+        ),
+        &[
+            filter.job_id.into(),
+            filter.platform.into(),
+            filter.class.into(),
+            indexed.into(),
         ],
         |row| Ok((Build::from_row(row)?, failure_from_row(row)?)),
     )
@@ -121,22 +234,52 @@ pub fn before(
 /// How many failed builds there are of each class, the most first; none: not looked at yet. The
 /// class of the filter does not matter.
 pub fn classes(tx: &mut Tx<'_>, filter: Filter<'_>) -> Result<Vec<(Option<String>, u64)>> {
+    macro_rules! select_classes {
+        ($job:literal, $more:literal) => {
+            concat!(
+                "SELECT n.class, SUM(n.builds) FROM (
+                   SELECT t.class, t.builds FROM own.failure_tally t
+                   WHERE ",
+                $job,
+                " AND (t.platform = $2 OR $2 IS NULL) AND $3 > 0
+                   UNION ALL
+                   SELECT COALESCE(f.class, ''), 1 FROM build b
+                   LEFT JOIN own.failure f ON f.build = b.id AND f.uuid = b.uuid
+                   WHERE b.id > $3 AND ",
+                $more,
+                " AND (b.platform = $2 OR $2 IS NULL) AND (f.build IS NULL OR $3 = 0)
+                 ) n GROUP BY n.class HAVING SUM(n.builds) > 0
+                 ORDER BY SUM(n.builds) DESC, n.class"
+            )
+        };
+    }
+    let indexed = latest::indexed_build(tx)?;
+    let sql = match filter.job_id {
+        Some(_) if latest::is_far_behind(tx, indexed)? => {
+            select_classes!("t.job = $1", "b.job = $1 AND b.main_binary IS NULL")
+        }
+        // The pluses keep the search to the few builds that are not listed yet.
+        Some(_) => select_classes!("t.job = $1", "+b.job = $1 AND +b.main_binary IS NULL"),
+        None => select_classes!("TRUE", "+b.main_binary IS NULL"),
+    };
     tx.query(
-        "SELECT f.class, COUNT(*) FROM build b
-         LEFT JOIN own.failure f ON f.build = b.id AND f.uuid = b.uuid
-         WHERE b.main_binary IS NULL AND (b.job = $1 OR $1 IS NULL)
-           AND (b.platform = $2 OR $2 IS NULL)
-         GROUP BY f.class ORDER BY COUNT(*) DESC, f.class",
-        &[filter.job_id.into(), filter.platform.into()],
-        |row| Ok((row.text_opt(0)?, row.size(1)?)),
+        sql,
+        &[filter.job_id.into(), filter.platform.into(), indexed.into()],
+        |row| {
+            let class = row.text(0)?;
+            Ok(((!class.is_empty()).then_some(class), row.size(1)?))
+        },
     )
 }
 
 /// The platforms on which builds failed, by name.
 pub fn platforms(tx: &mut Tx<'_>) -> Result<Vec<String>> {
+    let indexed = latest::indexed_build(tx)?;
     tx.query(
-        "SELECT DISTINCT platform FROM build WHERE main_binary IS NULL ORDER BY platform",
-        &[],
+        "SELECT t.platform FROM own.tally t WHERE t.failed AND t.builds > 0 AND $1 > 0
+         UNION SELECT b.platform FROM build b WHERE b.id > $1 AND +b.main_binary IS NULL
+         ORDER BY 1",
+        &[indexed.into()],
         |row| row.text(0),
     )
 }
@@ -155,31 +298,82 @@ pub fn jobs(tx: &mut Tx<'_>) -> Result<Vec<String>> {
 /// What is told of this build, if it failed and was looked at.
 pub fn of_build(tx: &mut Tx<'_>, build_id: i64) -> Result<Option<Failure>> {
     let found = tx.query_opt(
-        select_failed!("WHERE b.id = $1 AND b.main_binary IS NULL"),
+        select_failed!(
+            "FROM build b JOIN job j ON j.id = b.job
+             JOIN own.failure f ON f.build = b.id AND f.uuid = b.uuid
+             WHERE b.id = $1 AND b.main_binary IS NULL"
+        ),
         &[build_id.into()],
         failure_from_row,
     )?;
     Ok(found.flatten())
 }
 
-/// Up to `count` failed builds that were not looked at by this version of those who tell, newest
-/// first.
+/// Up to `count` failed builds that were not looked at by this version of those who tell: those
+/// that nobody has looked at first.
 pub fn unknown(tx: &mut Tx<'_>, version: i64, count: u32) -> Result<Vec<Build>> {
-    tx.query(
+    macro_rules! select_unknown {
+        ($which:literal) => {
+            select_build!(concat!(
+                "FROM own.failure f CROSS JOIN build b ON b.id = f.build AND b.uuid = f.uuid
+                 JOIN job j ON j.id = b.job LEFT JOIN build_artifact m ON m.id = b.main_binary
+                 WHERE b.main_binary IS NULL AND ",
+                $which,
+                " LIMIT $2"
+            ))
+        };
+    }
+    let params = [version.into(), i64::from(count).into()];
+    let mut unknown = tx.query_list(
+        select_unknown!("f.version = 0 AND f.version <> $1 ORDER BY f.build DESC"),
+        &params,
+        Build::from_row,
+    )?;
+    for sql in [
+        select_unknown!("f.version > 0 AND f.version < $1"),
+        select_unknown!("f.version > 0 AND f.version > $1"),
+    ] {
+        unknown.extend(tx.query_list(sql, &params, Build::from_row)?);
+    }
+    let indexed = latest::indexed_build(tx)?;
+    unknown.extend(tx.query_list(
         select_build!(
             "FROM build b JOIN job j ON j.id = b.job
              LEFT JOIN build_artifact m ON m.id = b.main_binary
-             WHERE b.main_binary IS NULL AND NOT EXISTS
-               (SELECT 1 FROM own.failure f
-                WHERE f.build = b.id AND f.uuid = b.uuid AND f.version = $1)
-             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT $2"
+             WHERE b.id > $1 AND +b.main_binary IS NULL AND NOT EXISTS
+               (SELECT 1 FROM own.failure f WHERE f.build = b.id AND f.uuid = b.uuid)
+             ORDER BY b.id DESC LIMIT $2"
         ),
-        &[version.into(), i64::from(count).into()],
+        &[indexed.into(), i64::from(count).into()],
         Build::from_row,
-    )
+    )?);
+    unknown.truncate(count as usize);
+    Ok(unknown)
 }
 
-/// Keeps what is told of a build.
+/// Lists a build that failed, before anybody has looked at it.
+pub(crate) fn note(tx: &mut Tx<'_>, build: &Added) -> Result<()> {
+    tx.execute(
+        "INSERT INTO own.failure
+           (build, uuid, job, platform, start_d, start_ps, version, class, last_lines)
+         VALUES ($1, $2, $3, $4, $5, $6, 0, NULL, '')
+         ON CONFLICT (build) DO UPDATE SET uuid = excluded.uuid, job = excluded.job,
+           platform = excluded.platform, start_d = excluded.start_d, start_ps = excluded.start_ps,
+           version = 0, class = NULL, line = NULL, told = NULL, last_lines = ''
+         WHERE failure.uuid <> excluded.uuid",
+        &[
+            build.id.into(),
+            build.uuid.to_string().as_str().into(),
+            build.job.into(),
+            build.platform.as_str().into(),
+            days(&build.start),
+            picoseconds(&build.start),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Keeps what is told of a build, if it is there.
 pub fn set(
     tx: &mut Tx<'_>,
     build_id: i64,
@@ -192,11 +386,14 @@ pub fn set(
         None => (None, None),
     };
     tx.execute(
-        "INSERT INTO own.failure (build, uuid, version, class, line, told, last_lines)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)
-         ON CONFLICT (build) DO UPDATE SET uuid = excluded.uuid, version = excluded.version,
-           class = excluded.class, line = excluded.line, told = excluded.told,
-           last_lines = excluded.last_lines",
+        "INSERT INTO own.failure (build, uuid, job, platform, start_d, start_ps,
+           version, class, line, told, last_lines)
+         SELECT b.id, b.uuid, b.job, b.platform, b.start_d, b.start_ps, $3, $4, $5, $6, $7
+         FROM build b WHERE b.id = $1 AND b.uuid = $2
+         ON CONFLICT (build) DO UPDATE SET uuid = excluded.uuid, job = excluded.job,
+           platform = excluded.platform, start_d = excluded.start_d, start_ps = excluded.start_ps,
+           version = excluded.version, class = excluded.class, line = excluded.line,
+           told = excluded.told, last_lines = excluded.last_lines",
         &[
             build_id.into(),
             uuid.to_string().as_str().into(),
@@ -210,11 +407,11 @@ pub fn set(
     Ok(())
 }
 
-/// Forgets what was told of builds that are gone.
-pub fn forget_gone(tx: &mut Tx<'_>) -> Result<()> {
+/// Forgets the builds that are gone.
+pub(crate) fn forget_gone(tx: &mut Tx<'_>) -> Result<()> {
     tx.execute(
         "DELETE FROM own.failure WHERE NOT EXISTS
-           (SELECT 1 FROM build b WHERE b.id = build AND b.uuid = failure.uuid)",
+           (SELECT 1 FROM build b WHERE b.id = failure.build AND b.uuid = failure.uuid)",
         &[],
     )?;
     Ok(())

@@ -8,12 +8,16 @@
 //! another one, as after a backup was restored, everything is indexed anew; and at start, when
 //! there are fewer builds than were indexed, since a verdict may have rested on one that is gone.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
+use builder_exec::Timestamp;
+use uuid::Uuid;
+
 use crate::builds::{Build, select_build};
-use crate::db::{Value, days, picoseconds};
+use crate::db::{Row, Value, days, picoseconds};
 use crate::verdict::{self, Before, Facts, Verdict};
-use crate::{Result, Sha256, Tx, builds};
+use crate::{Result, Sha256, Tx, builds, failures, stock};
 
 /// Builds that one turn of [`catch_up`] takes on: some tens of milliseconds under the writer's
 /// lock.
@@ -190,7 +194,7 @@ fn gone(tx: &mut Tx<'_>) -> Result<Vec<(i64, String, bool)>> {
 }
 
 /// Up to which build the tables go; 0 when they cannot be trusted.
-fn indexed_build(tx: &mut Tx<'_>) -> Result<i64> {
+pub(crate) fn indexed_build(tx: &mut Tx<'_>) -> Result<i64> {
     let indexed = tx.query_opt(
         "SELECT p.indexed_build FROM own.progress p
          JOIN build b ON b.id = p.indexed_build AND b.uuid = p.indexed_uuid",
@@ -198,6 +202,14 @@ fn indexed_build(tx: &mut Tx<'_>) -> Result<i64> {
         |row| row.int(0),
     )?;
     Ok(indexed.unwrap_or(0))
+}
+
+/// Whether many builds are not in the tables yet, so that the few rows that a page asks of a job are
+/// better looked for among those of the job than among the newest.
+pub(crate) fn is_far_behind(tx: &mut Tx<'_>, indexed: i64) -> Result<bool> {
+    const FAR: i64 = 1_000;
+    let newest = tx.query_opt("SELECT MAX(id) FROM build", &[], |row| row.int_opt(0))?;
+    Ok(newest.flatten().unwrap_or(0) > indexed.saturating_add(FAR))
 }
 
 /// Has [`catch_up`] begin at the first build.
@@ -209,18 +221,17 @@ pub(crate) fn forget(tx: &mut Tx<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Forgets what was indexed when builds are gone that were counted. For the start: it counts.
-pub(crate) fn check(tx: &mut Tx<'_>) -> Result<()> {
+/// Whether builds are gone that were counted. It counts: not for a page.
+pub(crate) fn is_behind_a_removal(tx: &mut Tx<'_>) -> Result<bool> {
+    // All of a table are counted in its smallest index, some of them in the table itself.
     let missing = tx.query_opt(
         "SELECT 1 FROM own.progress p
-         WHERE p.indexed_count <> (SELECT COUNT(*) FROM build b WHERE b.id <= p.indexed_build)",
+         WHERE p.indexed_count <> (SELECT COUNT(*) FROM build)
+           - (SELECT COUNT(*) FROM build b WHERE b.id > p.indexed_build)",
         &[],
         |row| row.int(0),
     )?;
-    if missing.is_some() {
-        forget(tx)?;
-    }
-    Ok(())
+    Ok(missing.is_some())
 }
 
 /// Follows the database with our own tables, up to [`BUILDS_A_TURN`] builds.
@@ -229,35 +240,50 @@ pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<CaughtUp> {
     if indexed == 0 {
         tx.execute("DELETE FROM own.latest", &[])?;
         tx.execute("UPDATE own.progress SET indexed_count = 0", &[])?;
+        stock::forget(tx)?;
+        failures::forget_gone(tx)?;
     }
     let mut last = None;
     let mut count = 0;
-    let mut newest = Newest::default();
-    let mut touched: BTreeSet<(i64, String)> = BTreeSet::new();
+    let mut tally = stock::Tally::default();
+    let mut failed = Vec::new();
+    let mut newest: HashMap<(i64, String, bool), Added> = HashMap::new();
     let mut inputs: BTreeSet<Sha256> = BTreeSet::new();
     tx.for_each(
-        select_build!(
-            "FROM build b JOIN job j ON j.id = b.job
-             LEFT JOIN build_artifact m ON m.id = b.main_binary
-             WHERE b.id > $1 ORDER BY b.id LIMIT $2"
-        ),
+        "SELECT id, uuid, job, platform, start_d, start_ps, main_binary IS NULL, input_id
+         FROM build WHERE id > $1 ORDER BY id LIMIT $2",
         &[indexed.into(), BUILDS_A_TURN.into()],
         |row| {
             count += 1;
-            let Some(build) = row.or_left_out(Build::from_row(row))? else {
+            let Some((build, input_id)) = row.or_left_out(Added::from_row(row))? else {
                 return Ok(());
             };
             last = Some((build.id, build.uuid));
-            touched.insert((build.job_id, build.platform.clone()));
-            inputs.extend(build.input_id);
-            newest.take(build, Verdict::Failed);
+            inputs.extend(input_id);
+            tally.take(build.job, &build.platform, build.failed);
+            if build.failed {
+                failed.push(build.clone());
+            }
+            let kind = (build.job, build.platform.clone(), build.failed);
+            match newest.entry(kind) {
+                Entry::Occupied(mut known) if known.get().age() < build.age() => {
+                    known.insert(build);
+                }
+                Entry::Occupied(_) => {}
+                Entry::Vacant(vacant) => {
+                    vacant.insert(build);
+                }
+            }
             Ok(())
         },
     )?;
-    for latest in newest.0.values().flatten() {
-        for build in [&latest.successful, &latest.failed].into_iter().flatten() {
-            add(tx, build)?;
-        }
+    for build in &failed {
+        failures::note(tx, build)?;
+    }
+    let mut touched: BTreeSet<(i64, String)> = BTreeSet::new();
+    for build in newest.into_values() {
+        add(tx, &build)?;
+        touched.insert((build.job, build.platform));
     }
     if let Some((id, uuid)) = last {
         tx.execute(
@@ -265,6 +291,7 @@ pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<CaughtUp> {
                indexed_count = indexed_count + $3",
             &[id.into(), uuid.to_string().as_str().into(), count.into()],
         )?;
+        stock::add(tx, &tally)?;
     }
     for (job, platform, failed) in gone(tx)? {
         tx.execute(
@@ -272,7 +299,7 @@ pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<CaughtUp> {
             &[job.into(), platform.as_str().into(), failed.into()],
         )?;
         if let Some(build) = newest_of(tx, job, &platform, failed)? {
-            add(tx, &build)?;
+            add(tx, &Added::of(&build))?;
         }
         touched.insert((job, platform));
     }
@@ -328,47 +355,57 @@ fn judge(
     Ok(())
 }
 
-/// Follows the removal of a build, whose row is gone by now: to be called in the transaction that
-/// removes it.
-pub fn removed(tx: &mut Tx<'_>, build: &Build) -> Result<()> {
-    let indexed = tx.query_opt("SELECT indexed_build FROM own.progress", &[], |row| {
-        row.int(0)
-    })?;
-    if indexed.is_none_or(|indexed| build.id > indexed) {
-        return Ok(());
-    }
-    // The last build that was indexed may be the one that is gone.
-    let last = tx.query_opt(
-        "SELECT id, uuid FROM build WHERE id <= $1 ORDER BY id DESC LIMIT 1",
-        &[indexed.into()],
-        |row| Ok((row.int(0)?, row.uuid(1)?)),
-    )?;
-    let (id, uuid) = last.map_or((0, String::new()), |(id, uuid)| (id, uuid.to_string()));
-    tx.execute(
-        "UPDATE own.progress SET indexed_build = $1, indexed_uuid = $2,
-           indexed_count = indexed_count - 1",
-        &[id.into(), uuid.as_str().into()],
-    )?;
-    let failed = build.main_binary.is_none();
-    tx.execute(
-        "DELETE FROM own.latest WHERE build = $1",
-        &[build.id.into()],
-    )?;
-    if let Some(newest) = newest_of(tx, build.job_id, &build.platform, failed)? {
-        add(tx, &newest)?;
-    }
-    let touched = BTreeSet::from([(build.job_id, build.platform.clone())]);
-    judge(tx, touched, &build.input_id.into_iter().collect())
+/// A build as far as it is followed.
+#[derive(Debug, Clone)]
+pub(crate) struct Added {
+    pub(crate) id: i64,
+    pub(crate) uuid: Uuid,
+    pub(crate) job: i64,
+    pub(crate) platform: String,
+    pub(crate) start: Timestamp,
+    /// Whether it has no main binary.
+    pub(crate) failed: bool,
 }
 
-fn add(tx: &mut Tx<'_>, build: &Build) -> Result<()> {
+impl Added {
+    /// With its input.
+    fn from_row(row: &Row<'_>) -> Result<(Added, Option<Sha256>)> {
+        let added = Added {
+            id: row.int(0)?,
+            uuid: row.uuid(1)?,
+            job: row.int(2)?,
+            platform: row.text(3)?,
+            start: row.timestamp(4)?,
+            failed: row.bool(6)?,
+        };
+        Ok((added, row.sha256_opt(7)?))
+    }
+
+    fn of(build: &Build) -> Added {
+        Added {
+            id: build.id,
+            uuid: build.uuid,
+            job: build.job_id,
+            platform: build.platform.clone(),
+            start: build.start,
+            failed: build.main_binary.is_none(),
+        }
+    }
+
+    /// As [`Build::age`].
+    fn age(&self) -> (Timestamp, i64) {
+        (self.start, self.id)
+    }
+}
+
+fn add(tx: &mut Tx<'_>, build: &Added) -> Result<()> {
     let params: [Value<'_>; 6] = [
-        build.job_id.into(),
+        build.job.into(),
         build.platform.as_str().into(),
         build.id.into(),
         days(&build.start),
         picoseconds(&build.start),
-        build.main_binary.is_none().into(),
+        build.failed.into(),
     ];
     // What is known of it is filled in by `judge`.
     tx.execute(

@@ -14,7 +14,9 @@ use uuid::Uuid;
 use crate::artifacts::{remove_file, sync_directory};
 use crate::sha256::HashingWriter;
 use crate::store::adopt;
-use crate::{ArtifactPath, Error, JobName, Result, Sha256, Store, Tx, builds, latest, search};
+use crate::{
+    ArtifactPath, Error, JobName, Result, Sha256, Store, Tx, builds, latest, search, stock,
+};
 
 /// Held with an exclusive lock while its directory is in use, by whichever process.
 pub(crate) const LOCK: &str = "lock";
@@ -290,6 +292,7 @@ impl<'s> Staging<'s> {
                 // On its own: what can be derived again is no reason to refuse a build.
                 let followed = self.store.write(|tx| {
                     latest::catch_up(tx)?;
+                    stock::catch_up(tx, search::BUILDS_A_TURN_OF_AN_UPLOAD)?;
                     search::catch_up(tx, search::BUILDS_A_TURN_OF_AN_UPLOAD)
                 });
                 if let Err(error) = followed {

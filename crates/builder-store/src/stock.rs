@@ -1,11 +1,13 @@
-//! How much there is, for those who watch a server. Each question walks a whole table or file
-//! system: the caller decides how often it is asked.
+//! How much there is, for those who watch a server: counted in tables of our own as builds come in,
+//! since to count a million takes seconds.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use crate::db::record;
+use crate::latest::CaughtUp;
 use crate::store::{DATABASE, OWN_DATABASE};
-use crate::{Result, Store, Tx};
+use crate::{Result, Store, Tx, latest};
 
 /// The builds of a job on a platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,15 +31,24 @@ pub struct Artifacts {
     pub bytes: u64,
 }
 
-/// The builds of each job on each platform, those with the most builds first.
-pub fn builds(tx: &mut Tx<'_>) -> Result<Vec<Builds>> {
-    tx.query(
-        "SELECT j.name, n.platform, n.builds, n.failed
-         FROM (SELECT job, platform, COUNT(*) AS builds,
-                 SUM(CASE WHEN main_binary IS NULL THEN 1 ELSE 0 END) AS failed
-               FROM build GROUP BY job, platform) n
-         JOIN job j ON j.id = n.job
-         ORDER BY n.builds DESC, j.name, n.platform",
+/// The builds of each job on each platform, those with the most builds first; and the artifacts.
+/// None while builds are not counted yet.
+pub fn counted(tx: &mut Tx<'_>) -> Result<Option<(Vec<Builds>, Artifacts)>> {
+    let indexed = latest::indexed_build(tx)?;
+    let newest = newest(tx)?;
+    let counted = tx.query_opt("SELECT counted_build FROM own.progress", &[], |row| {
+        row.int(0)
+    })?;
+    if newest != indexed || counted.is_none_or(|counted| counted < newest) {
+        return Ok(None);
+    }
+    let builds = tx.query(
+        "SELECT j.name, t.platform, t.builds, t.failed
+         FROM (SELECT job, platform, SUM(builds) AS builds,
+                 SUM(CASE WHEN failed THEN builds ELSE 0 END) AS failed
+               FROM own.tally GROUP BY job, platform) t
+         JOIN job j ON j.id = t.job
+         ORDER BY t.builds DESC, j.name, t.platform",
         &[],
         |row| {
             Ok(Builds {
@@ -47,20 +58,9 @@ pub fn builds(tx: &mut Tx<'_>) -> Result<Vec<Builds>> {
                 failed: row.size(3)?,
             })
         },
-    )
-}
-
-/// Whether the database answers at all.
-pub fn answers(tx: &mut Tx<'_>) -> Result<()> {
-    tx.query_opt("SELECT 1 FROM job LIMIT 1", &[], |row| row.int(0))?;
-    Ok(())
-}
-
-/// The artifacts that rows name.
-pub fn artifacts(tx: &mut Tx<'_>) -> Result<Artifacts> {
-    let found = tx.query_opt(
-        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN size > 0 THEN size ELSE 0 END), 0)
-         FROM (SELECT MAX(size) AS size FROM build_artifact GROUP BY sha256) a",
+    )?;
+    let artifacts = tx.query_opt(
+        "SELECT artifacts, artifact_bytes FROM own.progress",
         &[],
         |row| {
             Ok(Artifacts {
@@ -69,7 +69,89 @@ pub fn artifacts(tx: &mut Tx<'_>) -> Result<Artifacts> {
             })
         },
     )?;
-    Ok(found.unwrap_or_default())
+    Ok(Some((builds, artifacts.unwrap_or_default())))
+}
+
+/// Builds whose artifacts are counted in one turn: some tens of milliseconds.
+pub(crate) const BUILDS_A_TURN: i64 = 1_000;
+
+/// Builds that are counted in one turn, by job, platform and whether they failed.
+#[derive(Debug, Default)]
+pub(crate) struct Tally(BTreeMap<(i64, String, bool), i64>);
+
+impl Tally {
+    pub(crate) fn take(&mut self, job: i64, platform: &str, failed: bool) {
+        *self
+            .0
+            .entry((job, platform.to_owned(), failed))
+            .or_default() += 1;
+    }
+}
+
+/// Counts the builds of a turn.
+pub(crate) fn add(tx: &mut Tx<'_>, tally: &Tally) -> Result<()> {
+    for ((job, platform, failed), builds) in &tally.0 {
+        tx.execute(
+            "INSERT INTO own.tally (job, platform, failed, builds) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (job, platform, failed) DO UPDATE SET builds = builds + excluded.builds",
+            &[
+                (*job).into(),
+                platform.as_str().into(),
+                (*failed).into(),
+                (*builds).into(),
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+/// Counts the artifacts of up to `builds_max` builds that were not counted yet.
+pub(crate) fn catch_up(tx: &mut Tx<'_>, builds_max: i64) -> Result<CaughtUp> {
+    let newest = newest(tx)?;
+    let counted = tx.query_opt("SELECT counted_build FROM own.progress", &[], |row| {
+        row.int(0)
+    })?;
+    let counted = counted.unwrap_or(0);
+    let last = counted.saturating_add(builds_max).min(newest);
+    // The first row of a content is found in one step, however many have it.
+    tx.execute(
+        "UPDATE own.progress SET counted_build = $2, (artifacts, artifact_bytes) =
+           (SELECT progress.artifacts + COUNT(*), progress.artifact_bytes
+              + COALESCE(SUM(CASE WHEN a.size > 0 THEN a.size ELSE 0 END), 0)
+            FROM build_artifact a
+            WHERE a.build > $1 AND a.build <= $2 AND a.id =
+              (SELECT o.id FROM build_artifact o WHERE o.sha256 = a.sha256
+               ORDER BY o.id LIMIT 1))
+         WHERE counted_build < $2",
+        &[counted.into(), last.into()],
+    )?;
+    Ok(match last < newest {
+        true => CaughtUp::Partly,
+        false => CaughtUp::Wholly,
+    })
+}
+
+fn newest(tx: &mut Tx<'_>) -> Result<i64> {
+    let newest = tx.query_opt("SELECT COALESCE(MAX(id), 0) FROM build", &[], |row| {
+        row.int(0)
+    })?;
+    Ok(newest.unwrap_or(0))
+}
+
+/// Has everything counted from the first build on.
+pub(crate) fn forget(tx: &mut Tx<'_>) -> Result<()> {
+    tx.execute("DELETE FROM own.tally", &[])?;
+    tx.execute(
+        "UPDATE own.progress SET counted_build = 0, artifacts = 0, artifact_bytes = 0",
+        &[],
+    )?;
+    Ok(())
+}
+
+/// Whether the database answers at all.
+pub fn answers(tx: &mut Tx<'_>) -> Result<()> {
+    tx.query_opt("SELECT 1 FROM job LIMIT 1", &[], |row| row.int(0))?;
+    Ok(())
 }
 
 /// Bytes of each database file with its write-ahead log, by the file's name.

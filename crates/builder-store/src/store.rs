@@ -10,14 +10,14 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::db::record;
 use crate::db::sqlite::{self, Use};
-use crate::{Artifacts, Error, OpenError, Result, Tx, backup, latest, search};
+use crate::{Artifacts, Error, OpenError, Result, Tx, backup, latest, search, stock};
 
 /// `PRAGMA application_id` of the database, since the OCaml server's first release.
 pub(crate) const APPLICATION_ID: i64 = 1_234_839_235;
 /// `PRAGMA user_version` of the schema in `schema/v18.sql`.
 pub(crate) const SCHEMA_VERSION: i64 = 18;
 /// Version of the tables in `schema/own.sql`; a file of another version is made anew.
-const OWN_VERSION: i64 = 5;
+const OWN_VERSION: i64 = 6;
 /// Connections that read at the same time; further readers wait. Two a core of a small server,
 /// and some for pages that wait for the disk.
 const READERS_MAX: usize = 6;
@@ -234,12 +234,18 @@ impl Store {
 
     /// As [`Store::catch_up`], until `go_on` says otherwise: the next call goes on from there.
     pub fn catch_up_while(&self, go_on: &dyn Fn() -> bool) -> Result<()> {
-        self.write(latest::check)?;
+        if self.read(latest::is_behind_a_removal)? {
+            self.write(latest::forget)?;
+        }
         let index = |tx: &mut Tx<'_>| search::catch_up(tx, search::BUILDS_A_TURN);
         while go_on() && self.write(latest::catch_up)? == latest::CaughtUp::Partly {
             give_way();
         }
         while go_on() && self.write(index)? == latest::CaughtUp::Partly {
+            give_way();
+        }
+        let count = |tx: &mut Tx<'_>| stock::catch_up(tx, stock::BUILDS_A_TURN);
+        while go_on() && self.write(count)? == latest::CaughtUp::Partly {
             give_way();
         }
         Ok(())

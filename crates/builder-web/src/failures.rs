@@ -48,7 +48,7 @@ fn catch_up(store: &Store, stopping: impl Fn() -> bool) -> builder_store::Result
             for (build, failure) in &looked_at {
                 failures::set(tx, build.id, build.uuid, failure::VERSION, failure)?;
             }
-            failures::forget_gone(tx)
+            Ok(())
         })?;
         count += looked_at.len();
         if looked_at.len() < BUILDS_A_TURN as usize || stopping() {

@@ -100,7 +100,6 @@ fn what_is_told_of_a_build_is_not_believed_of_another_one_in_its_row() {
     sql.execute("UPDATE build SET uuid = ?1", [other]).unwrap();
     assert_eq!(listed(&data, Filter::default()), [(9, None)]);
     assert_eq!(unknown(&data, 1), 1);
-    data.store.write(failures::forget_gone).unwrap();
     tell(&data, 9, "network", 1);
     assert_eq!(
         listed(&data, Filter::default()),

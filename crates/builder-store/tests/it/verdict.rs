@@ -184,20 +184,14 @@ fn a_verdict_does_not_outlive_the_build_it_rests_on() {
     let data = data.reopen();
     data.store.catch_up().unwrap();
     check_listed(&data);
-    // Removed by us.
+    // While one does.
     for number in [5, 12, 11, 9, 7] {
-        let build = data
-            .store
-            .read(|tx| builds::by_uuid(tx, Uuid::from_u128(number)));
-        let build = build.unwrap().unwrap();
         remove(&data, number);
-        data.store.write(|tx| latest::removed(tx, &build)).unwrap();
+        data.store.catch_up().unwrap();
         let said = listed(&data, "a");
         for (platform, number, verdict) in &said {
             assert_eq!(*verdict, verdict_on(&data, *number), "on {platform}");
         }
-        data.store.catch_up().unwrap();
-        assert_eq!(listed(&data, "a"), said);
     }
     assert_eq!(listed(&data, "a"), [("p".to_owned(), 4, Changed)]);
 }

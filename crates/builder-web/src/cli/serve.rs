@@ -213,7 +213,6 @@ pub(super) fn run_server(
                 with_causes(&error)
             ),
         });
-        app.look_at_failures();
         // Before anybody is told that it serves, and may ask it to stop.
         let asked_to_stop = serve::stop_signal().context("wait for signals")?;
         info!("serving {datadir} on {addresses}");
@@ -282,17 +281,20 @@ async fn follow(app: App, stops: Arc<AtomicBool>) {
         let generation = app.store().generation().ok();
         let sweeps = swept.is_none_or(|swept| swept.elapsed() > SWEEP_PERIOD);
         if generation != seen || sweeps {
-            let (app, stops) = (app.clone(), stops.clone());
+            let (turn_app, stops) = (app.clone(), stops.clone());
             let turn = move || {
                 let go_on = || !stops.load(Ordering::Relaxed);
-                search::follow::follow(app.store(), app.limits(), &go_on)?;
+                search::follow::follow(turn_app.store(), turn_app.limits(), &go_on)?;
                 if sweeps && go_on() {
-                    app.store().sweep_search()?;
+                    turn_app.store().sweep_search()?;
                 }
                 Ok::<_, builder_store::Error>(())
             };
             match tokio::task::spawn_blocking(turn).await {
-                Ok(Ok(())) => seen = generation,
+                Ok(Ok(())) => {
+                    seen = generation;
+                    app.look_at_failures();
+                }
                 // The next turn goes on where this one stopped.
                 Ok(Err(error)) => {
                     error!("what is derived is not up to date: {}", with_causes(&error))

@@ -1,8 +1,7 @@
-//! How much there is: builds, artifacts, databases, room on the disk. Counting takes a while on a
-//! large server, so it is done again only when something was written, and takes at most a
-//! hundredth of the time.
+//! How much there is: builds, artifacts, databases, room on the disk. Looked up again only when
+//! something was written.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use builder_store::stock::{self, Artifacts, Builds};
 use prometheus_client::metrics::gauge::Gauge;
@@ -15,14 +14,13 @@ use crate::app::App;
 
 /// Jobs on platforms that are told apart, those with the most builds; others are counted together.
 const JOBS_MAX: usize = 500;
-/// One part of the time is spent on counting.
-const IDLE_SHARE: u32 = 100;
-/// A reader of metrics waits this long for a count; the next one gets it.
+/// A reader of metrics waits this long for the numbers; the next one gets them.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Stock {
-    counted: Mutex<Option<Counted>>,
+    /// Of which state of the database the numbers are.
+    generation: Mutex<Option<i64>>,
     builds: Gauges,
     failed: Gauges,
     artifacts: Gauge,
@@ -31,17 +29,10 @@ pub(super) struct Stock {
     free_bytes: Gauge,
 }
 
-#[derive(Debug)]
-struct Counted {
-    at: Instant,
-    took: Duration,
-    generation: i64,
-}
-
 impl Stock {
     pub(super) fn new(registry: &mut Registry) -> Stock {
         Stock {
-            counted: Mutex::default(),
+            generation: Mutex::default(),
             builds: register(registry, "builds", "Builds by job and platform"),
             failed: register(
                 registry,
@@ -105,25 +96,18 @@ pub(super) async fn refresh(app: &App) {
 
 async fn count(app: &App) {
     let stock = &app.metrics().stock;
-    let Ok(mut counted) = stock.counted.try_lock() else {
+    let Ok(mut known) = stock.generation.try_lock() else {
         return;
     };
     let Ok(generation) = app.store().generation() else {
         return;
     };
-    if let Some(last) = &*counted
-        && (last.generation == generation || last.at.elapsed() < last.took * IDLE_SHARE)
-    {
+    if *known == Some(generation) {
         return;
     }
-    let begin = Instant::now();
-    let found = app.read(|tx| Ok((stock::builds(tx)?, stock::artifacts(tx)?)));
-    if let Ok((builds, artifacts)) = found.await {
+    // While not all are counted, the last numbers stay.
+    if let Ok(Some((builds, artifacts))) = app.read(stock::counted).await {
         stock.show(&builds, artifacts);
+        *known = Some(generation);
     }
-    *counted = Some(Counted {
-        at: Instant::now(),
-        took: begin.elapsed(),
-        generation,
-    });
 }
