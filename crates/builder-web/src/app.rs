@@ -50,6 +50,7 @@ struct Inner {
     hooks: Hooks,
     metrics: Metrics,
     stopping: AtomicBool,
+    keeping: AtomicBool,
     looking: failures::Looking,
     outlines: Outlines,
 }
@@ -82,6 +83,7 @@ impl App {
             layout: Arc::new(crate::pages::layout(&config.site)),
             metrics,
             stopping: AtomicBool::new(false),
+            keeping: AtomicBool::new(false),
             looking: failures::Looking::default(),
             outlines: Outlines::default(),
             store: Arc::new(store),
@@ -244,7 +246,7 @@ impl App {
                 app.show(accepts, page)
             })
             .await?;
-        self.follow_up();
+        self.keep_soon();
         response
     }
 
@@ -260,23 +262,37 @@ impl App {
                 Ok(told(&page))
             })
             .await?;
-        self.follow_up();
+        self.keep_soon();
         told
     }
 
-    /// Computes in the background what pages asked for and did not wait for.
-    fn follow_up(&self) {
-        if self.comparisons().has_pending() {
-            let app = self.clone();
-            tokio::task::spawn_blocking(move || {
+    /// Computes and keeps in the background what pages have asked for or found out. On one thread at
+    /// a time, since all that is kept waits for the writer's lock.
+    pub fn keep_soon(&self) {
+        if !self.has_more_to_keep() || self.0.keeping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let app = self.clone();
+        tokio::task::spawn_blocking(move || {
+            loop {
+                let working = Working(&app.0.keeping);
                 let bytes_max = app.limits().opam_switch_bytes_max;
                 app.comparisons().compute(app.store(), bytes_max);
-            });
-        }
-        if self.derived().has_more_to_keep() {
-            let app = self.clone();
-            tokio::task::spawn_blocking(move || app.derived().keep(app.store()));
-        }
+                app.derived().keep(app.store());
+                app.file_diffs().keep(app.store());
+                drop(working);
+                // What came in meanwhile found this thread at work.
+                if !app.has_more_to_keep() || app.0.keeping.swap(true, Ordering::AcqRel) {
+                    break;
+                }
+            }
+        });
+    }
+
+    fn has_more_to_keep(&self) -> bool {
+        self.comparisons().has_pending()
+            || self.derived().has_more_to_keep()
+            || self.file_diffs().has_more_to_keep()
     }
 
     /// Loads a page from one moment of the database, to be completed before it is shown.
@@ -300,6 +316,28 @@ impl App {
     ) -> Result<Response> {
         self.blocking(move |_| shown(&page, accepts)).await?
     }
+}
+
+/// That somebody is at work, until it is dropped.
+struct Working<'a>(&'a AtomicBool);
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// Does two things at the same time, the second on a thread of its own. For what takes much longer
+/// than to start one: a tenth of a millisecond at most.
+pub fn at_once<A, B: Send>(first: impl FnOnce() -> A, second: impl FnOnce() -> B + Send) -> (A, B) {
+    std::thread::scope(|scope| {
+        let second = scope.spawn(second);
+        let first = first();
+        match second.join() {
+            Ok(second) => (first, second),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 fn shown(page: &impl Page, accepts: Accepts) -> Result<Response> {

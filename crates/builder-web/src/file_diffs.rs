@@ -11,8 +11,8 @@ use std::time::Duration;
 use artifact_diff::{
     Detail, GroupDiff, Hints, Limits as DiffLimits, Listed, Presence, Report, SectionDiff,
 };
-use builder_store::Sha256;
 use builder_store::derived::{self, Kind};
+use builder_store::{Sha256, Store};
 use tokio::sync::{OnceCell, Semaphore};
 use tracing::{info, warn};
 
@@ -74,6 +74,7 @@ pub struct FileDiffs {
 struct State {
     known: HashMap<Sha256, Arc<Report>>,
     under_way: HashMap<Sha256, Arc<OnceCell<Outcome>>>,
+    to_keep: Vec<(Sha256, Arc<Report>)>,
 }
 
 impl Pair {
@@ -98,6 +99,19 @@ impl FileDiffs {
             places: Semaphore::new(limits.file_diffs_concurrent_max),
             waiting_max: limits.file_diffs_waiting_max,
             state: Mutex::default(),
+        }
+    }
+
+    /// Whether comparisons were made that are not kept yet.
+    pub fn has_more_to_keep(&self) -> bool {
+        !self.state().to_keep.is_empty()
+    }
+
+    /// Keeps the comparisons that were made. They are made again one day if that fails.
+    pub fn keep(&self, store: &Store) {
+        let to_keep = std::mem::take(&mut self.state().to_keep);
+        for (key, report) in to_keep {
+            keep(store, key, &report);
         }
     }
 
@@ -153,18 +167,21 @@ pub async fn ask(app: &App, pair: Pair, patience: Duration) -> Asked {
 }
 
 async fn make(app: &App, key: Sha256, pair: Pair) -> Outcome {
+    // What is kept waits for no comparison.
+    if let Ok(Some(report)) = app.blocking(move |app| kept(app, key)).await {
+        return Ok(Arc::new(report));
+    }
     // OK because the semaphore is never closed.
     let _place = app.file_diffs().places.acquire().await;
-    let made = app.blocking(move |app| match kept(app, key) {
-        Some(report) => Ok(Arc::new(report)),
-        None => {
-            let report = compare(app, &pair)?;
-            keep(app, key, &report);
-            Ok(Arc::new(report))
-        }
-    });
-    made.await
-        .unwrap_or_else(|_| Err("the comparison failed; the server's log says why".to_owned()))
+    let made = app.blocking(move |app| compare(app, &pair).map(Arc::new));
+    let outcome = made
+        .await
+        .unwrap_or_else(|_| Err("the comparison failed; the server's log says why".to_owned()));
+    if let Ok(report) = &outcome {
+        app.file_diffs().state().to_keep.push((key, report.clone()));
+        app.keep_soon();
+    }
+    outcome
 }
 
 fn compare(app: &App, pair: &Pair) -> Result<Report, String> {
@@ -215,15 +232,14 @@ fn kept(app: &App, key: Sha256) -> Option<Report> {
     serde_json::from_slice(&json).ok()
 }
 
-/// Keeps it. It is made again one day if that fails.
-fn keep(app: &App, key: Sha256, report: &Report) {
+fn keep(store: &Store, key: Sha256, report: &Report) {
     let packed = serde_json::to_vec(report)
         .map_err(|error| error.to_string())
         .and_then(|json| {
             zstd::bulk::compress(&json, PACK_LEVEL).map_err(|error| error.to_string())
         });
     let outcome = packed.and_then(|packed| {
-        let written = app.store().write(|tx| {
+        let written = store.write(|tx| {
             derived::set(tx, FILE_DIFF, key, &packed)?;
             derived::trim(tx, FILE_DIFF, key, KEPT_MAX)
         });

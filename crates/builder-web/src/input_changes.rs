@@ -22,6 +22,8 @@ const INPUT_CHANGES: Kind = Kind {
 };
 /// Pairs that wait to be compared. Those that find no place are asked for again with the next view.
 const PENDING_MAX: usize = 64;
+/// Comparisons that are kept in one transaction.
+const KEPT_AT_ONCE: usize = 32;
 /// Pairs that are remembered.
 const KNOWN_MAX: usize = 10_000;
 
@@ -133,6 +135,7 @@ impl Comparisons {
     /// for each input.
     pub fn compute(&self, store: &Store, bytes_max: u64) {
         let pairs = std::mem::take(&mut *lock(&self.pending));
+        let mut to_keep = Vec::new();
         for pair in pairs {
             let artifacts = store.read(|tx| {
                 Ok((
@@ -149,12 +152,18 @@ impl Comparisons {
             };
             let changes = compare(store, &left, &right, bytes_max);
             self.remember(pair.key, changes);
-            let kept = serde_json::to_vec(&changes)
-                .map(|value| store.write(|tx| derived::set(tx, INPUT_CHANGES, pair.key, &value)));
-            if let Ok(Err(error)) = kept {
-                warn!("cannot keep what was compared: {}", with_causes(&error));
+            to_keep.extend(
+                serde_json::to_vec(&changes)
+                    .ok()
+                    .map(|value| (pair.key, value)),
+            );
+            // Each commit waits for the disk.
+            if to_keep.len() == KEPT_AT_ONCE {
+                keep(store, &to_keep);
+                to_keep.clear();
             }
         }
+        keep(store, &to_keep);
     }
 
     fn remember(&self, key: Sha256, changes: Option<InputChanges>) {
@@ -163,6 +172,20 @@ impl Comparisons {
             known.clear();
         }
         known.insert(key, changes);
+    }
+}
+
+fn keep(store: &Store, values: &[(Sha256, Vec<u8>)]) {
+    if values.is_empty() {
+        return;
+    }
+    let kept = store.write(|tx| {
+        values
+            .iter()
+            .try_for_each(|(key, value)| derived::set(tx, INPUT_CHANGES, *key, value))
+    });
+    if let Err(error) = kept {
+        warn!("cannot keep what was compared: {}", with_causes(&error));
     }
 }
 

@@ -55,6 +55,19 @@ pub struct Taken {
     _among: Among,
 }
 
+/// The place of a request, among its extensions.
+#[derive(Debug, Clone)]
+pub struct Held(Arc<Mutex<Option<Taken>>>);
+
+impl Held {
+    /// Gives the place back before the answer is made: what is dear is done, and what is waited for
+    /// now has places of its own.
+    pub fn give_back(&self) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(held.take());
+    }
+}
+
 /// A request among those that have a place or wait for one.
 #[derive(Debug)]
 struct Among {
@@ -135,7 +148,7 @@ impl Drop for Among {
 
 /// Gives each request of a route that is dear its place. The place is held until the answer is
 /// made, also when the client leaves before: the work goes on without it.
-pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
+pub async fn layer(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let network = request
         .extensions()
         .get::<Client>()
@@ -144,10 +157,12 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
         Ok(taken) => taken,
         Err(error) => return error.into_response(),
     };
+    let held = Held(Arc::new(Mutex::new(Some(taken))));
+    request.extensions_mut().insert(held.clone());
     let span = tracing::Span::current();
     let work = async move {
         let (response, asked) = crate::query::noting(next.run(request)).await;
-        drop(taken);
+        held.give_back();
         (response, asked)
     };
     match tokio::spawn(tracing::Instrument::instrument(work, span)).await {

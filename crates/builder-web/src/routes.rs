@@ -17,7 +17,6 @@ use crate::{error, headers, page_cache, places, upload};
 pub fn router(app: App) -> Router {
     let dear = Router::new()
         .slash(pattern::COMPARE, get(compare::get))
-        .slash(pattern::CONSOLE_PAGE, get(console::get))
         .slash(pattern::COMPARE_FILES, get(compare_file::get))
         .layer(from_fn_with_state(app.clone(), places::layer));
     let pages = Router::new()
@@ -29,6 +28,7 @@ pub fn router(app: App) -> Router {
         .slash(pattern::BUILD, get(build::get))
         .slash(pattern::SEARCH, get(search::get))
         .slash(pattern::PACKAGE, get(package::get))
+        .slash(pattern::CONSOLE_PAGE, get(console::get))
         .merge(dear)
         .layer(from_fn_with_state(app.clone(), page_cache::layer));
     let programs = programs(&app)
@@ -93,7 +93,6 @@ pub fn watching(app: App) -> Router {
 /// For programs, see [`api`].
 fn programs(app: &App) -> Router<App> {
     let dear = Router::new()
-        .slash(pattern::API_BUILD_CONSOLE, get(api::builds::console))
         .slash(pattern::API_COMPARE, get(api::comparison::builds))
         .slash(pattern::API_COMPARE_FILES, get(api::comparison::files))
         .layer(from_fn_with_state(app.clone(), places::layer));
@@ -107,6 +106,7 @@ fn programs(app: &App) -> Router<App> {
         .slash(pattern::API_BUILDS, get(api::builds::list))
         .slash(pattern::API_BUILD, get(api::builds::one))
         .slash(pattern::API_BUILD_ARTIFACTS, get(api::builds::artifacts))
+        .slash(pattern::API_BUILD_CONSOLE, get(api::builds::console))
         .slash(pattern::API_FAILURES, get(api::builds::failures))
         .slash(pattern::API_HASH, get(api::builds::by_hash))
         .slash(pattern::API_REMOVED_BUILD, get(api::builds::removed))

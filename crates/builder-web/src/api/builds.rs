@@ -1,5 +1,6 @@
 //! Builds, what they hold, and how they compare.
 
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use builder_store::builds::{self as kept, Build};
@@ -10,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::{ApiError, age, age_cursor, answer, json, json_headers, limit};
 use crate::app::App;
+use crate::client::Client;
 use crate::cursor;
 use crate::error::{Error, Result};
 use crate::names::{self, Path};
@@ -226,11 +228,12 @@ pub struct ConsoleLine {
     responses((status = 200, description = "Lines", body = Console), (status = 404, description = "There is no such build", body = ApiError)))]
 pub async fn console(
     state: State<App>,
+    client: Option<Extension<Client>>,
     Path(uuid): Path<String>,
     query: RawQuery,
 ) -> Result<Response> {
     let path = Path((String::new(), uuid));
-    pages::console::get(state, path, query, json_headers()).await
+    pages::console::get(state, client, path, query, json_headers()).await
 }
 
 /// Builds without a main binary, newest first.

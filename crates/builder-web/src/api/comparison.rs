@@ -1,6 +1,7 @@
 //! How two builds and their files compare. The types describe the JSON of the pages that compare, which answer here too.
 
 use artifact_diff::{Presence, Report};
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use utoipa::ToSchema;
@@ -11,6 +12,7 @@ use crate::cause::Explanation;
 use crate::error::Result;
 use crate::names::Path;
 use crate::pages;
+use crate::places::Held;
 use crate::urls::pattern;
 
 /// What differs between two builds.
@@ -235,7 +237,7 @@ pub struct FileOfBuild {
     ),
     responses((status = 200, description = "The differences", body = Comparison), (status = 404, description = "One of the builds does not exist", body = ApiError)))]
 pub async fn builds(state: State<App>, path: Path<(String, String)>) -> Result<Response> {
-    pages::compare::get(state, path, json_headers()).await
+    pages::compare::get(state, None, path, json_headers()).await
 }
 
 /// What differs between two files of two builds, and why. The answer waits for the comparison, up to a minute.
@@ -249,8 +251,9 @@ pub async fn builds(state: State<App>, path: Path<(String, String)>) -> Result<R
     responses((status = 200, description = "The differences", body = ComparedFiles), (status = 400, description = "The path is missing", body = ApiError), (status = 404, description = "A build or file does not exist", body = ApiError), (status = 503, description = "The comparison is still under way", body = ApiError)))]
 pub async fn files(
     state: State<App>,
+    place: Option<Extension<Held>>,
     path: Path<(String, String)>,
     query: RawQuery,
 ) -> Result<Response> {
-    pages::compare_file::get(state, path, query, json_headers()).await
+    pages::compare_file::get(state, place, path, query, json_headers()).await
 }

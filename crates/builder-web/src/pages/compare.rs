@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use artifact_diff::Report;
 use askama::Template;
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
@@ -22,6 +23,7 @@ use crate::file_diffs::{self, Asked, Pair};
 use crate::inputs::Changes;
 use crate::names::{self, Path};
 use crate::opam_report;
+use crate::places::Held;
 use crate::respond::{Accepts, Layout};
 use crate::{show, urls, view};
 
@@ -31,6 +33,7 @@ const REFRESH_S: &str = "3";
 /// `GET /compare/:left/:right`. The JSON form waits for no comparison of files: it says where to ask for them.
 pub async fn get(
     State(app): State<App>,
+    place: Option<Extension<Held>>,
     Path((left, right)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response> {
@@ -49,6 +52,9 @@ pub async fn get(
         return app.page(accepts, load).await;
     }
     let mut page = app.prepared(load).await?;
+    if let Some(place) = place {
+        place.give_back();
+    }
     let binary = Binary::compared(&app, &page).await;
     let is_pending = binary.as_ref().is_some_and(Binary::is_pending);
     page.binary = binary;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
@@ -17,6 +18,7 @@ use crate::comparison::{Builds, Inputs, missing};
 use crate::error::{Error, Result};
 use crate::file_diffs::{self, Asked};
 use crate::names::{self, Path};
+use crate::places::Held;
 use crate::query::Query;
 use crate::respond::{Accepts, Layout};
 use crate::{show, urls};
@@ -29,6 +31,7 @@ const PATIENCE_OF_PROGRAMS: Duration = Duration::from_secs(60);
 /// `GET /compare/:left/:right/f?left=PATH&right=PATH`; without `right` it is the same path.
 pub async fn get(
     State(app): State<App>,
+    place: Option<Extension<Held>>,
     Path((left, right)): Path<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -64,6 +67,9 @@ pub async fn get(
         })
     };
     let mut page = app.prepared(load).await?;
+    if let Some(place) = place {
+        place.give_back();
+    }
     let Some(inputs) = &page.inputs else {
         return Err(Error::internal("a comparison without inputs"));
     };

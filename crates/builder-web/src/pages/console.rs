@@ -1,11 +1,13 @@
 //! `/job/:job/build/:uuid/console.html`: the console of a build, a thousand lines at a time. The
 //! raw text is `…/console`, which programs know.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aho_corasick::AhoCorasick;
 use askama::Template;
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -14,6 +16,7 @@ use builder_store::failures::{self as told, Failure};
 use serde_json::{Value, json};
 
 use crate::app::{App, Page};
+use crate::client::Client;
 use crate::console::ansi::{self, Style};
 use crate::console::outline::{self, Found, Line, Outline};
 use crate::error::{Error, Result};
@@ -22,6 +25,8 @@ use crate::query::Query;
 use crate::respond::{Accepts, Layout};
 use crate::{failure, failures, names, removed, show, urls, view};
 
+/// A console of more bytes is dear to read: it takes one of the places for that.
+const DEAR_BYTES_MIN: u64 = 1024 * 1024;
 /// Bytes of a line that are shown.
 const LINE_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of all lines of a page, before they are cut short.
@@ -38,6 +43,7 @@ const SLOW_NS: i64 = 10_000_000_000;
 /// `GET …/console.html?from=&find=`
 pub async fn get(
     State(app): State<App>,
+    client: Option<Extension<Client>>,
     Path((_, uuid)): Path<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -46,15 +52,29 @@ pub async fn get(
     let uuid = names::uuid(&uuid).ok_or_else(missing)?;
     let query = Query::parse(query.as_deref());
     let accepts = Accepts::of(&headers);
+    let (build, failure, file, bytes) = app
+        .blocking(move |app| {
+            let (build, failure) = app.store().read(|tx| match builds::by_uuid(tx, uuid)? {
+                Some(build) => {
+                    let failure = told::of_build(tx, build.id)?;
+                    Ok(Ok((build, failure)))
+                }
+                None => removed::missing(tx, uuid).map(Err),
+            })??;
+            let (file, bytes) = app.store().open_text(&build.console)?;
+            Ok::<_, Error>((build, failure, file, bytes))
+        })
+        .await??;
+    let place = match bytes > DEAR_BYTES_MIN {
+        true => {
+            let network = client.and_then(|client| client.network());
+            Some(app.dear().take(app.metrics(), network).await?)
+        }
+        false => None,
+    };
     app.blocking(move |app| {
-        let (build, failure) = app.store().read(|tx| match builds::by_uuid(tx, uuid)? {
-            Some(build) => {
-                let failure = told::of_build(tx, build.id)?;
-                Ok(Ok((build, failure)))
-            }
-            None => removed::missing(tx, uuid).map(Err),
-        })??;
-        let page = ConsolePage::load(app, build, failure, &query)?;
+        let _place = place;
+        let page = ConsolePage::load(app, build, failure, (&file, bytes), &query)?;
         app.show(accepts, page)
     })
     .await?
@@ -97,12 +117,12 @@ impl ConsolePage {
         app: &App,
         build: Build,
         failure: Option<Failure>,
+        (file, bytes): (&File, u64),
         query: &Query,
     ) -> Result<ConsolePage> {
-        let (file, bytes) = app.store().open_text(&build.console)?;
         let outline = app
             .outlines()
-            .get(&build.console, &file, bytes)
+            .get(&build.console, file, bytes)
             .map_err(Error::internal)?;
         let find: Option<String> = query
             .get("find")
@@ -112,7 +132,7 @@ impl ConsolePage {
         let found = match &find {
             Some(find) => {
                 let from = asked.unwrap_or(1);
-                outline::find(&file, find, from, FOUND_MAX, FOUND_CHARS_MAX)
+                outline::find(file, find, from, FOUND_MAX, FOUND_CHARS_MAX)
                     .map_err(Error::internal)?
             }
             None => Found::default(),
@@ -122,7 +142,7 @@ impl ConsolePage {
         let from = from.clamp(1, outline.lines.max(1));
         let lines = outline
             .window(
-                &file,
+                file,
                 from,
                 urls::CONSOLE_LINES,
                 LINE_BYTES_MAX,
