@@ -8,7 +8,7 @@ use builder_store::{Sha256, Store, Tx};
 use opam_file::{Comparison, SwitchExport};
 use uuid::Uuid;
 
-use crate::app::App;
+use crate::app::{App, at_once};
 use crate::error::{Error, Result, with_causes};
 use crate::file_diffs::Pair;
 use crate::inputs::{self, Changes};
@@ -206,7 +206,8 @@ impl Inputs {
         };
         let mut root = None;
         let opam = both("opam-switch").and_then(|(left, right)| {
-            let (left, right) = (switch(&left, "left")?, switch(&right, "right")?);
+            let (left, right) = at_once(|| switch(&left, "left"), || switch(&right, "right"));
+            let (left, right) = (left?, right?);
             root = right.root().or(left.root()).map(|root| root.name.clone());
             Ok(left.compare(&right))
         });
