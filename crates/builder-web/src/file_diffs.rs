@@ -11,6 +11,7 @@ use std::time::Duration;
 use artifact_diff::{
     Detail, GroupDiff, Hints, Limits as DiffLimits, Listed, Presence, Report, SectionDiff,
 };
+use builder_exec::Timestamp;
 use builder_store::derived::{self, Kind};
 use builder_store::{Sha256, Store};
 use tokio::sync::{OnceCell, Semaphore};
@@ -321,6 +322,19 @@ pub fn in_words(presence: &Presence) -> &'static str {
     }
 }
 
+/// The two times of a difference that is counted in seconds since 1970, as people read them.
+pub fn times_in_words(kind: &artifact_diff::Kind, left: &str, right: &str) -> Option<String> {
+    // Shorter numbers are something else: a year, a day of the month.
+    let time = |text: &str| match text.len() {
+        9..=11 => Timestamp::from_unix(text.parse().ok()?, 0),
+        _ => None,
+    };
+    match kind {
+        artifact_diff::Kind::Timestamp => Some(format!("({}, {})", time(left)?, time(right)?)),
+        _ => None,
+    }
+}
+
 /// The class of a row: its colour.
 pub fn class(presence: &Presence) -> &'static str {
     match presence {
@@ -328,5 +342,24 @@ pub fn class(presence: &Presence) -> &'static str {
         Presence::Differs => "differs",
         Presence::OnlyLeft => "only_left",
         Presence::OnlyRight => "only_right",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_are_counted_in_seconds_are_told_as_people_read_them() {
+        let timestamp = artifact_diff::Kind::Timestamp;
+        assert_eq!(
+            times_in_words(&timestamp, "1794198636", "1794242425").unwrap(),
+            "(2026-11-09 04:30:36Z, 2026-11-09 16:40:25Z)"
+        );
+        for (left, right) in [("2025", "2026"), ("1794198636", "Mon Nov 9"), ("", "")] {
+            assert_eq!(times_in_words(&timestamp, left, right), None);
+        }
+        let path = artifact_diff::Kind::BuildPath;
+        assert_eq!(times_in_words(&path, "1794198636", "1794242425"), None);
     }
 }
