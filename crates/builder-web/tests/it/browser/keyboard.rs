@@ -42,7 +42,7 @@ fn the_keyboard_reaches_the_search_the_theme_the_filter_and_the_first_download()
     // Past the header at once.
     reach(&browser, ".skip");
     browser.press(ENTER);
-    assert_eq!(browser.place(), "/#main");
+    browser.arrive("/#main");
     reach(&browser, "main *");
     browser.open("/");
     for theme in ["light", "dark"] {
@@ -57,7 +57,7 @@ fn the_keyboard_reaches_the_search_the_theme_the_filter_and_the_first_download()
     assert_ne!(browser.run(ground), before);
     reach(&browser, ".filter input[name=name]");
     browser.press("lan");
-    assert_eq!(browser.place(), "/?name=lan");
+    browser.arrive("/?name=lan");
     reach(&browser, ".jobs a[href*='/f/']");
     // A download: taken by the keyboard, from the place that the link names.
     browser.run("addEventListener('click', event => { event.preventDefault(); window.taken = event.target.pathname })");
@@ -70,11 +70,11 @@ fn the_keyboard_reaches_the_search_the_theme_the_filter_and_the_first_download()
     browser.open("/");
     reach(&browser, "a[href='/failed-builds']");
     browser.press(ENTER);
-    assert_eq!(browser.place(), "/failed-builds");
+    browser.arrive("/failed-builds");
     reach(&browser, "#q");
     browser.press("lantern");
     browser.press(ENTER);
-    assert_eq!(browser.place(), "/search?q=lantern");
+    browser.arrive("/search?q=lantern");
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 

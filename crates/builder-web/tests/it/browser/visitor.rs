@@ -92,7 +92,8 @@ fn the_search_box_finds_jobs_packages_files_digests_and_builds() {
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let search = |words: &str| {
         browser.open("/job/ferryman");
-        browser.write(&browser.find("#q"), &format!("{words}\n"));
+        browser.write(&browser.find("#q"), words);
+        browser.click(&browser.find(".site-header form button"));
         browser.place()
     };
     assert_eq!(search("lantern"), "/search?q=lantern");
@@ -150,7 +151,8 @@ fn a_console_is_searched_its_first_error_shown_and_its_lines_linked() {
     browser.open(&format!("{failed}/console.html#L3-L5"));
     let chosen = "return [...document.querySelectorAll('.chosen')].map(line => line.id)";
     assert_eq!(browser.run(chosen), json!(["L3", "L4", "L5"]));
-    browser.write(&browser.find("input[name=find]"), "error\n");
+    browser.write(&browser.find("input[name=find]"), "error");
+    browser.click(&browser.find(".console-tools button"));
     assert!(
         browser.place().contains("?find=error"),
         "{}",

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::server::wait_until;
+
 /// How the driver names an element in JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
@@ -137,6 +139,12 @@ impl Browser {
 
     pub(super) fn title(&self) -> String {
         self.get("title").as_str().unwrap().to_owned()
+    }
+
+    /// Waits until it is at a place that begins like this: the driver does not wait for where a
+    /// pressed key leads.
+    pub(super) fn arrive(&self, beginning: &str) {
+        wait_until(beginning, || self.place().starts_with(beginning));
     }
 
     pub(super) fn run(&self, script: &str) -> Value {
