@@ -2,11 +2,12 @@
 //! whatever they are. Knows files; knows nothing of builds.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
+use crate::sha256::Hasher;
 use crate::store::adopt;
 use crate::{Error, Result, Sha256};
 
@@ -53,6 +54,32 @@ impl Artifacts {
         open_regular(&self.path(sha256))
     }
 
+    /// Opens an artifact to read all of it, and tells its size in bytes. Who reads to the end gets
+    /// an error instead of the last bytes when they are not what the artifact is named for.
+    pub fn reader(&self, sha256: Sha256) -> Result<(ArtifactReader, u64)> {
+        let (file, size) = self.open(sha256)?;
+        let reader = ArtifactReader {
+            file,
+            left: size,
+            check: Some(Check::new(sha256)),
+        };
+        Ok((reader, size))
+    }
+
+    /// All bytes of an artifact, if they are what it is named for and no more than `bytes_max`.
+    pub fn bytes(&self, sha256: Sha256, bytes_max: u64) -> Result<Vec<u8>> {
+        let read = |source| Error::file("read", &self.path(sha256), source);
+        let (mut reader, size) = self.reader(sha256)?;
+        let capacity = usize::try_from(size).ok().filter(|_| size <= bytes_max);
+        let Some(capacity) = capacity else {
+            let what = format!("it has {size} bytes, more than {bytes_max}");
+            return Err(read(io::Error::new(io::ErrorKind::FileTooLarge, what)));
+        };
+        let mut bytes = Vec::with_capacity(capacity);
+        reader.read_to_end(&mut bytes).map_err(read)?;
+        Ok(bytes)
+    }
+
     /// Moves a finished, synced file to its place. A file of that name is replaced: it has the
     /// same bytes, or is damaged.
     pub(crate) fn take_in(&self, staged: &Path, sha256: Sha256) -> Result<()> {
@@ -62,9 +89,14 @@ impl Artifacts {
             fs::create_dir_all(directory)
                 .map_err(|source| Error::file("create", directory, source))?;
             adopt(directory, &self.directory)?;
-            sync_directory(&self.directory)?;
         }
         fs::rename(staged, &path).map_err(|source| Error::file("create", &path, source))
+    }
+
+    /// Makes the directories that artifacts are in survive power loss: also those that an upload
+    /// made that failed before they were synced.
+    pub(crate) fn sync_all(&self) -> Result<()> {
+        sync_directory(&self.directory)
     }
 
     /// Makes what was moved into the directory of `sha256` survive power loss.
@@ -75,6 +107,74 @@ impl Artifacts {
 
     pub(crate) fn remove(&self, sha256: Sha256) -> Result<()> {
         remove_file(&self.path(sha256))
+    }
+}
+
+/// Compares the bytes of an artifact, as they are read, with what it is named for: disks forget.
+#[derive(Debug)]
+pub struct Check {
+    sha256: Sha256,
+    hasher: Hasher,
+}
+
+impl Check {
+    /// Of the artifact that is named `sha256`, from its first byte.
+    pub fn new(sha256: Sha256) -> Check {
+        Check {
+            sha256,
+            hasher: Hasher::default(),
+        }
+    }
+
+    /// The next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+    }
+
+    /// After the last byte. Other bytes are [`io::ErrorKind::InvalidData`].
+    pub fn finish(self) -> io::Result<()> {
+        let found = self.hasher.finish();
+        if found == self.sha256 {
+            return Ok(());
+        }
+        let damaged = format!(
+            "artifact {} is damaged: what is on the disk has the digest {found}",
+            self.sha256
+        );
+        Err(io::Error::new(io::ErrorKind::InvalidData, damaged))
+    }
+}
+
+/// An artifact as [`Artifacts::reader`] opens it.
+#[derive(Debug)]
+pub struct ArtifactReader {
+    file: File,
+    left: u64,
+    /// Until the end was reached.
+    check: Option<Check>,
+}
+
+impl Read for ArtifactReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = usize::try_from(self.left).map_or(buffer.len(), |left| buffer.len().min(left));
+        if wanted == 0 && self.left > 0 {
+            return Ok(0);
+        }
+        let count = self.file.read(&mut buffer[..wanted])?;
+        if count == 0 && self.left > 0 {
+            let what = "the file became shorter while it was read";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
+        }
+        self.left -= count as u64;
+        if let Some(check) = &mut self.check {
+            check.update(&buffer[..count]);
+        }
+        if self.left == 0
+            && let Some(check) = self.check.take()
+        {
+            check.finish()?;
+        }
+        Ok(count)
     }
 }
 

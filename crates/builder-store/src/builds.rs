@@ -167,12 +167,21 @@ pub fn by_uuid(tx: &mut Tx<'_>, uuid: Uuid) -> Result<Option<Build>> {
 
 /// Whether there is a build of this name.
 pub fn exists(tx: &mut Tx<'_>, uuid: Uuid) -> Result<bool> {
-    let found = tx.query_opt(
-        "SELECT 1 FROM build WHERE uuid = $1",
+    Ok(kept(tx, uuid)?.is_some())
+}
+
+/// The rows of a build, if it is kept.
+pub(crate) fn kept(tx: &mut Tx<'_>, uuid: Uuid) -> Result<Option<Kept>> {
+    tx.query_opt(
+        "SELECT id, job FROM build WHERE uuid = $1",
         &[uuid.to_string().as_str().into()],
-        |row| row.int(0),
-    )?;
-    Ok(found.is_some())
+        |row| {
+            Ok(Kept {
+                build_id: row.int(0)?,
+                job_id: row.int(1)?,
+            })
+        },
+    )
 }
 
 /// The job and name of every build, or of every build of one job, oldest first.

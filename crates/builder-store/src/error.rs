@@ -86,6 +86,18 @@ impl Error {
         matches!(self, Error::File { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
+    /// Whether another process has locked the database for longer than it was waited for.
+    pub fn is_busy(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+        let Error::Database(error) = self else {
+            return false;
+        };
+        matches!(
+            error.sqlite_error_code(),
+            Some(DatabaseBusy | DatabaseLocked)
+        )
+    }
+
     /// Whether space on the disk is what was missing.
     pub fn is_no_space(&self) -> bool {
         match self {

@@ -76,10 +76,24 @@ impl fmt::Debug for Sha256 {
     }
 }
 
+/// Computes a digest of bytes that come in parts.
+#[derive(Debug, Default)]
+pub(crate) struct Hasher(sha2::Sha256);
+
+impl Hasher {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(crate) fn finish(self) -> Sha256 {
+        Sha256(self.0.finalize().into())
+    }
+}
+
 /// Passes bytes on to `out`, and hashes and counts those that got there.
 pub(crate) struct HashingWriter<W> {
     out: W,
-    hash: sha2::Sha256,
+    hasher: Hasher,
     bytes: u64,
 }
 
@@ -87,20 +101,20 @@ impl<W: Write> HashingWriter<W> {
     pub(crate) fn new(out: W) -> HashingWriter<W> {
         HashingWriter {
             out,
-            hash: sha2::Sha256::new(),
+            hasher: Hasher::default(),
             bytes: 0,
         }
     }
 
     pub(crate) fn finish(self) -> (W, Sha256, u64) {
-        (self.out, Sha256(self.hash.finalize().into()), self.bytes)
+        (self.out, self.hasher.finish(), self.bytes)
     }
 }
 
 impl<W: Write> Write for HashingWriter<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let written = self.out.write(buffer)?;
-        self.hash.update(&buffer[..written]);
+        self.hasher.update(&buffer[..written]);
         self.bytes += written as u64;
         Ok(written)
     }

@@ -16,6 +16,7 @@ use crate::sha256::HashingWriter;
 use crate::store::adopt;
 use crate::{
     ArtifactPath, Error, JobName, Result, Sha256, Store, Tx, builds, latest, search, stock,
+    with_causes,
 };
 
 /// Held with an exclusive lock while its directory is in use, by whichever process.
@@ -68,6 +69,8 @@ pub struct Staging<'s> {
     next: u32,
     disk_reserve_bytes: u64,
     unchecked_bytes: u64,
+    /// Its intent is to be followed yet: the directory outlives this.
+    left_behind: bool,
     _lock: File,
 }
 
@@ -85,6 +88,7 @@ impl Store {
     /// `disk_reserve_bytes` are left on the disk.
     pub fn stage(&self, disk_reserve_bytes: u64) -> Result<Staging<'_>> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
+        self.sweep_left_behind();
         // Whoever sweeps does not see the directory before it is locked.
         let _making = self.sweep_lock(File::lock_shared)?;
         let directory = loop {
@@ -98,11 +102,11 @@ impl Store {
                 Err(source) => return Err(Error::file("create", &directory, source)),
             }
         };
-        adopt(&directory, self.directory())?;
-        let lock = directory.join(LOCK);
-        let lock = File::create(&lock)
-            .and_then(|file| file.lock().map(|()| file))
-            .map_err(|source| Error::file("lock", &lock, source))?;
+        let lock = self.lock_staging(&directory).inspect_err(|_| {
+            if remove_directory(&directory).is_err() {
+                self.left_behind.store(true, Ordering::Relaxed);
+            }
+        })?;
         Ok(Staging {
             store: self,
             directory,
@@ -110,8 +114,17 @@ impl Store {
             next: 0,
             disk_reserve_bytes,
             unchecked_bytes: SPACE_CHECK_BYTES,
+            left_behind: false,
             _lock: lock,
         })
+    }
+
+    fn lock_staging(&self, directory: &Path) -> Result<File> {
+        adopt(directory, self.directory())?;
+        let lock = directory.join(LOCK);
+        File::create(&lock)
+            .and_then(|file| file.lock().map(|()| file))
+            .map_err(|source| Error::file("lock", &lock, source))
     }
 
     /// Of all of `_staging`: shared while a directory is made in it, exclusive while it is swept.
@@ -131,6 +144,17 @@ impl Store {
     /// is what the OCaml server may have: it knows no locks.
     pub fn sweep_interrupted(&self) -> Result<()> {
         self.sweep(Strangers::Leave)
+    }
+
+    /// Tries again what could not be taken back after an upload of this process failed: the disk
+    /// may be well again.
+    pub fn sweep_left_behind(&self) {
+        if self.left_behind.swap(false, Ordering::Relaxed)
+            && let Err(error) = self.sweep_interrupted()
+        {
+            warn!("{}; it is tried again", with_causes(&error));
+            self.left_behind.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Like [`Store::sweep_interrupted`], for a server that starts: it is the only one.
@@ -222,6 +246,7 @@ impl<'s> Staging<'s> {
     pub(crate) fn put_back(&self, sha256: Sha256) -> Result<()> {
         let artifacts = self.store.artifacts();
         artifacts.take_in(&self.directory.join(sha256.to_hex()), sha256)?;
+        artifacts.sync_all()?;
         artifacts.sync(sha256)
     }
 
@@ -284,36 +309,61 @@ impl<'s> Staging<'s> {
             Ok(kept)
         });
         match kept {
+            Err(error) if moved => self.settle(uuid, error),
+            Err(error) => Err(error),
             Ok(kept) => {
-                // Rows name the files now: there is nothing to undo, and undoing would find that.
-                if let Err(error) = remove_file(&self.directory.join(INTENT)) {
-                    warn!("{error}");
-                }
-                // On its own: what can be derived again is no reason to refuse a build.
-                let followed = self.store.write(|tx| {
-                    latest::catch_up(tx)?;
-                    stock::catch_up(tx, search::BUILDS_A_TURN_OF_AN_UPLOAD)?;
-                    search::catch_up(tx, search::BUILDS_A_TURN_OF_AN_UPLOAD)
-                });
-                if let Err(error) = followed {
-                    warn!(
-                        "the latest builds and the search index are not kept up to date: {error}"
-                    );
-                }
+                self.finish();
                 Ok(kept)
             }
-            Err(error) => {
-                if moved && let Err(undo) = undo_intent(self.store, &self.directory) {
-                    warn!(
-                        "cannot undo {}: {undo}; it is done at the next start",
-                        self.directory.display()
-                    );
-                    // Keep the intent for that.
-                    std::mem::forget(self);
-                }
-                Err(error)
-            }
         }
+    }
+
+    /// What follows a COMMIT.
+    fn finish(&self) {
+        // Rows name the files now: there is nothing to undo, and undoing would find that.
+        if let Err(error) = remove_file(&self.directory.join(INTENT)) {
+            warn!("{}", with_causes(&error));
+        }
+        // On its own: what can be derived again is no reason to refuse a build.
+        let followed = self.store.write(|tx| {
+            latest::catch_up(tx)?;
+            stock::catch_up(tx, search::BUILDS_A_TURN_OF_AN_UPLOAD)?;
+            search::catch_up(tx, search::BUILDS_A_TURN_OF_AN_UPLOAD)
+        });
+        if let Err(error) = followed {
+            warn!("the latest builds and the search index are not kept up to date: {error}");
+        }
+    }
+
+    /// Finds out what became of a build whose files were moved before `error` came, and takes them
+    /// back unless it is kept: COMMIT may fail in a file of ours when the build's rows are there.
+    fn settle(mut self, uuid: Uuid, error: Error) -> Result<builds::Kept> {
+        let undone = match self.store.read(|tx| builds::kept(tx, uuid)) {
+            // Nobody sees rows before they are synced.
+            Ok(Some(kept)) => {
+                warn!(
+                    "build {uuid} is kept, but what is noted beside it may be missing: {}",
+                    with_causes(&error)
+                );
+                self.finish();
+                return Ok(kept);
+            }
+            Ok(None) => {
+                let settled = self.store.settle_failed_commit();
+                settled.and_then(|()| undo_intent(self.store, &self.directory))
+            }
+            Err(unknown) => Err(unknown),
+        };
+        if let Err(undo) = undone {
+            warn!(
+                "cannot undo {}: {}; it is tried again later",
+                self.directory.display(),
+                with_causes(&undo)
+            );
+            // The intent is kept for that.
+            self.left_behind = true;
+        }
+        Err(error)
     }
 
     fn write_intent(&self, home: &Path) -> Result<()> {
@@ -337,6 +387,7 @@ impl<'s> Staging<'s> {
         for sha256 in self.artifacts.keys() {
             artifacts.take_in(&self.directory.join(sha256.to_hex()), *sha256)?;
         }
+        artifacts.sync_all()?;
         let mut prefix = None;
         for sha256 in self.artifacts.keys() {
             let of = sha256.as_bytes()[0];
@@ -365,8 +416,14 @@ impl<'s> Staging<'s> {
 
 impl Drop for Staging<'_> {
     fn drop(&mut self) {
-        if let Err(error) = remove_directory(&self.directory) {
-            warn!("{error}; it is removed at the next start");
+        if !self.left_behind
+            && let Err(error) = remove_directory(&self.directory)
+        {
+            warn!("{}; it is tried again later", with_causes(&error));
+            self.left_behind = true;
+        }
+        if self.left_behind {
+            self.store.left_behind.store(true, Ordering::Relaxed);
         }
     }
 }

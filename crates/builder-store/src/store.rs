@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub struct Store {
     readers: Mutex<Readers>,
     reader_back: Condvar,
     watcher: Mutex<Connection>,
+    /// An upload of this process could not be taken back: see [`Store::sweep_left_behind`].
+    pub(crate) left_behind: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -142,6 +145,7 @@ impl Store {
             }),
             reader_back: Condvar::new(),
             watcher: Mutex::new(watcher),
+            left_behind: AtomicBool::new(false),
         })
     }
 
@@ -218,6 +222,16 @@ impl Store {
         let value = write(&mut tx)?;
         tx.commit()?;
         Ok(value)
+    }
+
+    /// After a COMMIT that failed, makes sure that it does not succeed in the end. One that failed
+    /// when it was synced is in the write-ahead log as a whole: after a crash SQLite would find it
+    /// there, unless something else was written in its place.
+    pub(crate) fn settle_failed_commit(&self) -> Result<()> {
+        let writer = lock(&self.writer);
+        // The number that it has: written, nothing is changed.
+        writer.pragma_update(Some("main"), "user_version", SCHEMA_VERSION)?;
+        Ok(())
     }
 
     /// A number that is another one after every commit, by whichever process.
