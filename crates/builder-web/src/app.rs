@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::failures;
 use crate::file_diffs::FileDiffs;
 use crate::input_changes::Comparisons;
+use crate::intact::Intact;
 use crate::metrics::{Metrics, Place};
 use crate::page_cache::PageCache;
 use crate::places::Places;
@@ -41,6 +42,7 @@ struct Inner {
     file_diffs: FileDiffs,
     drawings: Drawings,
     comparisons: Comparisons,
+    intact: Arc<Intact>,
     pages: PageCache,
     passwords: Passwords,
     uploads: Places,
@@ -72,6 +74,7 @@ impl App {
             derived: Derived::new(config.limits.derived_cache_max),
             drawings: Drawings::new(&config.limits),
             comparisons: Comparisons::default(),
+            intact: Arc::default(),
             pages: PageCache::new(&config.limits, &metrics),
             file_diffs: FileDiffs::new(&config.limits),
             passwords: Passwords::new(&config.limits),
@@ -160,6 +163,11 @@ impl App {
     /// Whether the server was told to stop.
     pub fn stops(&self) -> bool {
         self.0.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Which artifacts were found intact.
+    pub fn intact(&self) -> &Arc<Intact> {
+        &self.0.intact
     }
 
     /// Places for uploads that are written.

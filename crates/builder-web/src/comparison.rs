@@ -1,7 +1,5 @@
 //! Two builds side by side: what they were made from, and which of their files belong together. Knows no page.
 
-use std::io::Read;
-
 use artifact_diff::{Hints, Kind};
 use builder_store::builds::{self, Artifact, Build};
 use builder_store::{Sha256, Store, Tx};
@@ -249,13 +247,7 @@ fn input(
         tracing::error!("{}", with_causes(error));
         format!("{path} of the {side} build cannot be read")
     };
-    let (file, _) = store
-        .artifacts()
-        .open(artifact.sha256)
-        .map_err(|error| unreadable(&error))?;
-    let mut bytes = Vec::new();
-    file.take(bytes_max)
-        .read_to_end(&mut bytes)
-        .map_err(|error| unreadable(&error))?;
-    Ok(bytes)
+    let artifacts = store.artifacts();
+    let bytes = artifacts.bytes(artifact.sha256, bytes_max);
+    bytes.map_err(|error| unreadable(&error))
 }

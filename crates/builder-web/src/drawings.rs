@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use builder_store::builds::{self, Artifact, Build};
 use builder_store::cache::{Drawing, Drawn, Picture};
-use builder_store::{Sha256, Store};
 use tokio::sync::{Semaphore, watch};
 use tracing::{debug, warn};
 use uuid::Uuid;
@@ -268,7 +267,7 @@ fn drawn(app: &App, subject: &Subject) -> Result<Drawn> {
     if subject.bytes > bytes_max {
         return Ok(Drawn::Nothing(too_large(subject.bytes, bytes_max)));
     }
-    let bytes = read(app.store(), drawing.sha256, bytes_max)?;
+    let bytes = app.store().artifacts().bytes(drawing.sha256, bytes_max)?;
     let html = match drawing.picture {
         Picture::Treemap => builder_viz::treemap(&bytes, drawing.binary_bytes),
         Picture::Dependencies => builder_viz::dependencies(&bytes),
@@ -303,17 +302,8 @@ pub fn debug_binary(
     if artifact.size > bytes_max {
         return Ok(Err(too_large(artifact.size, bytes_max)));
     }
-    Ok(Ok(read(app.store(), artifact.sha256, bytes_max)?))
-}
-
-fn read(store: &Store, sha256: Sha256, bytes_max: u64) -> Result<Vec<u8>> {
-    let (file, size) = store.artifacts().open(sha256)?;
-    let capacity = usize::try_from(size.min(bytes_max)).unwrap_or_default();
-    let mut bytes = Vec::with_capacity(capacity);
-    file.take(bytes_max)
-        .read_to_end(&mut bytes)
-        .map_err(Error::internal)?;
-    Ok(bytes)
+    let artifacts = app.store().artifacts();
+    Ok(Ok(artifacts.bytes(artifact.sha256, bytes_max)?))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -58,6 +58,8 @@ pub enum Error {
     NotReady(String),
     /// There is too much to do at the moment.
     Busy(String),
+    /// A file is not what it was when it was kept; the log says which.
+    Damaged,
     /// Our fault; the log has the cause.
     Internal,
 }
@@ -67,6 +69,12 @@ impl Error {
     pub fn internal(cause: impl std::fmt::Display) -> Error {
         error!("{cause}");
         Error::Internal
+    }
+
+    /// Notes in the log which file is damaged, and how that was seen.
+    pub fn damaged(cause: impl std::fmt::Display) -> Error {
+        error!("{cause}; see builder-db verify-data-dir --repair");
+        Error::Damaged
     }
 
     fn status(&self) -> StatusCode {
@@ -85,7 +93,7 @@ impl Error {
             Error::NoPlace(_) | Error::NotReady(_) | Error::Busy(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Error::Damaged | Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -114,6 +122,9 @@ impl Error {
                 "too many wrong passwords; try again in {} s",
                 seconds(after)
             ),
+            Error::Damaged => "this file is damaged on the server's disk and is not sent; its \
+                operator finds and mends such files with builder-db verify-data-dir --repair"
+                .to_owned(),
             Error::Internal => {
                 "internal server error; the server's log says what happened".to_owned()
             }
@@ -136,6 +147,10 @@ impl From<builder_store::Error> for Error {
         match &error {
             Store::BuildExists { .. } | Store::JobNameTaken { .. } => {
                 Error::Conflict(error.to_string())
+            }
+            other if other.is_busy() => {
+                error!("{}", with_causes(&error));
+                Error::Busy("another process has locked the database; try again in 10 s".to_owned())
             }
             other if other.is_no_space() => {
                 error!("{}", with_causes(&error));

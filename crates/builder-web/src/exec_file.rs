@@ -113,7 +113,7 @@ impl ExecFile {
         for artifact in &self.artifacts {
             let (mut file, size) = store
                 .artifacts()
-                .open(artifact.sha256)
+                .reader(artifact.sha256)
                 .map_err(io::Error::other)?;
             check_size(artifact, size)?;
             writer.artifact(&mut file)?;

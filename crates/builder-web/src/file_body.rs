@@ -1,5 +1,6 @@
 //! A file, or a part of it, as a body. Reads ahead on a thread for that while the socket takes
-//! what was read; the thread is given back while the socket does not.
+//! what was read; the thread is given back while the socket does not. An artifact is checked on its
+//! way: the last bytes of a damaged one are not sent.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -10,6 +11,8 @@ use axum::body::{Body, Bytes};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::task::JoinHandle;
+
+use crate::intact::Checking;
 
 /// Bytes of the first read: most texts and pictures are smaller.
 const FIRST_BYTES: u64 = 64 * 1024;
@@ -23,18 +26,29 @@ struct FileBody {
 
 enum State {
     /// Nothing was asked for yet.
-    Start(Option<(File, u64)>),
+    Start(Option<(Source, u64)>),
     /// A thread reads the next chunk.
-    Reading(JoinHandle<io::Result<(File, Bytes)>>),
+    Reading(JoinHandle<io::Result<(Source, Bytes)>>),
     Done,
 }
 
-/// `count` bytes of `file` from `first` on.
-pub fn body(file: File, first: u64, count: u64) -> Body {
+struct Source {
+    file: File,
+    left: u64,
+    checking: Option<Box<Checking>>,
+}
+
+/// `count` bytes of `file` from `first` on. `checking` is for all of a file.
+pub fn body(file: File, first: u64, count: u64, checking: Option<Checking>) -> Body {
+    let source = Source {
+        file,
+        left: count,
+        checking: checking.map(Box::new),
+    };
     Body::new(
         FileBody {
             left: count,
-            state: State::Start(Some((file, first))),
+            state: State::Start(Some((source, first))),
         }
         .boxed_unsync(),
     )
@@ -50,24 +64,24 @@ impl HttpBody for FileBody {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         loop {
             match &mut self.state {
-                State::Start(file) => {
-                    let next = file.take().filter(|_| self.left > 0);
+                State::Start(source) => {
+                    let next = source.take().filter(|_| self.left > 0);
                     self.state = match next {
                         None => State::Done,
-                        Some((mut file, first)) => {
+                        Some((mut source, first)) => {
                             let count = self.left.min(FIRST_BYTES);
                             State::Reading(tokio::task::spawn_blocking(move || {
                                 if first > 0 {
-                                    file.seek(SeekFrom::Start(first))?;
+                                    source.file.seek(SeekFrom::Start(first))?;
                                 }
-                                read(file, count)
+                                read(source, count)
                             }))
                         }
                     };
                 }
                 State::Reading(reading) => {
                     let read_ = ready!(Pin::new(reading).poll(context));
-                    let (file, chunk) = match read_.map_err(io::Error::other).flatten() {
+                    let (source, chunk) = match read_.map_err(io::Error::other).flatten() {
                         Ok(read) => read,
                         Err(error) => {
                             tracing::error!("an answer was broken off: {error}");
@@ -80,7 +94,9 @@ impl HttpBody for FileBody {
                     self.state = match count {
                         0 => State::Done,
                         // Read ahead while this chunk is sent.
-                        _ => State::Reading(tokio::task::spawn_blocking(move || read(file, count))),
+                        _ => {
+                            State::Reading(tokio::task::spawn_blocking(move || read(source, count)))
+                        }
                     };
                     return Poll::Ready(Some(Ok(Frame::data(chunk))));
                 }
@@ -94,9 +110,9 @@ impl HttpBody for FileBody {
     }
 }
 
-fn read(mut file: File, count: u64) -> io::Result<(File, Bytes)> {
+fn read(mut source: Source, count: u64) -> io::Result<(Source, Bytes)> {
     let mut chunk = Vec::with_capacity(usize::try_from(count).map_err(io::Error::other)?);
-    (&mut file).take(count).read_to_end(&mut chunk)?;
+    (&mut source.file).take(count).read_to_end(&mut chunk)?;
     if (chunk.len() as u64) < count {
         // Its size was given in the head already.
         return Err(io::Error::new(
@@ -104,5 +120,14 @@ fn read(mut file: File, count: u64) -> io::Result<(File, Bytes)> {
             "the file became shorter while it was sent",
         ));
     }
-    Ok((file, chunk.into()))
+    source.left -= count;
+    if let Some(checking) = &mut source.checking {
+        checking.update(&chunk);
+    }
+    if source.left == 0
+        && let Some(checking) = source.checking.take()
+    {
+        checking.finish()?;
+    }
+    Ok((source, chunk.into()))
 }

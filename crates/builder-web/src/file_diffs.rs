@@ -4,7 +4,6 @@
 //! same time, and when too many wait the next is refused.
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -198,16 +197,8 @@ fn compare(app: &App, pair: &Pair) -> Result<Report, String> {
             warn!("{}", with_causes(error));
             format!("the file {sha256} cannot be read")
         };
-        let (file, bytes) = app
-            .store()
-            .artifacts()
-            .open(sha256)
-            .map_err(|error| unreadable(&error))?;
-        let mut content = Vec::with_capacity(usize::try_from(bytes.min(bytes_max)).unwrap_or(0));
-        file.take(bytes_max)
-            .read_to_end(&mut content)
-            .map_err(|error| unreadable(&error))?;
-        Ok::<_, String>(content)
+        let content = app.store().artifacts().bytes(sha256, bytes_max);
+        content.map_err(|error| unreadable(&error))
     };
     let (left, right) = (read(pair.left)?, read(pair.right)?);
     info!("comparing {} with {}", pair.left, pair.right);

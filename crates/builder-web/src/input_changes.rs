@@ -3,7 +3,6 @@
 //! answer and kept by the digests of the two inputs.
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use builder_store::builds::{self, Artifact, Build};
@@ -233,10 +232,7 @@ fn read(store: &Store, artifacts: &[Artifact], path: &str, bytes_max: u64) -> Op
     if artifact.size > bytes_max {
         return None;
     }
-    let (file, _) = store.artifacts().open(artifact.sha256).ok()?;
-    let mut bytes = Vec::new();
-    file.take(bytes_max).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    store.artifacts().bytes(artifact.sha256, bytes_max).ok()
 }
 
 fn compare(

@@ -32,6 +32,7 @@ pub mod headers;
 pub mod history;
 pub mod input_changes;
 pub mod inputs;
+pub mod intact;
 pub mod job_filter;
 pub mod markdown;
 pub mod metrics;

@@ -2,7 +2,7 @@
 //! artifacts in one archive.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 use axum::Extension;
 use axum::body::Body;
@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::exec_file::{ExecFile, check_size};
+use crate::intact::{self, Wanted};
 use crate::names::Path;
 use crate::pack::{PACKED_BYTES_MIN, packer};
 use crate::respond::{self, Accepts, Encoding, Range};
@@ -69,7 +70,7 @@ pub async fn artifact(
             let (file, size) = removed::opened(store, uuid, opened)?;
             // Cut off, it would pass for the whole.
             if size != artifact.size {
-                return Err(Error::internal(format!(
+                return Err(Error::damaged(format!(
                     "artifact {} has {size} bytes on disk, {} when it was kept",
                     artifact.sha256, artifact.size
                 )));
@@ -77,9 +78,15 @@ pub async fn artifact(
             Ok((artifact, file, size))
         })
         .await??;
-    let tag = STANDARD.encode(artifact.sha256.as_bytes());
     let content_type = content_type(&artifact.path);
-    let mut response = send(&app, &method, &headers, file, size, &tag, content_type).await?;
+    let served = Served {
+        file,
+        size,
+        tag: STANDARD.encode(artifact.sha256.as_bytes()),
+        content_type,
+        sha256: Some(artifact.sha256),
+    };
+    let mut response = send(&app, &method, &headers, served).await?;
     let shown = content_type == respond::TEXT
         || matches!(content_type, "image/png" | "image/jpeg" | "image/gif");
     let headers = response.headers_mut();
@@ -147,7 +154,15 @@ async fn text(
             Ok::<_, Error>((file, size, tag))
         })
         .await??;
-    let mut response = send(&app, &method, &headers, file, size, &tag, respond::TEXT).await?;
+    let served = Served {
+        file,
+        size,
+        tag,
+        content_type: respond::TEXT,
+        // Of these none is kept.
+        sha256: None,
+    };
+    let mut response = send(&app, &method, &headers, served).await?;
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -244,7 +259,7 @@ fn write_archive(
     for artifact in artifacts {
         let (file, size) = store
             .artifacts()
-            .open(artifact.sha256)
+            .reader(artifact.sha256)
             .map_err(io::Error::other)?;
         check_size(artifact, size)?;
         let mut header = tar::Header::new_gnu();
@@ -258,7 +273,7 @@ fn write_archive(
         header.set_gid(0);
         header.set_mtime(mtime);
         header.set_size(size);
-        tar.append_data(&mut header, &artifact.path, file.take(size))?;
+        tar.append_data(&mut header, &artifact.path, file)?;
     }
     tar.into_inner()?.finish()?.flush()
 }
@@ -287,19 +302,28 @@ fn digest(file: &mut File) -> io::Result<Sha256> {
     Ok(digest)
 }
 
-/// Answers with a file: whole, a part of it, packed if it is a text, or that it has not changed.
-async fn send(
-    app: &App,
-    method: &Method,
-    request: &HeaderMap,
+/// A file that is asked for.
+struct Served {
     file: File,
     size: u64,
-    tag: &str,
+    tag: String,
     content_type: &'static str,
-) -> Result<Response> {
+    /// What it is to be, if that is known.
+    sha256: Option<Sha256>,
+}
+
+/// Answers with a file: whole, a part of it, packed if it is a text, or that it has not changed.
+async fn send(app: &App, method: &Method, request: &HeaderMap, served: Served) -> Result<Response> {
+    let Served {
+        file,
+        size,
+        tag,
+        content_type,
+        sha256,
+    } = served;
     let packable = is_text(content_type);
     let range = if method == Method::GET {
-        respond::range(request, size, tag)
+        respond::range(request, size, &tag)
     } else {
         // RFC 9110, 14.2: ranges are for GET alone.
         Range::Whole
@@ -308,13 +332,27 @@ async fn send(
         Range::Whole if packable && size >= PACKED_BYTES_MIN => Accepts::of(request).encoding,
         _ => Encoding::Identity,
     };
-    let mut response = if respond::none_match(request, tag) {
+    let has_it = respond::none_match(request, &tag);
+    let wanted = match range {
+        _ if has_it || method != Method::GET => Wanted::Head,
+        Range::Refused(_) => Wanted::Head,
+        Range::Part { count, .. } if count < size => Wanted::Part,
+        // Other bytes than those that are checked are sent.
+        Range::Whole if encoding.name().is_some() => Wanted::Part,
+        Range::Part { .. } | Range::Whole => Wanted::Whole,
+    };
+    let (file, checking) = match sha256 {
+        Some(sha256) => intact::before(app, file, sha256, wanted).await?,
+        None => (file, None),
+    };
+    let mut response = if has_it {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         match (range, encoding.name()) {
             (Range::Refused(why), _) => return Err(Error::RangeNotSatisfiable { size, why }),
             (Range::Part { first, count }, _) => {
-                let mut response = file_response(file_body::body(file, first, count), count);
+                let mut response =
+                    file_response(file_body::body(file, first, count, checking), count);
                 *response.status_mut() = StatusCode::PARTIAL_CONTENT;
                 let last = first + count - 1;
                 response.headers_mut().insert(
@@ -330,7 +368,7 @@ async fn send(
                     .insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
                 response
             }
-            (Range::Whole, None) => file_response(file_body::body(file, 0, size), size),
+            (Range::Whole, None) => file_response(file_body::body(file, 0, size, checking), size),
         }
     };
     let headers = response.headers_mut();

@@ -1,8 +1,6 @@
 //! Tells the index which packages are in the switches it does not know yet: those the OCaml server
 //! stored, and those that others added. An upload tells its own.
 
-use std::io::Read;
-
 use builder_store::search::{self, Unread};
 use builder_store::{Result, Store};
 use opam_file::{Package, SwitchExport};
@@ -56,23 +54,16 @@ fn packages(store: &Store, limits: &Limits, unread: Unread) -> Option<Vec<Packag
         );
         return None;
     }
-    let mut bytes = Vec::new();
-    let read = store.artifacts().open(sha256).and_then(|(file, _)| {
-        file.take(limit)
-            .read_to_end(&mut bytes)
-            .map_err(|source| builder_store::Error::File {
-                action: "read",
-                path: store.artifacts().path(sha256),
-                source,
-            })
-    });
-    if let Err(error) = read {
-        tracing::warn!(
-            "the opam switch {sha256} cannot be searched: {}",
-            with_causes(&error)
-        );
-        return None;
-    }
+    let bytes = match store.artifacts().bytes(sha256, limit) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            tracing::warn!(
+                "the opam switch {sha256} cannot be searched: {}",
+                with_causes(&error)
+            );
+            return None;
+        }
+    };
     match SwitchExport::parse(&bytes) {
         Ok(switch) => Some(switch.installed),
         Err(error) => {
