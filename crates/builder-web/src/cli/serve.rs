@@ -91,6 +91,9 @@ fn limits(arguments: &ServeArgs) -> Limits {
         limits.upload_idle_time_max = seconds(idle_timeout);
         limits.answer_stall_time_max = seconds(idle_timeout);
     }
+    if let Some(file_limit) = arguments.compared_file_limit {
+        limits.file_diff_bytes_max = u64::from(file_limit.get()) * MIB;
+    }
     if let Some(disk_reserve) = arguments.disk_reserve {
         limits.disk_reserve_bytes = u64::from(disk_reserve) * MIB;
     }
@@ -304,6 +307,11 @@ async fn follow(app: App, stops: Arc<AtomicBool>) {
             if sweeps {
                 swept = Some(Instant::now());
             }
+        }
+        let store = app.store().clone();
+        let swept = tokio::task::spawn_blocking(move || store.sweep_left_behind()).await;
+        if let Err(error) = swept {
+            error!("what a failed upload left is still there: {error}");
         }
         tokio::time::sleep(FOLLOW_PERIOD).await;
     }
