@@ -1,5 +1,9 @@
 //! What is left when the server is killed in the middle of its work: all that it said it has, and
-//! nothing else.
+//! nothing else. Uploads and downloads are under way each time.
+//!
+//! BUILDER_WEB_KILLS says how often it is killed:
+//!
+//!     BUILDER_WEB_KILLS=200 cargo nextest run -p builder-web crashes --no-capture
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -14,11 +18,16 @@ use builder_web::auth::hash_password;
 use uuid::Uuid;
 
 use crate::build::{Build, build, noise};
+use crate::carry::db;
 use crate::program::Process;
 use crate::server::{BUILDER, CHEAP, basic, files, head, wait_until};
 
-/// How often the server is killed.
-const KILLS: u128 = 36;
+/// How often the server is killed, if the environment does not say another number.
+const KILLS: u128 = 24;
+
+fn kills() -> u128 {
+    std::env::var("BUILDER_WEB_KILLS").map_or(KILLS, |kills| kills.parse().unwrap())
+}
 
 fn numbered(number: u128) -> Build {
     let own = format!("artifact of build {number}").repeat(500);
@@ -52,17 +61,51 @@ pub(crate) fn try_upload(address: SocketAddr, build: &Build) -> bool {
     answer.starts_with(b"HTTP/1.1 201")
 }
 
-/// Opens what is left, and checks every build that was tried.
-fn check(data: &Path, tried: &BTreeMap<Uuid, (Build, bool)>) {
+/// What came of the downloads of one client.
+#[derive(Default)]
+struct Downloads {
+    whole: usize,
+    cut: usize,
+}
+
+/// Downloads an artifact: all of it, or an answer that shows that there should be more. Whether the
+/// server is still there.
+fn download(address: SocketAddr, build: &Build, seen: &mut Downloads) -> bool {
+    let (path, content) = &build.files[seen.whole % build.files.len()];
+    let target = format!("{}/f/{}", build.url(), String::from_utf8_lossy(path));
+    let mut answer = Vec::new();
+    let exchanged = TcpStream::connect(address).and_then(|mut stream| {
+        stream.write_all(head("GET", &target, &[("connection", "close")]).as_bytes())?;
+        stream.read_to_end(&mut answer)
+    });
+    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
+        seen.cut += usize::from(!answer.is_empty());
+        return exchanged.is_ok();
+    };
+    let (head, body) = answer.split_at(end + 4);
+    let head = String::from_utf8_lossy(head).into_owned();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{target}: {head}");
+    assert!(
+        head.contains(&format!("content-length: {}\r\n", content.len())),
+        "{head}"
+    );
+    assert!(content.starts_with(body), "{target}: other bytes");
+    match body.len() == content.len() {
+        true => seen.whole += 1,
+        false => seen.cut += 1,
+    }
+    body.len() == content.len()
+}
+
+/// Opens what is left, and checks builds that were tried, and every file.
+fn check<'b>(data: &Path, tried: impl Iterator<Item = (&'b Uuid, &'b (Build, bool))>) {
     let store = Store::open(data).unwrap();
-    let mut kept = 0;
     for (uuid, (build, answered)) in tried {
         let found = store.read(|tx| builds::by_uuid(tx, *uuid)).unwrap();
         let Some(found) = found else {
             assert!(!answered, "build {uuid} was answered 201 and is gone");
             continue;
         };
-        kept += 1;
         for text in [&found.console, &found.script] {
             assert!(store.open_text(text).is_ok(), "{text}");
         }
@@ -79,8 +122,6 @@ fn check(data: &Path, tried: &BTreeMap<Uuid, (Build, bool)>) {
             );
         }
     }
-    let answered = tried.values().filter(|(_, answered)| *answered).count();
-    assert!(kept >= answered);
     for path in files(data).keys().filter(|path| !path.ends_with('/')) {
         assert!(!path.starts_with("_staging/"), "{path} is left");
         if path.starts_with("_cache/") {
@@ -110,11 +151,32 @@ fn a_killed_server_has_kept_what_it_answered_and_leaves_nothing_half_done() {
         .unwrap()
         .write(|tx| users::add(tx, BUILDER.0, &hash, false));
     assert_eq!(added.unwrap(), Added::Added);
-    let tried = Mutex::new(BTreeMap::new());
-    for kill in 0..KILLS {
+    let tried: Mutex<BTreeMap<Uuid, (Build, bool)>> = Mutex::default();
+    let (mut whole, mut cut) = (0, 0);
+    for kill in 0..kills() {
+        let before_this: usize = tried.lock().unwrap().len();
         let mut process = Process::serve(data, &["--log-level", "warn,builder_web::cli=info"]);
         let address = process.address;
+        let (kept_before, answered_before): (Vec<Build>, usize) = {
+            let tried = tried.lock().unwrap();
+            let answered = || tried.values().filter(|(_, answered)| *answered);
+            let builds = answered().rev().take(8).map(|(build, _)| build.clone());
+            (builds.collect(), answered().count())
+        };
         std::thread::scope(|scope| {
+            let downloads: Vec<_> = (0..if kept_before.is_empty() { 0 } else { 2 })
+                .map(|client| {
+                    let builds = &kept_before;
+                    scope.spawn(move || {
+                        let mut seen = Downloads::default();
+                        let mut next = client;
+                        while download(address, &builds[next % builds.len()], &mut seen) {
+                            next += 1;
+                        }
+                        seen
+                    })
+                })
+                .collect();
             for client in 0..3 {
                 let tried = &tried;
                 scope.spawn(move || {
@@ -141,17 +203,34 @@ fn a_killed_server_has_kept_what_it_answered_and_leaves_nothing_half_done() {
                     .filter(|(_, answered)| *answered)
                     .count()
             };
-            let before = answered();
             let uploads = usize::try_from(kill % 4).unwrap();
-            wait_until("builds are taken in", || answered() >= before + uploads);
+            wait_until("builds are taken in", || {
+                answered() >= answered_before + uploads
+            });
             let micros = u64::try_from(kill * 7919 % 20_000).unwrap();
             std::thread::sleep(Duration::from_micros(micros));
             process.kill();
+            for download in downloads {
+                let seen = download.join().unwrap();
+                whole += seen.whole;
+                cut += seen.cut;
+            }
         });
-        check(data, &tried.lock().unwrap());
+        assert!(!process.log().contains("panicked"), "{}", process.log());
+        // Those of this time; all of them in the end.
+        let tried = tried.lock().unwrap();
+        check(data, tried.iter().skip(before_this));
     }
     let tried = tried.into_inner().unwrap();
+    check(data, tried.iter());
+    db(0, &["verify-data-dir", "-d", data.to_str().unwrap()]);
     let answered = tried.values().filter(|(_, answered)| *answered).count();
+    println!(
+        "{} kills; {answered} of {} uploads were answered 201 and are there; {whole} downloads were \
+         whole, {cut} were cut",
+        kills(),
+        tried.len()
+    );
     assert!(answered > 0, "some uploads came through");
     assert!(answered < tried.len(), "some were interrupted");
 }

@@ -35,10 +35,19 @@ pub(crate) fn kills() -> u64 {
 const TRIES_MAX: u64 = 300;
 
 /// xorshift: the same numbers every time.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn new() -> Random {
+        Random(0x9E37_79B9_7F4A_7C15)
+    }
+
+    /// A place in something that long.
+    pub(crate) fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).unwrap()
+    }
+
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -56,7 +65,7 @@ pub(crate) struct Killer {
 impl Killer {
     pub(crate) fn new() -> Killer {
         Killer {
-            random: Random(0x9E37_79B9_7F4A_7C15),
+            random: Random::new(),
             killed: 0,
             tries: 0,
         }

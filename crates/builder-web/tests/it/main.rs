@@ -57,6 +57,10 @@ mod attacks;
 mod attacks_on_the_wire;
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod attacks_by_size;
+
+#[cfg(test)]
 mod watch;
 
 #[cfg(test)]
@@ -110,6 +114,18 @@ mod pictures;
 
 #[cfg(test)]
 mod crashes;
+
+// Faults come through `LD_PRELOAD` and /proc.
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod faults;
+
+#[cfg(test)]
+mod damaged;
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod malformed;
 
 #[cfg(test)]
 mod removed;

@@ -51,6 +51,16 @@ impl Process {
 
     /// Starts it with a configuration directory too.
     pub(crate) fn serve_with(datadir: &Path, configdir: &Path, arguments: &[&str]) -> Process {
+        Process::serve_in(&[], datadir, configdir, arguments)
+    }
+
+    /// Starts it with these variables in its environment, and no others.
+    pub(crate) fn serve_in(
+        environment: &[(&str, &OsStr)],
+        datadir: &Path,
+        configdir: &Path,
+        arguments: &[&str],
+    ) -> Process {
         let mut child = Command::new(BUILDER_WEB)
             .args(["-p", "0", "--metrics-address", "127.0.0.1:0", "-c"])
             .arg(configdir)
@@ -58,6 +68,7 @@ impl Process {
             .arg(datadir)
             .args(arguments)
             .env_clear()
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -99,6 +110,11 @@ impl Process {
         let (_, rest) = log.split_once("metrics are at http://").unwrap();
         let (address, _) = rest.split_once('/').unwrap();
         address.parse().unwrap()
+    }
+
+    /// The id of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn log(&self) -> String {

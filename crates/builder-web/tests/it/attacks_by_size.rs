@@ -1,0 +1,272 @@
+//! Attacks by size: what is small when it is sent and large when it is looked at, what is nested,
+//! what never ends. The real program is watched: it stays small, and goes on answering.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use crate::build::{Build, build, noise, switch};
+use crate::carry::empty;
+use crate::program::{Process, succeeds};
+use crate::server::{Server, basic, connect, exchange, head, wait_until};
+
+/// What a bomb unpacks to.
+const BOMB_BYTES: u64 = 128 * 1024 * 1024;
+/// The most memory that the program may have had: less than what two of them unpack to.
+const MEMORY_BYTES_MAX: u64 = 2 * BOMB_BYTES;
+
+fn zeros(bytes: u64) -> impl Read {
+    std::io::repeat(0).take(bytes)
+}
+
+fn gzip(content: &mut dyn Read) -> Vec<u8> {
+    let level = flate2::Compression::fast();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), level);
+    std::io::copy(content, &mut packed).unwrap();
+    packed.finish().unwrap()
+}
+
+fn tar(name: &str, size: u64, content: &mut dyn Read) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(size);
+    header.set_mode(0o644);
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append_data(&mut header, name, content).unwrap();
+    tar.into_inner().unwrap()
+}
+
+/// A file of that many zeros, packed by a program that people have.
+fn packed_by(program: &[&str]) -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = fs::File::create(directory.path().join("zeros")).unwrap();
+    file.set_len(BOMB_BYTES).unwrap();
+    succeeds(
+        directory.path(),
+        program[0],
+        &[&program[1..], &["zeros"]].concat(),
+    )
+}
+
+/// An object file whose debug information unpacks to zeros without end.
+fn elf_with_packed_debug_information() -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let bytes = BOMB_BYTES / 4;
+    let sections = [".debug_info", ".debug_line", ".debug_str"]
+        .map(|name| format!(".section {name},\"\",@progbits\n.zero {bytes}\n"));
+    let code = ".globl f\n.type f,@function\nf: ret\n.size f, 1\n";
+    fs::write(
+        directory.path().join("x.s"),
+        format!("{code}{}", sections.concat()),
+    )
+    .unwrap();
+    let arguments = [
+        "-Wa,--compress-debug-sections=zlib",
+        "-c",
+        "x.s",
+        "-o",
+        "x.o",
+    ];
+    succeeds(directory.path(), "cc", &arguments);
+    fs::read(directory.path().join("x.o")).unwrap()
+}
+
+/// An archive in an archive in an archive.
+fn nested() -> Vec<u8> {
+    let mut inner = noise(1000);
+    for depth in 0..64 {
+        let size = inner.len() as u64;
+        let name = format!("{depth}.tar.gz");
+        inner = gzip(&mut &*tar(&name, size, &mut &*inner));
+    }
+    inner
+}
+
+fn memory_bytes_most(process: &Process) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+    kib.parse::<u64>().unwrap() * 1024
+}
+
+fn upload(process: &Process, build: &Build) {
+    let exec = build.exec();
+    let user = basic(("builder", "pw"));
+    let headers = [
+        ("authorization", &*user),
+        ("content-length", &*exec.len().to_string()),
+    ];
+    let answer = exchange(process.address, "POST", "/upload", &headers, &exec);
+    assert_eq!(answer.status, 201, "{}", answer.text());
+}
+
+#[test]
+fn a_decompression_bomb_in_any_format_neither_fills_the_memory_nor_stops_the_server() {
+    let bombs = [
+        ("gzip", "x.gz", gzip(&mut zeros(BOMB_BYTES))),
+        (
+            "tar in gzip",
+            "x.tar.gz",
+            gzip(&mut &*tar(
+                "zeros",
+                BOMB_BYTES / 4,
+                &mut zeros(BOMB_BYTES / 4),
+            )),
+        ),
+        (
+            "zstd",
+            "x.zst",
+            zstd::encode_all(zeros(BOMB_BYTES), 1).unwrap(),
+        ),
+        ("xz", "x.xz", packed_by(&["xz", "-0", "-c"])),
+        ("archives in archives", "x.tgz", nested()),
+        (
+            "debug information in ELF",
+            "bin/x.o",
+            elf_with_packed_debug_information(),
+        ),
+    ];
+    let (_holder, data, _) = empty();
+    let process = Process::serve(
+        data.as_ref(),
+        &["--log-level", "warn,builder_web::cli=info"],
+    );
+    for (number, (kind, path, bomb)) in (0..).zip(&bombs) {
+        let begin = Instant::now();
+        let mut other = bomb.clone();
+        // Another end, so that there is something to compare.
+        let last = other.len() - 1;
+        other[last] ^= 1;
+        let pair = [(1, bomb), (2, &other)].map(|(side, content)| {
+            let file = build("bomb", 10 * number + side)
+                .later(i64::try_from(side).unwrap())
+                .file("bin/main", "main")
+                .file(path, content);
+            upload(&process, &file);
+            file
+        });
+        let target = format!(
+            "/compare/{}/{}/f?left={path}&right={path}",
+            pair[0].uuid, pair[1].uuid
+        );
+        wait_until(kind, || {
+            let accept = [("accept", "application/json")];
+            let answer = exchange(process.address, "GET", &target, &accept, b"");
+            assert!(
+                [200, 202, 503].contains(&answer.status),
+                "{kind}: {}",
+                answer.text()
+            );
+            // While it is compared, others are served.
+            assert_eq!(exchange(process.address, "GET", "/", &[], b"").status, 200);
+            let is_made = answer.status == 200 && !answer.text().contains("under way");
+            if !is_made {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            is_made
+        });
+        for side in &pair {
+            for page in ["", "/viztreemap"] {
+                let target = format!("{}{page}", side.url());
+                let answer = exchange(process.address, "GET", &target, &[], b"");
+                assert!(
+                    [200, 404].contains(&answer.status),
+                    "{kind}: {target} {}",
+                    answer.status
+                );
+            }
+        }
+        let most = memory_bytes_most(&process);
+        println!(
+            "{kind}: {} bytes packed, {:?}, memory {} MiB at most",
+            bomb.len(),
+            begin.elapsed(),
+            most >> 20
+        );
+        assert!(most < MEMORY_BYTES_MAX, "{kind}: {most} bytes of memory");
+    }
+    assert!(!process.log().contains("panicked"), "{}", process.log());
+}
+
+#[test]
+fn an_upload_of_nothing_but_nesting_is_refused_at_once() {
+    let server = Server::new();
+    for tag in [0xa0, 0x30, 0x0c] {
+        // Each level announces what is left.
+        let levels = 200_000;
+        let mut body = Vec::new();
+        for level in 0..levels {
+            let left = u32::try_from((levels - level - 1) * 6).unwrap();
+            body.extend([tag, 0x84]);
+            body.extend(left.to_be_bytes());
+        }
+        let begin = Instant::now();
+        let answer = server.upload_bytes(crate::server::BUILDER, body);
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        assert!(
+            answer.text().starts_with("this is no build: "),
+            "{}",
+            answer.text()
+        );
+        assert!(begin.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn a_switch_of_sixty_thousand_packages_is_taken_in_and_compared_in_time() {
+    let server = Server::new();
+    let packages: String = (0..60_000)
+        .map(|number| format!(" \"p{number}.1\""))
+        .collect();
+    let large = |number: u128, last: &str| {
+        let text = switch("x", "", "s").replacen(
+            "installed: [",
+            &format!("installed: [{packages} \"{last}\""),
+            1,
+        );
+        assert!((500_000..8_000_000).contains(&text.len()), "{}", text.len());
+        build("large", number)
+            .file("bin/x", number.to_string())
+            .file("opam-switch", text)
+    };
+    let begin = Instant::now();
+    let pair = [large(1, "a.1"), large(2, "a.2")];
+    for build in &pair {
+        server.keep(build);
+        assert_eq!(server.get(&build.url()).status, 200);
+    }
+    let target = format!("/compare/{}/{}", pair[0].uuid, pair[1].uuid);
+    assert_eq!(server.get(&target).status, 200);
+    assert!(
+        begin.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        begin.elapsed()
+    );
+}
+
+#[test]
+fn a_client_that_reads_nothing_of_a_large_answer_is_cut_off() {
+    let hello = build("hello", 1).file("bin/x", noise(40_000_000));
+    let server = Server::with(|config| {
+        config.limits.answer_stall_time_max = Duration::from_millis(300);
+    });
+    server.keep(&hello);
+    let address = server.listen();
+    let open = || server.app.metrics().connections.get();
+    let mut all: Vec<_> = ["f/bin/x", "all.tar.gz", "exec"]
+        .iter()
+        .map(|below| {
+            let mut stream = connect(address);
+            let target = format!("{}/{below}", hello.url());
+            stream
+                .write_all(head("GET", &target, &[]).as_bytes())
+                .unwrap();
+            stream
+        })
+        .collect();
+    // It begins to come, and is not taken.
+    for stream in &mut all {
+        stream.read_exact(&mut [0; 100]).unwrap();
+    }
+    wait_until("all are cut off", || open() == 0);
+    assert_eq!(exchange(address, "GET", "/healthz", &[], b"").status, 200);
+}

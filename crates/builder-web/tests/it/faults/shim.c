@@ -1,0 +1,308 @@
+/* A machine that fails, for the program under test: loaded before the C library (LD_PRELOAD), it
+   counts the calls that concern files below one directory, lets those fail that a test wants to
+   fail, and writes down the order of those that succeeded. It can also turn back the clock and cut
+   short the waits of SQLite. The program itself knows nothing of it.
+
+   FAULTS_CONTROL names a file of eight-byte numbers, as in `enum control`, which the test writes
+   while the program runs. FAULTS_BELOW is the directory, FAULTS_LOG the file of the order. */
+
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+enum control {
+  KINDS,     /* kinds of calls that are counted, as bits of `enum kind` */
+  FIRST,     /* the first of these that fails, counted from one */
+  COUNT,     /* how many fail from there on */
+  ERROR,     /* with which errno */
+  SEEN,      /* how many were counted */
+  FAILED,    /* how many failed */
+  CLOCK,     /* seconds that the clock of the day is off */
+  LOGGING,   /* whether the order is written down */
+  IMPATIENT, /* whether waits of SQLite end at once */
+  CONTROLS
+};
+
+enum kind {
+  OPEN_TO_READ = 1,
+  OPEN_TO_WRITE = 2,
+  MAKE_DIRECTORY = 4,
+  WRITE = 8,
+  SYNC = 16,
+  RENAME = 32,
+  REMOVE = 64,
+  READ = 128,
+  RESIZE = 256
+};
+
+static int64_t *control;
+static const char *below;
+static size_t below_length;
+static int log_file = -1;
+
+#define REAL(result, name, ...)                                                                    \
+  static result (*real)(__VA_ARGS__);                                                              \
+  if (!real) real = (result(*)(__VA_ARGS__))dlsym(RTLD_NEXT, #name)
+
+__attribute__((constructor)) static void start(void) {
+  const char *path = getenv("FAULTS_CONTROL");
+  const char *log = getenv("FAULTS_LOG");
+  below = getenv("FAULTS_BELOW");
+  if (!path || !below) return;
+  below_length = strlen(below);
+  int file = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0);
+  if (file < 0) abort();
+  void *mapped = mmap(NULL, CONTROLS * sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  if (mapped == MAP_FAILED) abort();
+  syscall(SYS_close, file);
+  if (log)
+    log_file = (int)syscall(SYS_openat, AT_FDCWD, log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+  control = mapped;
+}
+
+static int64_t get(enum control number) { return __atomic_load_n(&control[number], __ATOMIC_SEQ_CST); }
+
+static int concerns(const char *path) {
+  return strncmp(path, below, below_length) == 0 && (path[below_length] == '/' || !path[below_length]);
+}
+
+/* The path of an open file. */
+static void path_of(int file, char path[4096]) {
+  char link[64];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+  ssize_t length = syscall(SYS_readlinkat, AT_FDCWD, link, path, 4095);
+  path[length < 0 ? 0 : length] = 0;
+}
+
+static void path_at(int directory, const char *name, char path[4096]) {
+  if (*name == '/' || directory == AT_FDCWD) {
+    snprintf(path, 4096, "%s", name);
+    return;
+  }
+  path_of(directory, path);
+  size_t length = strlen(path);
+  snprintf(path + length, 4096 - length, "/%s", name);
+}
+
+/* Whether this call is to fail; errno is set then. */
+static int fails(int kind, const char *path) {
+  if (!control || !(get(KINDS) & kind) || !concerns(path)) return 0;
+  int64_t number = __atomic_add_fetch(&control[SEEN], 1, __ATOMIC_SEQ_CST);
+  int64_t first = get(FIRST), count = get(COUNT);
+  if (!first || number < first || number - first >= count) return 0;
+  __atomic_add_fetch(&control[FAILED], 1, __ATOMIC_SEQ_CST);
+  errno = (int)get(ERROR);
+  return 1;
+}
+
+static void note(const char *what, const char *path, const char *to) {
+  if (!control || log_file < 0 || !get(LOGGING)) return;
+  if (!concerns(path) && strncmp(path, "socket:", 7) != 0) return;
+  int before = errno;
+  char line[9000];
+  int length = snprintf(line, sizeof line, "%s\t%s\t%s\n", what, path, to);
+  syscall(SYS_write, log_file, line, (size_t)length);
+  errno = before;
+}
+
+/* Does a call on a path, unless it fails. */
+#define ON_PATH(kind, what, path, to, call)                                                        \
+  do {                                                                                             \
+    if (fails(kind, path)) return -1;                                                              \
+    int result = call;                                                                             \
+    if (result >= 0) note(what, path, to);                                                         \
+    return result;                                                                                 \
+  } while (0)
+
+/* Does a call on an open file, unless it fails. */
+#define ON_FILE(type, kind, what, file, call)                                                      \
+  do {                                                                                             \
+    if (!control || !(get(LOGGING) || get(KINDS) & (kind))) return call;                           \
+    char path[4096];                                                                               \
+    path_of(file, path);                                                                           \
+    if (fails(kind, path)) return -1;                                                              \
+    type result = call;                                                                            \
+    if (result >= 0 && (what)) note(what, path, "");                                               \
+    return result;                                                                                 \
+  } while (0)
+
+static int opens(const char *path, int flags) {
+  int writes = flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC);
+  return fails(writes ? OPEN_TO_WRITE : OPEN_TO_READ, path);
+}
+
+#define OPEN(name)                                                                                 \
+  int name(const char *path, int flags, ...) {                                                     \
+    REAL(int, name, const char *, int, ...);                                                       \
+    va_list rest;                                                                                  \
+    va_start(rest, flags);                                                                         \
+    mode_t mode = va_arg(rest, mode_t);                                                            \
+    va_end(rest);                                                                                  \
+    if (opens(path, flags)) return -1;                                                             \
+    int file = real(path, flags, mode);                                                            \
+    if (file >= 0 && flags & O_CREAT) note("create", path, "");                                    \
+    return file;                                                                                   \
+  }
+OPEN(open)
+OPEN(open64)
+
+#define OPENAT(name)                                                                               \
+  int name(int directory, const char *at, int flags, ...) {                                        \
+    REAL(int, name, int, const char *, int, ...);                                                  \
+    va_list rest;                                                                                  \
+    va_start(rest, flags);                                                                         \
+    mode_t mode = va_arg(rest, mode_t);                                                            \
+    va_end(rest);                                                                                  \
+    char path[4096];                                                                               \
+    path_at(directory, at, path);                                                                  \
+    if (opens(path, flags)) return -1;                                                             \
+    int file = real(directory, at, flags, mode);                                                   \
+    if (file >= 0 && flags & O_CREAT) note("create", path, "");                                    \
+    return file;                                                                                   \
+  }
+OPENAT(openat)
+OPENAT(openat64)
+
+int mkdir(const char *path, mode_t mode) {
+  REAL(int, mkdir, const char *, mode_t);
+  ON_PATH(MAKE_DIRECTORY, "mkdir", path, "", real(path, mode));
+}
+
+int rename(const char *from, const char *to) {
+  REAL(int, rename, const char *, const char *);
+  ON_PATH(RENAME, "rename", from, to, real(from, to));
+}
+
+int renameat(int from_at, const char *from, int to_at, const char *to) {
+  REAL(int, renameat, int, const char *, int, const char *);
+  char path[4096], other[4096];
+  path_at(from_at, from, path);
+  path_at(to_at, to, other);
+  ON_PATH(RENAME, "rename", path, other, real(from_at, from, to_at, to));
+}
+
+int link(const char *from, const char *to) {
+  REAL(int, link, const char *, const char *);
+  ON_PATH(RENAME, "link", from, to, real(from, to));
+}
+
+int linkat(int from_at, const char *from, int to_at, const char *to, int flags) {
+  REAL(int, linkat, int, const char *, int, const char *, int);
+  char path[4096], other[4096];
+  path_at(from_at, from, path);
+  path_at(to_at, to, other);
+  ON_PATH(RENAME, "link", path, other, real(from_at, from, to_at, to, flags));
+}
+
+int unlink(const char *path) {
+  REAL(int, unlink, const char *);
+  ON_PATH(REMOVE, "remove", path, "", real(path));
+}
+
+int rmdir(const char *path) {
+  REAL(int, rmdir, const char *);
+  ON_PATH(REMOVE, "remove", path, "", real(path));
+}
+
+int unlinkat(int directory, const char *name, int flags) {
+  REAL(int, unlinkat, int, const char *, int);
+  char path[4096];
+  path_at(directory, name, path);
+  ON_PATH(REMOVE, "remove", path, "", real(directory, name, flags));
+}
+
+int fsync(int file) {
+  REAL(int, fsync, int);
+  ON_FILE(int, SYNC, "sync", file, real(file));
+}
+
+int fdatasync(int file) {
+  REAL(int, fdatasync, int);
+  ON_FILE(int, SYNC, "sync", file, real(file));
+}
+
+int ftruncate(int file, off_t size) {
+  REAL(int, ftruncate, int, off_t);
+  ON_FILE(int, RESIZE, "write", file, real(file, size));
+}
+
+int ftruncate64(int file, off64_t size) {
+  REAL(int, ftruncate64, int, off64_t);
+  ON_FILE(int, RESIZE, "write", file, real(file, size));
+}
+
+ssize_t write(int file, const void *bytes, size_t count) {
+  REAL(ssize_t, write, int, const void *, size_t);
+  ON_FILE(ssize_t, WRITE, "write", file, real(file, bytes, count));
+}
+
+ssize_t writev(int file, const struct iovec *parts, int count) {
+  REAL(ssize_t, writev, int, const struct iovec *, int);
+  ON_FILE(ssize_t, WRITE, "write", file, real(file, parts, count));
+}
+
+ssize_t pwrite(int file, const void *bytes, size_t count, off_t at) {
+  REAL(ssize_t, pwrite, int, const void *, size_t, off_t);
+  ON_FILE(ssize_t, WRITE, "write", file, real(file, bytes, count, at));
+}
+
+ssize_t pwrite64(int file, const void *bytes, size_t count, off64_t at) {
+  REAL(ssize_t, pwrite64, int, const void *, size_t, off64_t);
+  ON_FILE(ssize_t, WRITE, "write", file, real(file, bytes, count, at));
+}
+
+ssize_t send(int socket, const void *bytes, size_t count, int flags) {
+  REAL(ssize_t, send, int, const void *, size_t, int);
+  ON_FILE(ssize_t, 0, "write", socket, real(socket, bytes, count, flags));
+}
+
+ssize_t sendmsg(int socket, const struct msghdr *message, int flags) {
+  REAL(ssize_t, sendmsg, int, const struct msghdr *, int);
+  ON_FILE(ssize_t, 0, "write", socket, real(socket, message, flags));
+}
+
+ssize_t read(int file, void *bytes, size_t count) {
+  REAL(ssize_t, read, int, void *, size_t);
+  ON_FILE(ssize_t, READ, NULL, file, real(file, bytes, count));
+}
+
+ssize_t pread(int file, void *bytes, size_t count, off_t at) {
+  REAL(ssize_t, pread, int, void *, size_t, off_t);
+  ON_FILE(ssize_t, READ, NULL, file, real(file, bytes, count, at));
+}
+
+ssize_t pread64(int file, void *bytes, size_t count, off64_t at) {
+  REAL(ssize_t, pread64, int, void *, size_t, off64_t);
+  ON_FILE(ssize_t, READ, NULL, file, real(file, bytes, count, at));
+}
+
+int clock_gettime(clockid_t clock, struct timespec *time) {
+  REAL(int, clock_gettime, clockid_t, struct timespec *);
+  int result = real(clock, time);
+  if (result == 0 && control && clock == CLOCK_REALTIME) time->tv_sec += get(CLOCK);
+  return result;
+}
+
+/* How SQLite waits for a lock: it counts its waits, and looks at no clock. */
+int usleep(useconds_t time) {
+  REAL(int, usleep, useconds_t);
+  return control && get(IMPATIENT) ? 0 : real(time);
+}
+
+int nanosleep(const struct timespec *time, struct timespec *left) {
+  REAL(int, nanosleep, const struct timespec *, struct timespec *);
+  return control && get(IMPATIENT) ? 0 : real(time, left);
+}

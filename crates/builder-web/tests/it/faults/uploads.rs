@@ -1,0 +1,191 @@
+//! Faults at each step of an upload: of the first step of a kind, of the second, and so on until
+//! an upload has no more of them.
+
+use crate::build::{Build, build, noise};
+use crate::carry::db;
+use crate::program::Process;
+use crate::server::{Answer, BUILDER, basic, exchange};
+
+use super::machine::{Fault, Machine, errno, kind};
+
+/// More than any upload has of one kind of steps.
+const STEPS_MAX: i64 = 400;
+/// Once it has begun, it stays.
+const FOR_GOOD: i64 = i64::MAX / 2;
+/// Whatever puts something on a disk.
+const WRITES: i64 = kind::OPEN_TO_WRITE | kind::MAKE_DIRECTORY | kind::WRITE | kind::RESIZE;
+
+/// A build with artifacts of its own and one that all of them share, in a job of its own.
+pub(crate) fn numbered(number: u128) -> Build {
+    build(&format!("job-{number}"), number)
+        .later(i64::try_from(number).unwrap())
+        .input("i")
+        .file("bin/x", noise(20_000 + usize::try_from(number).unwrap()))
+        .file("shared", noise(10_000))
+}
+
+pub(crate) fn upload(process: &Process, build: &Build) -> Answer {
+    let exec = build.exec();
+    let (length, user) = (exec.len().to_string(), basic(BUILDER));
+    let headers = [("content-length", &*length), ("authorization", &*user)];
+    exchange(process.address, "POST", "/upload", &headers, &exec)
+}
+
+pub(crate) fn get(process: &Process, target: &str) -> Answer {
+    exchange(process.address, "GET", target, &[], b"")
+}
+
+/// A build is there with all that belongs to it, or nothing of it is.
+#[track_caller]
+pub(crate) fn is_whole_or_absent(process: &Process, build: &Build, kept: bool) {
+    let is_there = |below: &str| get(process, &format!("{}{below}", build.url()));
+    let statuses = |status: u16| assert_eq!(status, if kept { 200 } else { 404 });
+    for below in ["", "/console", "/script"] {
+        statuses(is_there(below).status);
+    }
+    for (path, content) in &build.files {
+        let path = std::str::from_utf8(path).unwrap();
+        let answer = is_there(&format!("/f/{path}"));
+        statuses(answer.status);
+        assert!(!kept || answer.body == *content, "{path}");
+    }
+}
+
+/// Every file belongs to a build, and is what it should be.
+#[track_caller]
+pub(crate) fn is_clean(machine: &Machine) {
+    let datadir = machine.datadir().to_str().unwrap();
+    db(0, &["verify-data-dir", "-d", datadir]);
+    nothing_is_staged(machine);
+}
+
+#[track_caller]
+fn nothing_is_staged(machine: &Machine) {
+    let staging = std::fs::read_dir(machine.datadir().join("_staging")).unwrap();
+    assert_eq!(staging.count(), 0);
+}
+
+/// What happens to the server after a fault.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    GoesOn,
+    IsKilled,
+}
+
+/// Lets each step of an upload fail, one after the other; how many there were.
+fn at_each_step(fault: Fault, then: Then) -> i64 {
+    let machine = Machine::new();
+    let serve = || machine.serve(&["--log-level", "warn,builder_web::cli=info"]);
+    let mut process = serve();
+    // What is made once is there.
+    let first = numbered(1);
+    assert_eq!(upload(&process, &first).status, 201);
+    let mut refused = 0;
+    for step in 1..STEPS_MAX {
+        let build = numbered(1000 + u128::try_from(step).unwrap());
+        let what = format!("{fault:?} from step {step} on");
+        machine.fail(fault, step);
+        let answer = upload(&process, &build);
+        assert!(
+            [201, 500, 503, 507].contains(&answer.status),
+            "{what}: {} {}",
+            answer.status,
+            answer.text()
+        );
+        let mut kept = answer.status == 201;
+        if then == Then::IsKilled {
+            process.kill();
+        }
+        let failed = machine.mend();
+        if then == Then::IsKilled {
+            process = serve();
+            // Killed before it was answered, it may be there: as a whole.
+            kept = get(&process, &build.url()).status == 200 || kept;
+        }
+        is_whole_or_absent(&process, &build, kept);
+        // The client tries again, and the server goes on.
+        let again = upload(&process, &build);
+        let expected = if kept { 409 } else { 201 };
+        assert_eq!(again.status, expected, "{what}: {}", process.log());
+        is_whole_or_absent(&process, &build, true);
+        nothing_is_staged(&machine);
+        assert!(!process.log().contains("panicked"), "{}", process.log());
+        refused += i64::from(answer.status != 201);
+        if failed == 0 {
+            assert!(refused > 0 && kept, "{fault:?} never hurt");
+            is_whole_or_absent(&process, &first, true);
+            is_clean(&machine);
+            println!("{fault:?}: {} steps, {refused} refused", step - 1);
+            return step - 1;
+        }
+    }
+    panic!("{fault:?}: more steps than {STEPS_MAX}");
+}
+
+fn once(kinds: i64, error: i64) -> Fault {
+    Fault {
+        kinds,
+        error,
+        count: 1,
+    }
+}
+
+fn for_good(kinds: i64, error: i64) -> Fault {
+    Fault {
+        kinds,
+        error,
+        count: FOR_GOOD,
+    }
+}
+
+#[test]
+fn a_sync_that_fails_at_any_step_of_an_upload_loses_nothing() {
+    let steps = at_each_step(once(kind::SYNC, errno::EIO), Then::GoesOn);
+    assert!(steps >= 10, "{steps}");
+    at_each_step(for_good(kind::SYNC, errno::EIO), Then::GoesOn);
+}
+
+#[test]
+fn a_server_that_is_killed_after_a_failed_sync_or_write_finds_no_build_half_there() {
+    at_each_step(once(kind::SYNC, errno::EIO), Then::IsKilled);
+    at_each_step(for_good(kind::SYNC, errno::EIO), Then::IsKilled);
+    at_each_step(for_good(WRITES, errno::ENOSPC), Then::IsKilled);
+}
+
+#[test]
+fn a_rename_or_removal_that_fails_at_any_step_of_an_upload_loses_nothing() {
+    let steps = at_each_step(once(kind::RENAME, errno::EIO), Then::GoesOn);
+    assert!(steps >= 5, "{steps}");
+    at_each_step(
+        for_good(kind::RENAME | kind::REMOVE, errno::EIO),
+        Then::GoesOn,
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_at_any_step_of_an_upload_loses_nothing() {
+    let opens = kind::OPEN_TO_READ | kind::OPEN_TO_WRITE | kind::MAKE_DIRECTORY;
+    let steps = at_each_step(once(opens, errno::EMFILE), Then::GoesOn);
+    assert!(steps >= 10, "{steps}");
+    at_each_step(for_good(opens, errno::EMFILE), Then::GoesOn);
+}
+
+#[test]
+fn a_read_or_write_that_fails_at_any_step_of_an_upload_loses_nothing() {
+    let steps = at_each_step(once(kind::WRITE | kind::RESIZE, errno::EIO), Then::GoesOn);
+    assert!(steps >= 10, "{steps}");
+    at_each_step(once(kind::READ, errno::EIO), Then::GoesOn);
+}
+
+#[test]
+fn a_disk_that_is_full_from_any_step_of_an_upload_on_loses_nothing() {
+    let steps = at_each_step(for_good(WRITES, errno::ENOSPC), Then::GoesOn);
+    assert!(steps >= 20, "{steps}");
+}
+
+#[test]
+fn a_disk_that_is_read_only_from_any_step_of_an_upload_on_loses_nothing() {
+    let kinds = WRITES | kind::RENAME | kind::REMOVE;
+    let steps = at_each_step(for_good(kinds, errno::EROFS), Then::GoesOn);
+    assert!(steps >= 25, "{steps}");
+}

@@ -1,0 +1,199 @@
+//! Thousands of uploads that are none, at a server that runs and takes in good ones meanwhile:
+//! what the fuzz targets begin with, and builds with bytes changed, cut out, doubled, or swapped.
+//!
+//! BUILDER_WEB_MALFORMED says how many; what is printed at the end are the figures:
+//!
+//!     BUILDER_WEB_MALFORMED=10000 cargo nextest run -p builder-web malformed --no-capture
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::path::Path;
+
+use crate::build::{Build, build, noise, switch};
+use crate::carry::{db, empty};
+use crate::interrupted::Random;
+use crate::program::Process;
+use crate::server::{basic, connect, exchange, head};
+
+/// Uploads, if the environment does not say another number.
+const UPLOADS: u64 = 400;
+/// After each so many a good build is uploaded.
+const GOOD_EACH: u64 = 50;
+const USER: (&str, &str) = ("builder", "pw");
+/// By how much the server may grow from its first tenth of the uploads to the last.
+const GROWTH_BYTES_MAX: u64 = 24 * 1024 * 1024;
+
+/// What the mutations begin with.
+fn seeds() -> Vec<Vec<u8>> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+    let mut seeds = Vec::new();
+    for target in ["exec_reader", "upload", "opam", "archives", "solo5"] {
+        for entry in fs::read_dir(corpus.join(target)).unwrap() {
+            let bytes = fs::read(entry.unwrap().path()).unwrap();
+            // What is no build is a file of one.
+            if !["exec_reader", "upload"].contains(&target) {
+                let carrier = build("seed", seeds.len() as u128)
+                    .file("bin/x", &bytes)
+                    .file("opam-switch", &bytes)
+                    .file("README.md", &bytes);
+                seeds.push(carrier.exec());
+            }
+            seeds.push(bytes);
+        }
+    }
+    let real = build("seed", 1000)
+        .input("i")
+        .file("bin/x.hvt", noise(30_000))
+        .file("README.md", "# x")
+        .file("opam", switch("x", "", "s"));
+    seeds.push(real.exec());
+    seeds
+}
+
+/// Changes some bytes somewhere.
+fn mutate(random: &mut Random, seeds: &[Vec<u8>], mut bytes: Vec<u8>) -> Vec<u8> {
+    for _ in 0..1 + random.below(4) {
+        let at = random.index(bytes.len());
+        let length_max = if random.below(4) == 0 { 2000 } else { 12 };
+        let length = random.index(length_max);
+        let end = (at + length).min(bytes.len());
+        match random.below(8) {
+            0 => bytes.truncate(at),
+            1 => drop(bytes.drain(at..end)),
+            2 => {
+                let doubled = bytes[at..end].to_vec();
+                bytes.splice(at..at, doubled);
+            }
+            3 => {
+                let other = &seeds[random.index(seeds.len())];
+                let from = random.index(other.len());
+                let to = (from + length).min(other.len());
+                bytes.splice(at..end, other[from..to].iter().copied());
+            }
+            4 => {
+                // A length beyond all there is.
+                let long = [0x84, 0xff, 0xff, 0xff, 0xff];
+                bytes.splice(at..(at + 1).min(bytes.len()), long);
+            }
+            5 => bytes[at..end].fill(b'\0'),
+            _ => {
+                for byte in &mut bytes[at..end] {
+                    *byte ^= 1 << random.below(8);
+                }
+            }
+        }
+    }
+    bytes
+}
+
+/// Sends a body, at times with another length than it has; the status, if there was an answer.
+fn send(process: &Process, body: &[u8], announced: usize) -> Option<u16> {
+    let (length, user) = (announced.to_string(), basic(USER));
+    let headers = [
+        ("connection", "close"),
+        ("content-length", &length),
+        ("authorization", &user),
+    ];
+    let mut stream = connect(process.address);
+    let mut request = head("POST", "/upload", &headers).into_bytes();
+    request.extend(body);
+    // The server may have enough before all is sent.
+    let _cut = stream.write_all(&request);
+    let _cut = stream.shutdown(Shutdown::Write);
+    let mut answer = Vec::new();
+    let _cut = stream.read_to_end(&mut answer);
+    let line = answer.strip_prefix(b"HTTP/1.1 ")?;
+    std::str::from_utf8(line.get(..3)?).ok()?.parse().ok()
+}
+
+/// Bytes in memory and open files of a process.
+fn held(process: &Process) -> (u64, usize) {
+    let of = |name: &str| format!("/proc/{}/{name}", process.id());
+    let status = fs::read_to_string(of("status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+    let files = fs::read_dir(of("fd")).unwrap().count();
+    (kib.parse::<u64>().unwrap() * 1024, files)
+}
+
+fn good(number: u64) -> Build {
+    build("good", 0xa000_0000 + u128::from(number))
+        .later(i64::try_from(number).unwrap())
+        .file("bin/x", format!("binary {number}").repeat(1000))
+}
+
+#[test]
+fn malformed_uploads_are_refused_and_nothing_is_lost_leaked_or_left() {
+    let uploads = std::env::var("BUILDER_WEB_MALFORMED");
+    let uploads = uploads.map_or(UPLOADS, |uploads| uploads.parse().unwrap());
+    let (_holder, data, _) = empty();
+    let process = Process::serve(
+        Path::new(&data),
+        &["--log-level", "warn,builder_web::cli=info"],
+    );
+    let seeds = seeds();
+    let mut random = Random::new();
+    let mut statuses: BTreeMap<u16, u64> = BTreeMap::new();
+    let mut unanswered = 0;
+    let mut kept = Vec::new();
+    let mut begun = None;
+    for number in 0..uploads {
+        if number == uploads / 10 {
+            begun = Some(held(&process));
+        }
+        if number % GOOD_EACH == 0 {
+            let good = good(number);
+            let exec = good.exec();
+            assert_eq!(send(&process, &exec, exec.len()), Some(201), "{number}");
+            kept.push(good);
+        }
+        let seed = seeds[random.index(seeds.len())].clone();
+        let body = mutate(&mut random, &seeds, seed);
+        let announced = match random.below(10) {
+            0 => body.len() + 1 + random.index(100),
+            1 => random.index(body.len()),
+            _ => body.len(),
+        };
+        match send(&process, &body, announced) {
+            Some(status) => *statuses.entry(status).or_default() += 1,
+            None => unanswered += 1,
+        }
+    }
+    let (memory_before, files_before) = begun.unwrap();
+    let (memory, files) = held(&process);
+    println!(
+        "{uploads} uploads, {} good ones among them; answers {statuses:?}, none to {unanswered}; \
+         memory {} KiB after a tenth, {} KiB at the end; open files {files_before}, {files}",
+        kept.len(),
+        memory_before / 1024,
+        memory / 1024
+    );
+    let known = [201, 400, 403, 408, 409, 413];
+    assert!(
+        statuses.keys().all(|status| known.contains(status)),
+        "{statuses:?}"
+    );
+    assert!(statuses[&400] > uploads / 2, "{statuses:?}");
+    // Who announces more than is sent hangs up; nobody else is left without an answer.
+    assert!(unanswered <= uploads / 5, "{unanswered}");
+    assert!(
+        memory <= memory_before + GROWTH_BYTES_MAX,
+        "{memory_before} {memory}"
+    );
+    assert!(files <= files_before + 16, "{files_before} {files}");
+    for good in &kept {
+        let target = format!("{}/f/bin/x", good.url());
+        let answer = exchange(process.address, "GET", &target, &[], b"");
+        assert!(
+            answer.status == 200 && answer.body == good.files[0].1,
+            "{target}"
+        );
+    }
+    let log = process.log();
+    assert!(!log.contains("panicked") && !log.contains("ERROR"), "{log}");
+    db(0, &["verify-data-dir", "-d", &data]);
+    let staging = fs::read_dir(Path::new(&data).join("_staging")).unwrap();
+    assert_eq!(staging.count(), 0);
+}
