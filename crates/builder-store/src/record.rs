@@ -12,4 +12,4 @@ pub mod pins;
 pub mod removed;
 pub mod tokens;
 
-pub use crate::db::record::take_back;
+pub use crate::db::record::{FILE, take_back};

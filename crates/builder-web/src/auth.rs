@@ -140,17 +140,19 @@ pub struct Caller {
     pub token: Option<Token>,
     /// How the audit record names who acts.
     pub actor: Actor,
+    /// How it names the bringing of a build: over the network, or on the command line.
+    pub action: &'static str,
 }
 
+const UPLOAD: &str = "upload";
+const IMPORT: &str = "import";
+
 impl Caller {
-    /// A user who acts on the command line.
-    pub fn local(user: User) -> Caller {
+    /// The account `actor` on the command line, in the name of a user.
+    pub fn local(user: User, actor: Actor) -> Caller {
         Caller {
-            actor: Actor {
-                who: user.name.clone(),
-                address: "command line".to_owned(),
-                request: String::new(),
-            },
+            action: IMPORT,
+            actor,
             user,
             token: None,
         }
@@ -162,6 +164,7 @@ impl Caller {
             None => user.name.clone(),
         };
         Caller {
+            action: UPLOAD,
             actor: actor(who, client),
             user,
             token,

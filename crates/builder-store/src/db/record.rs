@@ -13,7 +13,8 @@ use crate::{Error, OpenError, Result};
 
 /// `PRAGMA application_id` of the file.
 const APPLICATION_ID: i64 = 1_651_987_013;
-pub(crate) const FILE: &str = "builder-web-record.sqlite3";
+/// The name of the file, in the data directory.
+pub const FILE: &str = "builder-web-record.sqlite3";
 /// The name the file is attached by.
 const SCHEMA: &str = "record";
 

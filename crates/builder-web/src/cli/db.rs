@@ -19,6 +19,8 @@ mod verify_cache_dir;
 mod verify_data_dir;
 mod verify_input_id;
 
+pub(super) use self::audit::{account, note};
+
 use clap::{Args, Parser, Subcommand};
 
 #[derive(Debug, Args)]

@@ -71,7 +71,8 @@ fn fill(config: &Config) -> anyhow::Result<()> {
             continue;
         }
         let uploader = user(&app, build.uploader())?;
-        receive::exec(&app, &Caller::local(uploader), &mut build.exec().as_slice())
+        let caller = Caller::local(uploader, super::db::account());
+        receive::exec(&app, &caller, &mut build.exec().as_slice())
             .map_err(|error| anyhow!("the demo's build {uuid} was refused: {error:?}"))?;
         taken += 1;
     }

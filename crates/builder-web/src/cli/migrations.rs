@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use builder_store::Store;
 use builder_store::migrations::{
     self, Direction, Event, Goal, MigrationError, Options, STEPS, Step, VERSION_MAX,
 };
@@ -162,7 +163,7 @@ fn go(goal: Goal, platforms: PlatformArgs, run: RunArgs) -> anyhow::Result<()> {
             .into());
         }
     }
-    let directory = run.datadir.datadir;
+    let directory = run.datadir.datadir.clone();
     let options = Options {
         platforms: by_user,
         dry_run: run.dry_run,
@@ -174,11 +175,29 @@ fn go(goal: Goal, platforms: PlatformArgs, run: RunArgs) -> anyhow::Result<()> {
         quiet,
         progress: None,
     };
+    let note = |detail: &str| -> anyhow::Result<()> {
+        // There is an audit record from the first time that builder-web opened the directory.
+        if run.dry_run || !directory.join(builder_store::record::FILE).exists() {
+            return Ok(());
+        }
+        let store = Store::open_beside(&directory)?;
+        store
+            .write(|tx| super::db::note(tx, "migrate", "", detail))
+            .context("note the migration in the audit record")
+    };
+    let down = matches!(goal, Goal::Down(_) | Goal::Step(_, Direction::Down));
+    // A directory of an older version has no place for it: noted before, or after.
+    if down && migrations::status(&directory).is_ok_and(|status| status.version == VERSION_MAX) {
+        note(&format!("down from version {VERSION_MAX}"))?;
+    }
     let outcome = migrations::run(&directory, goal, &options, &mut |event| {
         narrator.tell(event)
     });
     narrator.clear();
     let outcome = outcome.map_err(refused)?;
+    if outcome.to == VERSION_MAX && outcome.from != outcome.to {
+        note(&format!("up from version {}", outcome.from))?;
+    }
     if !quiet {
         let (from, to) = (outcome.from, outcome.to);
         let directory = directory.display();

@@ -270,11 +270,17 @@ fn keep(app: &App, caller: &Caller, arriving: Arriving<'_>, build: Build) -> Res
             }
         }
         let subject = format!("{}/{}", build.job, build.uuid);
+        let platform = build.platform.as_str();
+        // On the command line the account acts, in the name of a user.
+        let detail = match caller.user.name == caller.actor.who || caller.token.is_some() {
+            true => platform.to_owned(),
+            false => format!("{platform}, in the name of {}", caller.user.name),
+        };
         let event = Event {
-            action: "upload",
+            action: caller.action,
             subject: &subject,
             outcome: Outcome::Done,
-            detail: build.platform.as_str(),
+            detail: &detail,
         };
         audit::add(tx, &caller.actor, &event, &app.now())
     });

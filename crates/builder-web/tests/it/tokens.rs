@@ -25,13 +25,9 @@ impl Site {
     }
 
     fn arguments<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
-        let mut all = vec![
-            "db",
-            arguments[0],
-            "-d",
-            self.directory.path().to_str().unwrap(),
-        ];
-        all.extend(&arguments[1..]);
+        let mut all = vec!["db"];
+        all.extend(arguments);
+        all.extend(["-d", self.directory.path().to_str().unwrap()]);
         all
     }
 
@@ -253,7 +249,14 @@ fn what_was_done_and_what_was_refused_is_on_record_and_stays() {
     let _token = site.token(&["x"]);
     site.db(&["token-revoke", "x"]);
     site.db(&["user-remove", "bob"]);
+    let uuid = build.uuid.to_string();
+    site.db(&["pin", "--note", "released", &uuid]);
+    site.db(&["unpin", &uuid]);
+    let taken = site.directory.path().join("taken.exec");
+    site.db(&["extract-build", &uuid, "--dest", taken.to_str().unwrap()]);
+    site.db(&["vacuum", "except-latest", "7", "--job", "hello"]);
     site.db(&["job-remove", "hello"]);
+    site.db(&["import", "--user", "ci", taken.to_str().unwrap()]);
     let told: Vec<String> = site
         .audit(&[])
         .iter()
@@ -276,7 +279,12 @@ fn what_was_done_and_what_was_refused_is_on_record_and_stays() {
             "token-add x done".to_owned(),
             "token-revoke x done".to_owned(),
             "user-remove bob done".to_owned(),
+            format!("pin hello/{uuid} done"),
+            format!("unpin hello/{uuid} done"),
+            "vacuum hello done".to_owned(),
+            "job-remove hello done".to_owned(),
             format!("build-remove hello/{uuid} done"),
+            format!("import hello/{uuid} done"),
         ]
     );
     let uploads = site.audit(&["--user", "ci", "--action", "upload"]);
@@ -291,9 +299,18 @@ fn what_was_done_and_what_was_refused_is_on_record_and_stays() {
     );
     assert_eq!(site.audit(&["--refused"]).len(), 2);
     assert_eq!(site.audit(&["--since", "2999-01-01"]).len(), 0);
-    assert_eq!(site.audit(&["--count", "1"])[0]["action"], "build-remove");
+    assert_eq!(site.audit(&["--count", "1"])[0]["action"], "import");
+    let pin = &site.audit(&["--action", "pin"])[0];
+    assert_eq!(
+        (&pin["detail"], &pin["from"]),
+        (&"released".into(), &"command line".into())
+    );
+    let import = &site.audit(&["--action", "import"])[0];
+    assert_eq!(import["detail"], "debian-12, in the name of ci");
+    let vacuum = &site.audit(&["--action", "vacuum"])[0];
+    assert_eq!(vacuum["detail"], "all but the latest 7");
     let table = site.db(&["audit"]);
-    assert_eq!(table.lines().count(), 12, "{table}");
+    assert_eq!(table.lines().count(), 17, "{table}");
     // Nobody changes what was.
     let record = site.directory.path().join("builder-web-record.sqlite3");
     for sql in [
@@ -307,5 +324,5 @@ fn what_was_done_and_what_was_refused_is_on_record_and_stays() {
         );
         assert!(!output.status.success(), "{sql}");
     }
-    assert_eq!(site.audit(&[]).len(), 11);
+    assert_eq!(site.audit(&[]).len(), 16);
 }

@@ -91,27 +91,31 @@ fn to_json(entry: &Entry) -> Value {
     })
 }
 
+/// Who runs a command: the account, or whoever became it by sudo.
+pub(in crate::cli) fn account() -> Actor {
+    let account = ["SUDO_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty()))
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    Actor {
+        who: account,
+        address: "command line".to_owned(),
+        request: String::new(),
+    }
+}
+
 /// Notes what a command has done, in its transaction.
-pub(super) fn note(
+pub(in crate::cli) fn note(
     tx: &mut Tx<'_>,
     action: &str,
     subject: &str,
     detail: &str,
 ) -> builder_store::Result<()> {
-    let account = ["SUDO_USER", "USER", "LOGNAME"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty()))
-        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
-    let actor = Actor {
-        who: account,
-        address: "command line".to_owned(),
-        request: String::new(),
-    };
     let event = Event {
         action,
         subject,
         outcome: Outcome::Done,
         detail,
     };
-    audit::add(tx, &actor, &event, &Clock::System.now())
+    audit::add(tx, &account(), &event, &Clock::System.now())
 }

@@ -13,6 +13,7 @@ use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::audit;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::cli::progress::Progress;
@@ -65,7 +66,7 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     let candidates = candidates(&args.files)?;
     let store = Store::open_beside(&args.datadir.datadir)?;
     start_log(&LogArgs::quiet())?;
-    let caller = Caller::local(uploader(&store, args.user.as_deref())?);
+    let caller = Caller::local(uploader(&store, args.user.as_deref())?, audit::account());
     store
         .sweep_interrupted()
         .context("remove what an interrupted upload left")?;

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::audit;
 use super::table::Table;
 use crate::Clock;
 use crate::cli::{DatadirArg, Refused, say};
@@ -62,6 +63,8 @@ pub(super) fn pin(args: &PinArgs) -> anyhow::Result<()> {
                 return Ok(None);
             };
             pins::add(tx, uuid, &args.note, &Clock::System.now())?;
+            let subject = format!("{}/{uuid}", build.job);
+            audit::note(tx, "pin", &subject, &args.note)?;
             Ok(Some(build))
         })
         .context("pin the build")?
@@ -77,7 +80,15 @@ pub(super) fn unpin(args: &UnpinArgs) -> anyhow::Result<()> {
     let uuid = args.uuid;
     let store = Store::open_beside(&args.datadir.datadir)?;
     if store
-        .write(|tx| pins::remove(tx, uuid))
+        .write(|tx| {
+            let was_pinned = pins::remove(tx, uuid)?;
+            if was_pinned {
+                let job = builds::by_uuid(tx, uuid)?.map(|build| build.job);
+                let subject = format!("{}/{uuid}", job.unwrap_or_default());
+                audit::note(tx, "unpin", &subject, "")?;
+            }
+            Ok(was_pinned)
+        })
         .context("unpin the build")?
     {
         say(&format!("unpinned build {uuid}"));

@@ -111,10 +111,24 @@ pub(super) fn vacuum(args: VacuumArgs) -> anyhow::Result<()> {
     })??;
     let goal = Goal::Vacuum {
         jobs,
-        platform: options.platform,
+        platform: options.platform.clone(),
         keep,
     };
-    run(&store, &goal, &options.output)
+    let what = match &keep {
+        Keep::EndedAfter(time) => format!("what ended before {}", time.to_rfc3339()),
+        Keep::Latest(count) => format!("all but the latest {count}"),
+        Keep::LatestSuccessful(count) => format!("all but the latest {count} that succeeded"),
+    };
+    let platform = options.platform.as_deref();
+    let event = Noted {
+        action: "vacuum",
+        subject: &options.jobs.join(", "),
+        detail: &match platform {
+            Some(platform) => format!("{what}, on {platform}"),
+            None => what,
+        },
+    };
+    run(&store, &goal, &event, &options.output)
 }
 
 pub(super) fn job_remove(args: &JobRemoveArgs) -> anyhow::Result<()> {
@@ -141,14 +155,26 @@ pub(super) fn job_remove(args: &JobRemoveArgs) -> anyhow::Result<()> {
         ))
         .into());
     }
-    run(&store, &Goal::Job(job), &args.output)?;
+    let event = Noted {
+        action: "job-remove",
+        subject: &args.job,
+        detail: if args.force { "pinned builds, too" } else { "" },
+    };
+    run(&store, &Goal::Job(job), &event, &args.output)?;
     if !args.output.json && !args.output.dry_run {
         say(&format!("removed job {}", args.job));
     }
     Ok(())
 }
 
-fn run(store: &Store, goal: &Goal, output: &OutputArgs) -> anyhow::Result<()> {
+/// What the audit record says of a command.
+struct Noted<'a> {
+    action: &'static str,
+    subject: &'a str,
+    detail: &'a str,
+}
+
+fn run(store: &Store, goal: &Goal, event: &Noted<'_>, output: &OutputArgs) -> anyhow::Result<()> {
     let (builds, pinned, files) = if output.dry_run {
         let plan = store.read(|tx| removal::plan(tx, goal))?;
         let files = Files {
@@ -157,6 +183,10 @@ fn run(store: &Store, goal: &Goal, output: &OutputArgs) -> anyhow::Result<()> {
         };
         (plan.builds, plan.pinned, files)
     } else {
+        // Before the first build goes: what is interrupted is on record, too.
+        store
+            .write(|tx| audit::note(tx, event.action, event.subject, event.detail))
+            .context("note the removal in the audit record")?;
         let removed = store
             .remove(goal, &Clock::System.now(), &mut tell)
             .context("remove builds; what was begun is finished by the next run, or the next start of the server")?;

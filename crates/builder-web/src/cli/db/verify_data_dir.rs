@@ -63,6 +63,16 @@ pub(super) fn run(args: &VerifyDataDirArgs) -> anyhow::Result<()> {
         let now = Clock::System.now().to_rfc3339();
         verify::repair(&store, &mut report, &args.from, &now)
             .context("repair the data directory")?;
+        let problems = report.problems.iter();
+        let mended = problems
+            .filter(|problem| !problem.mended.is_empty())
+            .count();
+        if mended > 0 {
+            let detail = format!("{} dealt with", counted(mended, "problem"));
+            store
+                .write(|tx| super::note(tx, "repair", "", &detail))
+                .context("note the repair in the audit record")?;
+        }
     }
     let open = report.open_problems();
     if args.json {
