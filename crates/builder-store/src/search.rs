@@ -20,8 +20,8 @@ pub use digests::{
 pub use files::{FilePlace, FilesPage, Found, files};
 pub use follow::{Unread, set_packages, set_unreadable, unread};
 pub use packages::{
-    LatestWith, PackageBuilds, PackagePlace, Version, WithPackage, builds_with, latest_with,
-    newest_with, package_names, packages_of_build, switches_count, versions,
+    LatestPlace, LatestWith, PackageBuilds, PackagePlace, Version, WithPackage, builds_with,
+    latest_with, newest_with, package_names, packages_of_build, switches_count, versions,
 };
 
 pub(crate) use follow::{BUILDS_A_TURN, BUILDS_A_TURN_OF_AN_UPLOAD, catch_up, forget};

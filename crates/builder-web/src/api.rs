@@ -69,6 +69,7 @@ pub struct ApiError {
         packages::list,
         packages::one,
         packages::builds,
+        packages::latest,
     ),
     components(schemas(ApiError))
 )]

@@ -113,6 +113,7 @@ fn programs(app: &App) -> Router<App> {
         .slash(pattern::API_SEARCH, get(api::packages::search))
         .slash(pattern::API_PACKAGES, get(api::packages::list))
         .slash(pattern::API_PACKAGE, get(api::packages::one))
+        .slash(pattern::API_PACKAGE_LATEST, get(api::packages::latest))
         .slash(pattern::API_PACKAGE_BUILDS, get(api::packages::builds))
         .merge(dear)
 }

@@ -77,6 +77,7 @@ pub mod pattern {
     pub const API_SEARCH: &str = "/api/v1/search";
     pub const API_PACKAGES: &str = "/api/v1/packages";
     pub const API_PACKAGE: &str = "/api/v1/packages/{name}";
+    pub const API_PACKAGE_LATEST: &str = "/api/v1/packages/{name}/latest";
     pub const API_PACKAGE_BUILDS: &str = "/api/v1/packages/{name}/builds";
     pub const SEARCH: &str = "/search";
     pub const PACKAGE: &str = "/package/{name}";
@@ -275,6 +276,15 @@ pub fn package(name: &str, version: Option<&str>, cursor: Option<&str>) -> Strin
     with_query(
         format!("/package/{}", segment(name)),
         &[("version", version), ("cursor", cursor)],
+    )
+}
+
+/// The latest builds that contain a package of a version, or of any if it is empty, from a cursor on.
+pub fn package_latest(name: &str, version: &str, cursor: &str) -> String {
+    let version = Some(version).filter(|version| !version.is_empty());
+    with_query(
+        format!("/package/{}", segment(name)),
+        &[("version", version), ("latest", Some(cursor))],
     )
 }
 

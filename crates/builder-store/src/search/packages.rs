@@ -262,43 +262,81 @@ impl List {
     }
 }
 
-/// The newest successful builds of each job on each platform that contain a package of this name,
-/// by job and platform.
-pub fn latest_with(tx: &mut Tx<'_>, name: &str) -> Result<Vec<LatestWith>> {
-    let latest = tx.query(
-        "SELECT l.build, s.id FROM own.latest l
-         CROSS JOIN build_artifact a ON a.build = l.build AND a.filepath = $1
-         CROSS JOIN own.switch s ON s.sha256 = a.sha256
-         WHERE l.failed = 0",
-        &[SWITCH_PATH.into()],
-        |row| Ok((row.int(0)?, row.int(1)?)),
-    )?;
+/// Rows of newest builds that are looked at together.
+const LATEST_AT_ONCE: i64 = 128;
+/// Rows of newest builds that one call looks at; then it ends with a short page.
+const LATEST_PASSED_MAX: usize = 2_048;
+
+/// Where a page of newest builds ends: after those of a job (its row) on a platform.
+pub type LatestPlace = (i64, String);
+
+/// The newest successful builds of jobs on platforms that contain one of these packages of a name: up
+/// to `count` after `after`, in the order in which jobs came, and where to go on.
+pub fn latest_with(
+    tx: &mut Tx<'_>,
+    name: &str,
+    packages: &[i64],
+    after: Option<LatestPlace>,
+    count: usize,
+) -> Result<(Vec<LatestWith>, Option<LatestPlace>)> {
+    let mut after = after.unwrap_or_default();
     // Many of them share a switch.
-    let mut packages: HashMap<i64, Option<i64>> = HashMap::new();
+    let mut known: HashMap<i64, Option<i64>> = HashMap::new();
     let mut found = Vec::new();
-    for (build, switch) in latest {
-        let package = match packages.get(&switch) {
-            Some(known) => *known,
-            None => {
-                let package = of_name_in(tx, name, switch)?;
-                packages.insert(switch, package);
-                package
-            }
-        };
-        let Some(package) = package else { continue };
-        let build = tx.query_opt(
-            select_build!(
-                "FROM build b JOIN job j ON j.id = b.job
-                 LEFT JOIN build_artifact m ON m.id = b.main_binary
-                 WHERE b.id = $1"
-            ),
-            &[build.into()],
-            Build::from_row,
+    let mut passed = 0;
+    loop {
+        let rows = tx.query(
+            "SELECT l.job, l.platform, l.build, COALESCE(s.id, 0) FROM own.latest l
+             LEFT JOIN build_artifact a ON a.build = l.build AND a.filepath = $1
+             LEFT JOIN own.switch s ON s.sha256 = a.sha256
+             WHERE (l.job, l.platform) > ($2, $3) AND l.failed = 0
+             ORDER BY l.job, l.platform LIMIT $4",
+            &[
+                SWITCH_PATH.into(),
+                after.0.into(),
+                after.1.as_str().into(),
+                LATEST_AT_ONCE.into(),
+            ],
+            |row| Ok((row.int(0)?, row.text(1)?, row.int(2)?, row.int(3)?)),
         )?;
-        found.extend(build.map(|build| LatestWith { build, package }));
+        let is_last = i64::try_from(rows.len()) != Ok(LATEST_AT_ONCE);
+        for (job, platform, build, switch) in rows {
+            if passed >= LATEST_PASSED_MAX {
+                return Ok((found, Some(after)));
+            }
+            passed += 1;
+            let before = after;
+            after = (job, platform);
+            let package = match known.get(&switch) {
+                Some(package) => *package,
+                None => {
+                    let package = of_name_in(tx, name, switch)?;
+                    *known.entry(switch).or_insert(package)
+                }
+            };
+            let Some(package) = package.filter(|package| packages.contains(package)) else {
+                continue;
+            };
+            let build = tx.query_opt(
+                select_build!(
+                    "FROM build b JOIN job j ON j.id = b.job
+                     LEFT JOIN build_artifact m ON m.id = b.main_binary
+                     WHERE b.id = $1"
+                ),
+                &[build.into()],
+                Build::from_row,
+            )?;
+            let Some(build) = build else { continue };
+            // One more than is asked for tells that there is more.
+            if found.len() >= count {
+                return Ok((found, Some(before)));
+            }
+            found.push(LatestWith { build, package });
+        }
+        if is_last {
+            return Ok((found, None));
+        }
     }
-    found.sort_by_cached_key(|found| (found.build.job.clone(), found.build.platform.clone()));
-    Ok(found)
 }
 
 /// The package of this name in a switch: there is one at most.

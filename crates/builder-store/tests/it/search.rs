@@ -156,15 +156,29 @@ fn the_latest_builds_with_a_package_are_named_for_each_job() {
     keep(&data, 3, "other", "tls.1.0");
     keep(&data, 4, "third", "lwt.1");
     read_switches(&data);
-    let latest = data
-        .store
-        .read(|tx| search::latest_with(tx, "tls"))
-        .unwrap();
-    let numbers: Vec<u128> = latest
-        .iter()
-        .map(|found| found.build.uuid.as_u128())
-        .collect();
-    assert_eq!(numbers, [2, 3]);
+    let latest = |versions: &[&str], after, count| {
+        let found = data.store.read(|tx| {
+            let packages: Vec<i64> = search::versions(tx, "tls")?
+                .into_iter()
+                .filter(|known| versions.contains(&known.version.as_str()))
+                .map(|known| known.package)
+                .collect();
+            search::latest_with(tx, "tls", &packages, after, count)
+        });
+        let (found, next) = found.unwrap();
+        let numbers: Vec<u128> = found
+            .iter()
+            .map(|found| found.build.uuid.as_u128())
+            .collect();
+        (numbers, next)
+    };
+    let both = ["1.0", "2.0"];
+    assert_eq!(latest(&both, None, 2), (vec![2, 3], None));
+    assert_eq!(latest(&["1.0"], None, 2), (vec![3], None));
+    let (first, next) = latest(&both, None, 1);
+    assert_eq!(first, [2]);
+    assert!(next.is_some());
+    assert_eq!(latest(&both, next, 1), (vec![3], None));
 }
 
 #[test]

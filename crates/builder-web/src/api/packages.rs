@@ -99,8 +99,11 @@ pub struct PackageDetail {
     pub name: String,
     /// Its versions that builds contain, the newest first.
     pub versions: Page<PackageVersion>,
-    /// The newest builds of jobs that contain it.
+    /// The newest builds of jobs that contain it: the first of `…/latest`.
     pub latest: Vec<LatestWithPackage>,
+    /// To be given there as `cursor` to get the next part; null: these are all.
+    #[schema(required)]
+    pub latest_next_cursor: Option<String>,
     /// Whether everything can be found.
     pub index: IndexState,
 }
@@ -112,6 +115,15 @@ pub struct LatestWithPackage {
     pub version: String,
     /// The build.
     pub build: BuildSummary,
+}
+
+impl LatestWithPackage {
+    fn of(latest: &told::LatestWith) -> LatestWithPackage {
+        LatestWithPackage {
+            version: latest.version.clone(),
+            build: BuildSummary::of(&latest.build),
+        }
+    }
 }
 
 /// One opam package: its versions, and the jobs whose newest build contains it.
@@ -133,16 +145,11 @@ pub async fn one(
         told::require(tx, &name)?;
         let versions = told::versions(tx, &name, query.get("cursor"), count)?;
         let any = told::constraint(&name, "")?;
-        let latest = told::latest(tx, &any)?;
+        let latest = told::latest(tx, &any, None, count)?;
         Ok(PackageDetail {
             versions: Page::of(&versions, PackageVersion::of),
-            latest: latest
-                .iter()
-                .map(|latest| LatestWithPackage {
-                    version: latest.version.clone(),
-                    build: BuildSummary::of(&latest.build),
-                })
-                .collect(),
+            latest: latest.items.iter().map(LatestWithPackage::of).collect(),
+            latest_next_cursor: latest.next,
             index: IndexState::of(finder::progress(tx)?),
             name,
         })
@@ -171,6 +178,31 @@ pub async fn builds(
         told::require(tx, &name)?;
         let found = finder::builds_with(tx, &constraint, query.get("cursor"), count)?;
         Ok(Page::of(&found, FoundBuild::of))
+    })
+    .await
+}
+
+/// The newest builds of jobs on platforms that contain an opam package.
+#[utoipa::path(get, path = pattern::API_PACKAGE_LATEST, tag = "packages",
+    params(
+        ("name" = String, Path, description = "The name of an opam package"),
+        ("version" = Option<String>, Query, description = "A version, or conditions on it: `2.0.1`, `< 2.0.1`, `>= 1.0 & < 2.0.1`"),
+        ("limit" = Option<u32>, Query, description = "At most so many entries", minimum = 1, maximum = 200),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the part before"),
+    ),
+    responses((status = 200, description = "Builds", body = Page<LatestWithPackage>), (status = 400, description = "A parameter is wrong", body = ApiError), (status = 404, description = "No build contains it", body = ApiError)))]
+pub async fn latest(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response> {
+    let query = Query::parse(query.as_deref());
+    let count = limit(&query)?;
+    let constraint = told::constraint(&name, query.get("version").unwrap_or_default())?;
+    answer(app, move |_, tx| {
+        told::require(tx, &name)?;
+        let found = told::latest(tx, &constraint, query.get("cursor"), count)?;
+        Ok(Page::of(&found, LatestWithPackage::of))
     })
     .await
 }

@@ -21,10 +21,12 @@ use crate::{show, urls, view};
 
 /// Versions on a page.
 const VERSIONS: usize = 50;
+/// Latest builds on a page.
+const LATEST: usize = 50;
 /// Builds on a page.
 const BUILDS: usize = 50;
 
-/// `GET /package/:name?version=&cursor=`. The version may be a condition: `< 2.0.1`.
+/// `GET /package/:name?version=&cursor=&latest=`, where `latest` goes on among the latest builds. The version may be a condition: `< 2.0.1`.
 pub async fn get(
     State(app): State<App>,
     Path(name): Path<String>,
@@ -34,10 +36,15 @@ pub async fn get(
     let query = Query::parse(query.as_deref());
     let asked = query.get("version").unwrap_or_default().trim().to_owned();
     let cursor = query.get("cursor").map(str::to_owned);
+    let of_latest = query.get("latest").map(str::to_owned);
     app.page(Accepts::of(&headers), move |app, tx| {
         let constraint = packages::constraint(&name, &asked)?;
-        let latest = packages::latest(tx, &constraint)?;
+        let latest = match cursor {
+            None => packages::latest(tx, &constraint, of_latest.as_deref(), LATEST)?,
+            Some(_) => Group::default(),
+        };
         let (versions, builds) = match asked.as_str() {
+            _ if of_latest.is_some() => Default::default(),
             "" => {
                 let versions = packages::versions(tx, &name, cursor.as_deref(), VERSIONS)?;
                 (versions, Group::default())
@@ -55,7 +62,8 @@ pub async fn get(
             name,
             asked,
             is_one_version: constraint.is_one_version(),
-            first: cursor.is_none(),
+            shows_latest: cursor.is_none(),
+            shows_list: of_latest.is_none(),
             latest,
             versions,
             builds,
@@ -73,10 +81,11 @@ struct PackagePage {
     /// The version or condition that was asked for; empty: all versions.
     asked: String,
     is_one_version: bool,
-    /// Whether this is the first page.
-    first: bool,
+    /// Whether the latest builds are on this page, and the list of versions or builds.
+    shows_latest: bool,
+    shows_list: bool,
     /// The newest builds of jobs that contain it.
-    latest: Vec<LatestWith>,
+    latest: Group<LatestWith>,
     versions: Group<PackageVersion>,
     builds: Group<FoundBuild>,
     progress: Progress,
@@ -106,6 +115,11 @@ impl PackagePage {
         ))
     }
 
+    fn more_latest(&self) -> Option<String> {
+        let next = self.latest.next.as_deref()?;
+        Some(urls::package_latest(&self.name, &self.asked, next))
+    }
+
     /// `12`, or `1000 or more`.
     fn inputs(&self, count: &u32) -> String {
         match *count {
@@ -126,6 +140,7 @@ impl Page for PackagePage {
     fn json(&self) -> Option<Value> {
         let latest: Vec<Value> = self
             .latest
+            .items
             .iter()
             .map(|latest| json!({ "version": latest.version, "build": view::BuildSummary::of(&latest.build) }))
             .collect();
@@ -144,6 +159,7 @@ impl Page for PackagePage {
             "versions": versions,
             "builds": builds,
             "next": self.more(),
+            "next_latest": self.more_latest(),
             "index": view::IndexState::of(self.progress),
         }))
     }

@@ -1,5 +1,7 @@
 //! What is told of one opam package.
 
+use std::collections::HashMap;
+
 use builder_store::Tx;
 use builder_store::builds::Build;
 use builder_store::search as index;
@@ -48,22 +50,41 @@ pub fn require(tx: &mut Tx<'_>, name: &str) -> Result<()> {
     }
 }
 
-/// The newest successful builds of jobs that contain a package of these versions.
-pub fn latest(tx: &mut Tx<'_>, constraint: &Constraint) -> Result<Vec<LatestWith>> {
-    let versions = versions_meant(tx, constraint)?;
-    let latest = index::latest_with(tx, &constraint.name)?;
-    Ok(latest
+/// The newest successful builds of jobs that contain a package of these versions: `count` from a
+/// cursor on.
+pub fn latest(
+    tx: &mut Tx<'_>,
+    constraint: &Constraint,
+    cursor: Option<&str>,
+    count: usize,
+) -> Result<Group<LatestWith>> {
+    const LIST: &str = "latest with package";
+    let after = match cursor {
+        Some(cursor) => {
+            let [job, platform] = cursor::decode(LIST, cursor)?;
+            Some((cursor::number(&job)?, platform))
+        }
+        None => None,
+    };
+    let versions: HashMap<i64, String> = versions_meant(tx, constraint)?
         .into_iter()
-        .filter_map(|latest| {
-            let known = versions
-                .iter()
-                .find(|known| known.package == latest.package)?;
-            Some(LatestWith {
-                version: known.version.clone(),
-                build: latest.build,
+        .map(|known| (known.package, known.version))
+        .collect();
+    let packages: Vec<i64> = versions.keys().copied().collect();
+    let (mut latest, next) = index::latest_with(tx, &constraint.name, &packages, after, count)?;
+    latest.sort_by_cached_key(|found| (found.build.job.clone(), found.build.platform.clone()));
+    Ok(Group {
+        items: latest
+            .into_iter()
+            .filter_map(|latest| {
+                Some(LatestWith {
+                    version: versions.get(&latest.package)?.clone(),
+                    build: latest.build,
+                })
             })
-        })
-        .collect())
+            .collect(),
+        next: next.map(|(job, platform)| cursor::encode(LIST, &[&job.to_string(), &platform])),
+    })
 }
 
 /// The versions of a package that builds contain, the newest first: `count` from a cursor on.
