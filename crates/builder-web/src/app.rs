@@ -23,15 +23,21 @@ use crate::file_diffs::FileDiffs;
 use crate::input_changes::Comparisons;
 use crate::intact::Intact;
 use crate::metrics::{Metrics, Place};
+use crate::origin;
 use crate::page_cache::PageCache;
 use crate::places::Places;
 use crate::respond::{self, Accepts, Layout};
+use crate::share::{self, Share, Shared};
 use crate::stream;
 use crate::upload::hooks::Hooks;
 
 /// What every request has at hand; cheap to clone.
 #[derive(Clone)]
-pub struct App(Arc<Inner>);
+pub struct App(
+    Arc<Inner>,
+    /// By what the client of this request knows the site.
+    Option<Arc<str>>,
+);
 
 struct Inner {
     store: Arc<Store>,
@@ -62,6 +68,11 @@ pub trait Page: Template {
     /// What takes longer than reading the database, and needs nothing of it any more.
     fn prepare(&mut self, _app: &App) {}
 
+    /// What those who share it show of it.
+    fn share(&self) -> Option<Share> {
+        None
+    }
+
     /// The JSON form; none: the page has only an HTML form.
     fn json(&self) -> Option<serde_json::Value>;
 }
@@ -70,7 +81,7 @@ impl App {
     /// An application on an open store.
     pub fn new(store: Store, config: Config, clock: Clock) -> App {
         let metrics = Metrics::new(clock.now());
-        App(Arc::new(Inner {
+        let inner = Inner {
             derived: Derived::new(config.limits.derived_cache_max),
             drawings: Drawings::new(&config.limits),
             comparisons: Comparisons::default(),
@@ -92,7 +103,15 @@ impl App {
             store: Arc::new(store),
             config,
             clock,
-        }))
+        };
+        App(Arc::new(inner), None)
+    }
+
+    /// Scheme and host by which this site is known: what the operator says, or else what the client
+    /// used. Known where a page is made.
+    pub fn origin(&self) -> &str {
+        let told = self.0.config.site.public_url.as_deref();
+        told.or(self.1.as_deref()).unwrap_or("http://localhost")
     }
 
     /// What is kept.
@@ -221,7 +240,7 @@ impl App {
         &self,
         work: impl FnOnce(&App) -> T + Send + 'static,
     ) -> Result<T> {
-        let app = self.clone();
+        let app = App(self.0.clone(), origin::current().or_else(|| self.1.clone()));
         let span = tracing::Span::current();
         tokio::task::spawn_blocking(move || span.in_scope(|| work(&app)))
             .await
@@ -239,7 +258,7 @@ impl App {
     /// Gives a page the form the client asked for. On a thread that may take its time.
     pub fn show<P: Page>(&self, accepts: Accepts, mut page: P) -> Result<Response> {
         page.prepare(self);
-        shown(&page, accepts)
+        shown(self, &page, accepts)
     }
 
     /// Loads a page from one moment of the database and gives it the form the client asked for.
@@ -322,7 +341,7 @@ impl App {
         page: P,
         accepts: Accepts,
     ) -> Result<Response> {
-        self.blocking(move |_| shown(&page, accepts)).await?
+        self.blocking(move |app| shown(app, &page, accepts)).await?
     }
 }
 
@@ -348,10 +367,21 @@ pub fn at_once<A, B: Send>(first: impl FnOnce() -> A, second: impl FnOnce() -> B
     })
 }
 
-fn shown(page: &impl Page, accepts: Accepts) -> Result<Response> {
+fn shown(app: &App, page: &impl Page, accepts: Accepts) -> Result<Response> {
     let (content_type, body) = match page.json().filter(|_| accepts.json) {
         Some(json) => (respond::JSON, json.to_string()),
-        None => (respond::HTML, page.render().map_err(Error::internal)?),
+        None => {
+            let html = match page.share() {
+                Some(share) => page.render_with_values(&Shared {
+                    origin: app.origin().to_owned(),
+                    page: share,
+                    site: share::of_site(&app.config().site),
+                    picture: app.layout().picture.clone(),
+                }),
+                None => page.render(),
+            };
+            (respond::HTML, html.map_err(Error::internal)?)
+        }
     };
     let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
     Ok((StatusCode::OK, headers, body).into_response())

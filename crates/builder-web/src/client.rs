@@ -30,6 +30,10 @@ pub enum Peer {
     Unix,
 }
 
+/// Noted in each request of a connection that this server encrypts itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Encrypted;
+
 /// Peers that speak for others, in `X-Forwarded-For` and its kin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrustedProxy {

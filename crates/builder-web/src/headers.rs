@@ -9,7 +9,7 @@ use axum::response::Response;
 use tracing::{Instrument, debug, info, info_span};
 
 use crate::app::App;
-use crate::client::{Client, Peer, REQUEST_ID};
+use crate::client::{Client, Encrypted, Peer, REQUEST_ID};
 use crate::metrics::Held;
 
 /// What our pages may do: show themselves with our style sheet, script and pictures (the icon is in
@@ -47,7 +47,10 @@ pub async fn log(State(app): State<App>, mut request: Request, next: Next) -> Re
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let peer = request.extensions().get::<Peer>().copied();
-    let client = Client::of(peer, request.headers(), &app.config().trusted_proxies);
+    let mut client = Client::of(peer, request.headers(), &app.config().trusted_proxies);
+    if request.extensions().get::<Encrypted>().is_some() {
+        client.scheme.get_or_insert("https");
+    }
     let id = client.request_id.clone();
     let from = client.address_text();
     request.extensions_mut().insert(client);

@@ -47,6 +47,7 @@ pub mod removed;
 pub mod respond;
 pub mod search;
 pub mod service;
+pub mod share;
 pub mod show;
 pub mod site;
 pub mod stalling;

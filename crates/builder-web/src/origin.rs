@@ -1,6 +1,8 @@
 //! Where this site is on the web: what feeds and search descriptions, which are read elsewhere,
 //! begin their links with.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, header};
 
 use crate::app::App;
@@ -19,6 +21,20 @@ pub fn of(app: &App, client: Option<&Client>, headers: &HeaderMap) -> String {
         is_host(host).then_some(host)
     });
     format!("{scheme}://{}", host.unwrap_or("localhost"))
+}
+
+tokio::task_local! {
+    static ORIGIN: Arc<str>;
+}
+
+/// Makes a page for a client that knows this site by `origin`.
+pub async fn scope<T>(origin: Arc<str>, page: impl Future<Output = T>) -> T {
+    ORIGIN.scope(origin, page).await
+}
+
+/// By what the client of this task knows the site, within [`scope`].
+pub fn current() -> Option<Arc<str>> {
+    ORIGIN.try_with(Arc::clone).ok()
 }
 
 fn is_host(host: &str) -> bool {

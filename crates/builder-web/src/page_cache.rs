@@ -2,7 +2,7 @@
 //! whichever process, or a short time has passed. Also gives pages their entity tag and packs them.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
@@ -15,9 +15,11 @@ use http_body_util::BodyExt;
 use prometheus_client::metrics::counter::Counter;
 
 use crate::app::App;
+use crate::client::Client;
 use crate::config::Limits;
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::origin;
 use crate::pack::{PACKED_BYTES_MIN, pack};
 use crate::query::{self, Query};
 use crate::respond::{self, Accepts, Encoding};
@@ -48,6 +50,8 @@ struct Key {
     target: String,
     json: bool,
     encoding: Encoding,
+    /// Its absolute links begin with it.
+    origin: Arc<str>,
 }
 
 #[derive(Debug, Clone)]
@@ -141,7 +145,7 @@ impl PageCache {
 }
 
 fn cost(key: &Key, shown: &Shown) -> usize {
-    shown.body.len() + key.target.len() + size_of::<Key>() + size_of::<Shown>()
+    shown.body.len() + key.target.len() + key.origin.len() + size_of::<Key>() + size_of::<Shown>()
 }
 
 /// Answers from the cache, or lets the page be made, and answers `If-None-Match`.
@@ -154,11 +158,14 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
     let uri = request.uri().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("", MatchedPath::as_str);
+    let client = request.extensions().get::<Client>();
+    let origin: Arc<str> = origin::of(&app, client, &headers).into();
     let key = || {
         Some(Key {
             target: app.pages().target(route, uri.path(), uri.query())?,
             json: accepts.json,
             encoding: accepts.encoding,
+            origin: origin.clone(),
         })
     };
     let generation = match app.store().generation() {
@@ -173,7 +180,8 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
         }
         None => {
             app.pages().misses.inc();
-            let (response, asked) = query::noting(next.run(request)).await;
+            let (response, asked) =
+                origin::scope(origin.clone(), query::noting(next.run(request))).await;
             app.pages().learn(route, asked);
             if response.status() != StatusCode::OK {
                 return response;

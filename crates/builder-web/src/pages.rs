@@ -22,6 +22,7 @@ pub mod robots;
 pub mod search;
 
 use crate::respond::Layout;
+use crate::share::Picture;
 use crate::site::Site;
 
 /// The site's mark, for browsers: no request is made for it.
@@ -31,12 +32,24 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
 
 /// What is around the pages of this site.
 pub fn layout(site: &Site) -> Layout {
+    // Who shows previews takes no SVG.
+    let raster = site.logo.as_ref();
+    let raster = raster.filter(|logo| logo.content_type != "image/svg+xml");
     let logo = site.logo.as_ref();
     let logo = logo.map(|logo| assets::logo_url(&logo.bytes));
     Layout {
         style: assets::style_url(),
         script: assets::script_url(),
         icon: logo.clone().unwrap_or_else(|| ICON.to_owned()),
+        picture: match raster {
+            Some(logo) => Picture {
+                url: assets::logo_url(&logo.bytes),
+                content_type: logo.content_type,
+                alt: format!("The logo of {}", site.name),
+                size: None,
+            },
+            None => assets::picture(),
+        },
         logo,
         // A logo is large, and pages need only its URL.
         site: Site {

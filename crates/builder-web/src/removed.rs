@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::app::{App, Page};
 use crate::error::{Error, Result};
 use crate::respond::Layout;
+use crate::share::Share;
 use crate::view::{self, BuildSummary, RemovedDetail};
 use crate::{show, urls};
 
@@ -105,6 +106,21 @@ impl RemovedPage {
 }
 
 impl Page for RemovedPage {
+    fn share(&self) -> Option<Share> {
+        let build = &self.build;
+        Some(Share {
+            url: urls::build(&build.job, &build.uuid),
+            title: format!(
+                "{} on {}, {} (removed)",
+                build.job, build.platform, build.start
+            ),
+            description: Some(format!(
+                "The artifacts of this build were removed on {}; what is known of it is kept.",
+                day(build)
+            )),
+        })
+    }
+
     fn json(&self) -> Option<Value> {
         let main = self.build.main_binary.as_ref();
         let mut json = json!({

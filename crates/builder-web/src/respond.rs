@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
+use crate::share::Picture;
 use crate::site::Site;
 
 /// Content type of pages.
@@ -22,6 +23,8 @@ pub struct Layout {
     pub icon: String,
     /// Where the logo is, if the site has one.
     pub logo: Option<String>,
+    /// What is shown beside a page that is shared.
+    pub picture: Picture,
     /// What the operator says of the site.
     pub site: Site,
     /// What serves it, and in which version.

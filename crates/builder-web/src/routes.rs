@@ -65,6 +65,7 @@ pub fn router(app: App) -> Router {
         .route(pattern::STYLE, get(assets::style))
         .route(pattern::SCRIPT_FILE, get(assets::script))
         .route(pattern::LOGO, get(assets::logo))
+        .route(pattern::PICTURE, get(assets::share))
         .merge(pictures);
     let uploads = Router::new()
         .slash(pattern::UPLOAD, post(upload::exec))

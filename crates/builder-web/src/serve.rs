@@ -23,7 +23,7 @@ use tower_service::Service as _;
 use tracing::{debug, info, warn};
 
 use crate::app::App;
-use crate::client::{self, Peer};
+use crate::client::{self, Encrypted, Peer};
 use crate::config::Limits;
 use crate::metrics::Held;
 use crate::stalling::Stalling;
@@ -203,7 +203,7 @@ async fn accept_all(listener: Listener, serving: Arc<Serving>) {
                     let peer = Peer::Address(peer.ip());
                     // Answers are written whole; nothing is gained by waiting to fill a packet.
                     stream.set_nodelay(true).map(|()| match tls {
-                        None => serving.serve(stream, peer, place),
+                        None => serving.serve(stream, peer, false, place),
                         Some(tls) => greet(serving.clone(), tls.clone(), stream, peer, place),
                     })
                 }
@@ -212,7 +212,7 @@ async fn accept_all(listener: Listener, serving: Arc<Serving>) {
             Listener::Unix(listener, _) => listener
                 .accept()
                 .await
-                .map(|(stream, _)| serving.serve(stream, Peer::Unix, place)),
+                .map(|(stream, _)| serving.serve(stream, Peer::Unix, false, place)),
         };
         if let Err(error) = accepted {
             // Of one connection, or a lack of descriptors that passes.
@@ -236,7 +236,7 @@ fn greet(
     tokio::spawn(async move {
         let time_max = serving.app.limits().head_time_max;
         match timeout(time_max, tls.accept(stream)).await {
-            Ok(Ok(stream)) => serving.serve(stream, peer, place),
+            Ok(Ok(stream)) => serving.serve(stream, peer, true, place),
             Ok(Err(error)) => debug!("a client speaks no TLS: {error}"),
             Err(_) => debug!("a client took too long for TLS"),
         }
@@ -279,7 +279,7 @@ impl Serving {
     }
 
     /// Serves one connection in the background.
-    fn serve<S>(&self, stream: S, peer: Peer, place: OwnedSemaphorePermit)
+    fn serve<S>(&self, stream: S, peer: Peer, encrypted: bool, place: OwnedSemaphorePermit)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -303,6 +303,9 @@ impl Serving {
         let router = self.router.clone();
         let service = hyper::service::service_fn(move |mut request: hyper::Request<_>| {
             request.extensions_mut().insert(peer);
+            if encrypted {
+                request.extensions_mut().insert(Encrypted);
+            }
             let request: Request = request.map(axum::body::Body::new);
             // A router is always ready.
             router.clone().call(request)

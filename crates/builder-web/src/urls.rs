@@ -85,6 +85,7 @@ pub mod pattern {
     pub const STYLE: &str = "/style.css";
     pub const SCRIPT_FILE: &str = "/script.js";
     pub const LOGO: &str = "/logo";
+    pub const PICTURE: &str = "/share.png";
     pub const UPLOAD: &str = "/upload";
     pub const JOB: &str = "/job/{job}";
     pub const JOB_FAILED: &str = "/job/{job}/failed";

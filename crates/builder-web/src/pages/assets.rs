@@ -14,6 +14,8 @@ use crate::headers::FILE_POLICY;
 use crate::pack::pack;
 use crate::query::Query;
 use crate::respond::{self, Accepts, Encoding};
+use crate::share::Picture;
+use crate::urls;
 
 static STYLE: LazyLock<Asset> = LazyLock::new(|| {
     Asset::text(
@@ -26,6 +28,19 @@ static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
         include_str!("../../templates/script.js"),
         "text/javascript; charset=utf-8",
     )
+});
+
+/// Drawn of `assets/share.svg`, 1200 by 630 pixels, since who shows previews takes no SVG:
+/// `chromium --headless --window-size=1200,630 --screenshot=share.png share.svg`.
+static PICTURE: LazyLock<Asset> = LazyLock::new(|| {
+    let plain = Bytes::from_static(include_bytes!("../../assets/share.png"));
+    Asset {
+        content_type: "image/png",
+        version: version(&plain),
+        plain,
+        gzip: None,
+        zstd: None,
+    }
 });
 
 /// A file that is sent as it is, with its packed forms.
@@ -69,6 +84,21 @@ pub fn script_url() -> String {
 /// Where pages find a logo of this content.
 pub fn logo_url(logo: &[u8]) -> String {
     format!("/logo?v={}", version(logo))
+}
+
+/// What is shown beside a page that is shared, of a site without a logo that would do.
+pub fn picture() -> Picture {
+    Picture {
+        url: format!("{}?v={}", urls::pattern::PICTURE, PICTURE.version),
+        content_type: PICTURE.content_type,
+        alt: "Reproducible builds: build it again, and compare".to_owned(),
+        size: Some((1200, 630)),
+    }
+}
+
+/// That picture.
+pub async fn share(RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+    send(&PICTURE, query, &headers)
 }
 
 /// The style sheet.

@@ -30,6 +30,7 @@ use crate::names;
 use crate::names::Path;
 use crate::removed::{self as gone, RemovedPage};
 use crate::respond::{Accepts, Layout};
+use crate::share::Share;
 use crate::view::{self, BuildDetail, BuildSummary, INPUT_FILES};
 use crate::{show, urls};
 
@@ -76,6 +77,8 @@ pub struct BuildPage {
     /// The names of those who uploaded the builds it is compared with, by their rows.
     uploaders: HashMap<i64, String>,
     inputs: Option<InputChanges>,
+    /// Scheme and host of this site, for command lines.
+    site: String,
     /// Packages of its switch, as far as the search index knows.
     opam_packages: Option<u64>,
     failure: Option<Failure>,
@@ -115,6 +118,7 @@ impl BuildPage {
             verdict: verdict::of_build(tx, &build)?,
             uploaders: users::names_by_row(tx)?,
             inputs: None,
+            site: app.origin().to_owned(),
             opam_packages: search::packages_of_build(tx, build.id)?,
             failure: match build.main_binary {
                 Some(_) => None,
@@ -293,11 +297,13 @@ impl BuildPage {
     fn run(&self) -> Option<String> {
         let solo5 = self.solo5.as_ref()?;
         let file = quoted(self.build.main_binary.as_ref()?.file_name());
-        let mut tender = format!("solo5-{}", solo5.solo5_abi.target);
-        let mut albatross = format!(
-            "albatross-client create {} {file} --mem=32",
-            quoted(&self.build.job)
-        );
+        // The tenders that solo5 has, and albatross runs; other targets need a hypervisor's own tools.
+        let target = solo5.solo5_abi.target.as_str();
+        if !["hvt", "spt"].contains(&target) {
+            return None;
+        }
+        let mut tender = format!("solo5-{target}");
+        let mut albatross = "albatross-client create --mem=32".to_owned();
         let mut taps = 0;
         for device in &solo5.solo5_manifest.devices {
             let name = quoted(&device.name);
@@ -315,21 +321,21 @@ impl BuildPage {
             }
         }
         Some(format!(
-            "{tender} -- {file}\n# or, with albatross:\n{albatross}"
+            "{tender} -- {file}\n# or, with albatross:\n{albatross} {} {file}",
+            quoted(&self.build.job)
         ))
     }
 
-    /// Command lines that fetch the main binary and check it. The base of the URL is for the
-    /// reader to fill in: it is not known here.
+    /// Command lines that fetch the main binary and check it.
     fn fetch(&self) -> Option<String> {
         let main = self.build.main_binary.as_ref()?;
         let file = quoted(main.file_name());
         let url = urls::artifact(&self.build.job, &self.build.uuid, &main.path);
+        let url = self.site.clone() + &url;
         Some(format!(
-            "curl -fo {file} \"$SITE\"{}\necho \"{}  {}\" | sha256sum -c",
+            "curl -fo {file} {}\necho {} | sha256sum -c",
             quoted(&url),
-            main.sha256,
-            main.file_name().replace(['\\', '"', '$', '`', '\n'], "?")
+            quoted(&format!("{}  {}", main.sha256, main.file_name()))
         ))
     }
 
@@ -337,20 +343,23 @@ impl BuildPage {
     fn rebuild(&self) -> Option<String> {
         let main = self.build.main_binary.as_ref()?;
         self.build.input_id?;
-        let input = |name: &str| quoted(&urls::artifact(&self.build.job, &self.build.uuid, name));
+        let input = |name: &str| {
+            let url = urls::artifact(&self.build.job, &self.build.uuid, name);
+            quoted(&format!("{}{url}", self.site))
+        };
         Some(format!(
-            "curl -fO \"$SITE\"{}\ncurl -fO \"$SITE\"{}\ncurl -fO \"$SITE\"{}\n\
+            "curl -fO {}\ncurl -fO {}\ncurl -fO {}\n\
              # on a system with these system-packages, in this build-environment:\n\
              opam switch create again --empty\n\
              opam switch import --switch=again opam-switch\n\
-             # (orb rebuild . does all of that by itself)\n\
+             # (orb rebuild . builds from these three files, too)\n\
              # the same output again?\n\
-             echo \"{}  $(opam var --switch=again prefix)/{}\" | sha256sum -c",
+             echo '{}  '\"$(opam var --switch=again prefix)\"/{} | sha256sum -c",
             input("opam-switch"),
             input("build-environment"),
             input("system-packages"),
             main.sha256,
-            main.path.replace(['\\', '"', '$', '`', '\n'], "?"),
+            quoted(&main.path),
         ))
     }
 
@@ -479,6 +488,15 @@ impl Page for BuildPage {
             _ => None,
         };
         self.inputs = input_changes::counted(app, &self.artifacts);
+    }
+
+    fn share(&self) -> Option<Share> {
+        let build = &self.build;
+        Some(Share {
+            url: urls::build(&build.job, &build.uuid),
+            title: format!("{} on {}, {}", build.job, build.platform, build.start),
+            description: Some(self.sentence()),
+        })
     }
 
     fn json(&self) -> Option<Value> {

@@ -21,6 +21,7 @@ use crate::job_filter::JobFilter;
 use crate::markdown::Html;
 use crate::query::Query;
 use crate::respond::{Accepts, Layout};
+use crate::share::Share;
 use crate::show;
 use crate::urls;
 use crate::view::OnPlatform;
@@ -231,6 +232,23 @@ impl Page for BuildsPage {
     fn prepare(&mut self, app: &App) {
         let introduction = app.config().site.introduction.as_ref();
         self.introduction = introduction.map(|text| app.derived().markdown(text));
+    }
+
+    fn share(&self) -> Option<Share> {
+        let count = show::counted(self.count(), "job");
+        Some(Share {
+            url: match self.all {
+                true => urls::all_builds(),
+                false => urls::pattern::FRONT.to_owned(),
+            },
+            title: match self.all {
+                true => format!("All jobs of {}", self.layout.site.name),
+                false => self.layout.site.name.clone(),
+            },
+            description: (self.all && !self.filter.is_set()).then(|| {
+                format!("{count}, each with the state of its latest build on each platform.")
+            }),
+        })
     }
 
     fn json(&self) -> Option<Value> {

@@ -25,6 +25,7 @@ use crate::names::{self, Path};
 use crate::opam_report;
 use crate::places::Held;
 use crate::respond::{Accepts, Layout};
+use crate::share::Share;
 use crate::{show, urls, view};
 
 /// A page that waits for a comparison is to be asked for again after so many seconds.
@@ -347,6 +348,19 @@ impl ComparePage {
 impl Page for ComparePage {
     fn prepare(&mut self, app: &App) {
         self.inputs = Some(Inputs::compare(app, &self.builds));
+    }
+
+    fn share(&self) -> Option<Share> {
+        let (left, right) = (&self.builds.left, &self.builds.right);
+        let side = |build: &Build| format!("{} of {}", build.job, build.start);
+        Some(Share {
+            url: urls::compare(&left.uuid, &right.uuid),
+            title: match left.job == right.job {
+                true => format!("{}: {} and {} compared", left.job, left.start, right.start),
+                false => format!("{} and {} compared", side(left), side(right)),
+            },
+            description: Some(self.builds.verdict().to_owned()),
+        })
     }
 
     /// The members up to `opam_diff` are those of the OCaml server, in its order; what is ours follows.

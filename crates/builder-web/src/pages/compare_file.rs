@@ -21,6 +21,7 @@ use crate::names::{self, Path};
 use crate::places::Held;
 use crate::query::Query;
 use crate::respond::{Accepts, Layout};
+use crate::share::Share;
 use crate::{show, urls};
 
 /// A page that waits for a comparison is to be asked for again after so many seconds.
@@ -129,6 +130,22 @@ impl ComparisonPage {
 impl Page for ComparisonPage {
     fn prepare(&mut self, app: &App) {
         self.inputs = Some(Inputs::compare(app, &self.builds));
+    }
+
+    fn share(&self) -> Option<Share> {
+        let (left, right) = (&self.builds.left, &self.builds.right);
+        let report = match &self.asked {
+            Asked::Done(Ok(report)) => Some(report),
+            _ => None,
+        };
+        Some(Share {
+            url: urls::compare_files(&left.uuid, &right.uuid, &self.left.path, &self.right.path),
+            title: format!("{} of {}: what differs", self.left.path, left.job),
+            description: report.map(|report| {
+                let verdict = report.verdict();
+                format!("{} and {} compared. {verdict}", left.start, right.start)
+            }),
+        })
     }
 
     fn json(&self) -> Option<Value> {

@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::names::Path;
 use crate::query::Query;
 use crate::respond::{Accepts, Layout};
+use crate::share::Share;
 use crate::{failure, failures, names, removed, show, urls, view};
 
 /// A console of more bytes is dear to read: it takes one of the places for that.
@@ -289,6 +290,28 @@ fn pieces(line: &ansi::Line, found: &[(usize, usize)]) -> Vec<Piece> {
 }
 
 impl Page for ConsolePage {
+    fn share(&self) -> Option<Share> {
+        let build = &self.build;
+        let failure = self.failure.as_ref();
+        Some(Share {
+            url: self.page(self.from),
+            title: format!(
+                "Console of {} on {}, {}",
+                build.job, build.platform, build.start
+            ),
+            description: Some(
+                match failure.map(|failure| failures::label(&failure.class)) {
+                    Some(why) => format!("{}: {}.", build.result, why),
+                    None => format!(
+                        "{}, {}.",
+                        build.result,
+                        show::counted(self.outline.lines, "line")
+                    ),
+                },
+            ),
+        })
+    }
+
     fn json(&self) -> Option<Value> {
         let seconds = |ns: &i64| {
             #[expect(clippy::cast_precision_loss, reason = "to the millisecond")]

@@ -16,6 +16,7 @@ use crate::app::{App, Page};
 use crate::error::Result;
 use crate::query::Query;
 use crate::respond::{Accepts, Layout};
+use crate::share::Share;
 use crate::{failures, show, urls, view};
 
 /// Builds on a page when nothing else is asked for.
@@ -138,6 +139,39 @@ impl FailedBuildsPage {
 }
 
 impl Page for FailedBuildsPage {
+    fn share(&self) -> Option<Share> {
+        let of = |word: &str, asked: &Option<String>| {
+            let asked = asked.as_ref();
+            asked.map_or_else(String::new, |asked| format!(" {word} {asked}"))
+        };
+        let asked = &self.asked;
+        let counts: Vec<String> = self
+            .classes
+            .iter()
+            .filter_map(|(class, count)| {
+                Some(format!("{}: {count}", failures::label(class.as_ref()?)))
+            })
+            .collect();
+        Some(Share {
+            url: match (asked.start, asked.count) {
+                (0, COUNT) => urls::failed_builds(
+                    0,
+                    None,
+                    asked.job.as_deref(),
+                    asked.platform.as_deref(),
+                    asked.class.as_deref(),
+                ),
+                (start, _) => self.page(start),
+            },
+            title: format!(
+                "Failed builds{}{}",
+                of("of", &asked.job),
+                of("on", &asked.platform)
+            ),
+            description: (!counts.is_empty()).then(|| format!("Why: {}.", counts.join(", "))),
+        })
+    }
+
     fn json(&self) -> Option<Value> {
         let builds: Vec<Value> = self
             .builds

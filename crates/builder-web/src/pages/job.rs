@@ -23,6 +23,7 @@ use crate::markdown::Html;
 use crate::names::{self, Path};
 use crate::query::Query;
 use crate::respond::{self, Accepts, Layout};
+use crate::share::Share;
 use crate::view::{
     self, BuildInHistory, BuildReference, BuildSummary, ChangesInNumbers, JobFailures, JobHistory,
     OutputGroup, PlatformHistory,
@@ -113,6 +114,9 @@ pub struct JobPage {
     /// One for each platform that is shown.
     histories: Vec<History>,
     groups: Vec<Shown>,
+    /// Where this page is.
+    here: String,
+    badge_markdown: String,
     newer: Option<String>,
     older: Option<String>,
     next: Option<Begin>,
@@ -262,6 +266,7 @@ impl JobPage {
             urls::job_page(&page.job, page.platform.as_deref(), failed, before, number)
         };
         let this = before.as_ref().map(|build| &build.uuid);
+        page.here = url(this, begin.page);
         page.next = if groups.len() > first.saturating_add(OUTPUTS) {
             Some(Begin {
                 before: this.copied(),
@@ -346,6 +351,7 @@ impl JobPage {
                 })
                 .collect(),
             failures: JobFailures::of(&self.failures),
+            badge_markdown: self.badge_markdown.clone(),
         }
     }
 
@@ -370,6 +376,8 @@ impl JobPage {
             readme: text(tags::value(tx, job_id, Tag::Readme)?),
             platforms: jobs::platforms(tx, job_id)?,
             failures: FailureHistory::load(tx, job_id, &job, platform.as_deref())?,
+            here: String::new(),
+            badge_markdown: badge_markdown(app.origin(), &job, platform.as_deref()),
             job,
             platform,
             failed,
@@ -392,12 +400,47 @@ impl JobPage {
     }
 }
 
+/// The badge as Markdown, with a link to this page.
+fn badge_markdown(origin: &str, job: &str, platform: Option<&str>) -> String {
+    let mut alt = String::new();
+    for char in job.chars() {
+        if "\\[]<>`*_".contains(char) {
+            alt.push('\\');
+        }
+        alt.push(char);
+    }
+    let (badge, page) = (urls::badge(job, platform), urls::job(job, platform));
+    format!("[![{alt}](<{origin}{badge}>)](<{origin}{page}>)")
+}
+
 impl Page for JobPage {
     fn prepare(&mut self, app: &App) {
         for text in [&mut self.description, &mut self.readme] {
             let markdown = text.markdown.as_ref();
             text.html = markdown.map(|markdown| app.derived().markdown(markdown));
         }
+    }
+
+    fn share(&self) -> Option<Share> {
+        let platform = self.platform.as_deref();
+        let on = platform.map_or_else(String::new, |platform| format!(" on {platform}"));
+        let states: Vec<String> = self
+            .histories
+            .iter()
+            .filter_map(|history| Some(format!("{} on {}", history.latest()?, history.platform)))
+            .collect();
+        let about = self.synopsis.iter().map(|synopsis| format!("{synopsis}."));
+        let latest = format!("The latest builds: {}.", states.join(", "));
+        let latest = (!states.is_empty()).then_some(latest);
+        let sentences: Vec<String> = about.chain(latest).collect();
+        Some(Share {
+            url: self.here.clone(),
+            title: match self.failed {
+                true => format!("{}{on}: all builds, also those that failed", self.job),
+                false => format!("{}{on}: builds and whether they were reproduced", self.job),
+            },
+            description: (!sentences.is_empty()).then(|| sentences.join(" ")),
+        })
     }
 
     fn json(&self) -> Option<Value> {

@@ -17,6 +17,7 @@ use crate::query::Query;
 use crate::respond::{Accepts, Layout};
 use crate::search::packages::{self, LatestWith, PackageVersion};
 use crate::search::{self, FoundBuild, Group, INPUTS_COUNTED_MAX, Why};
+use crate::share::Share;
 use crate::{show, urls, view};
 
 /// Versions on a page.
@@ -137,6 +138,15 @@ impl PackagePage {
 }
 
 impl Page for PackagePage {
+    fn share(&self) -> Option<Share> {
+        let asked = Some(self.asked.as_str());
+        Some(Share {
+            url: urls::package(&self.name, asked, None),
+            title: format!("{}: which builds contain it", self.title()),
+            description: None,
+        })
+    }
+
     fn json(&self) -> Option<Value> {
         let latest: Vec<Value> = self
             .latest

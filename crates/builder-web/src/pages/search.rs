@@ -16,6 +16,7 @@ use crate::query::Query as Parameters;
 use crate::respond::{self, Accepts, Layout};
 use crate::search::query::{QUERY_BYTES_MAX, Query};
 use crate::search::{self, Found, Kind, Why};
+use crate::share::Share;
 use crate::view;
 use crate::{show, urls};
 
@@ -91,6 +92,21 @@ impl SearchPage {
 }
 
 impl Page for SearchPage {
+    fn share(&self) -> Option<Share> {
+        let kind = self.kind.map(Kind::name);
+        Some(Share {
+            url: match self.query.text.as_str() {
+                "" => urls::pattern::SEARCH.to_owned(),
+                text => urls::search(text, kind, None),
+            },
+            title: match self.query.text.as_str() {
+                "" => "Search".to_owned(),
+                text => format!("What was found for {text}"),
+            },
+            description: None,
+        })
+    }
+
     fn json(&self) -> Option<Value> {
         Some(json!(view::SearchResults::of(
             &self.query,

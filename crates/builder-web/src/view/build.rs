@@ -86,7 +86,7 @@ pub struct Input {
 /// The files of [`Input`].
 pub const INPUT_FILES: [&str; 3] = ["opam-switch", "build-environment", "system-packages"];
 
-/// Command lines for a shell. Where one asks this site, `$SITE` stands for its address.
+/// Command lines for a shell.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Commands {
     /// Runs the unikernel; null: it is none.

@@ -62,6 +62,8 @@ pub struct JobHistory {
     pub outputs: Vec<OutputGroup>,
     /// Why builds failed, of all its builds.
     pub failures: JobFailures,
+    /// A badge with its state, for a README.
+    pub badge_markdown: String,
 }
 
 /// How a job went on a platform.

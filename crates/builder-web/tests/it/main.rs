@@ -141,3 +141,6 @@ mod api;
 
 #[cfg(test)]
 mod page_json;
+
+#[cfg(test)]
+mod share;

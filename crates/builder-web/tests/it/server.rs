@@ -177,6 +177,12 @@ impl Server {
                 HeaderValue::from_str(value).unwrap(),
             );
         }
+        self.send_request(request)
+    }
+
+    /// Sends what was made elsewhere.
+    pub(crate) fn send_request(&self, request: Request<Body>) -> Answer {
+        let target = request.uri().to_string();
         let router = self.router.clone();
         self.runtime().block_on(async move {
             let response = router.oneshot(request).await.unwrap();

@@ -237,6 +237,9 @@ fn tls_of_its_own_is_spoken_with_a_certificate() {
     let url = format!("https://localhost:{}/healthz", service.port());
     let said = succeeds(at, "curl", &["-sS", "--cacert", certificate, &url]);
     assert_eq!(said, b"ok\n");
+    let feed = url.replace("healthz", "feed.atom");
+    let said = succeeds(at, "curl", &["-sS", "--cacert", certificate, &feed]);
+    assert!(String::from_utf8_lossy(&said).contains(&format!("href=\"{feed}\"")));
     let plain = run(at, "curl", &["-sS", &url.replace("https", "http")]);
     assert!(!plain.status.success());
     // A key that is not the certificate's is told at the start.
