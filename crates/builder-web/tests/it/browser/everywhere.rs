@@ -170,3 +170,32 @@ fn every_kind_of_page_is_accessible_and_fits_in_light_and_dark_wide_and_narrow()
         assert_eq!(rules, ["color-contrast", "label"], "{theme}");
     }
 }
+
+#[test]
+fn the_texts_of_pictures_stand_out_from_what_is_behind_them() {
+    let site = Site::new();
+    let browser = site.browser();
+    browser.be_wide(1200);
+    let measure = || browser.run(include_str!("pictures.js"));
+    let build = site.build("lantern", 0);
+    let compared = site.compared("lantern", false);
+    for path in [
+        format!("{build}/viztreemap"),
+        format!("{build}/vizdependencies"),
+        format!("{compared}/viztreemap"),
+    ] {
+        for theme in ["light", "dark"] {
+            browser.prefer(theme);
+            browser.open(&path);
+            let found = measure();
+            assert_eq!(found["pale"], json!([]), "{path}, {theme}");
+            assert!(found["measured"].as_u64().unwrap() > 50, "{path}: {found}");
+        }
+    }
+    // What finds nothing finds something where there is something.
+    browser.run(
+        "document.body.innerHTML = '<svg width=\"200\" height=\"40\"><rect width=\"200\" height=\"40\" fill=\"#777\"/>\
+         <text x=\"5\" y=\"20\" fill=\"#999\">pale</text></svg>'",
+    );
+    assert_eq!(measure()["pale"].as_array().unwrap().len(), 1);
+}
