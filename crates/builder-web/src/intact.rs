@@ -14,7 +14,8 @@ use tokio::sync::Semaphore;
 use crate::app::App;
 use crate::error::{Error, Result};
 
-/// After this long a file is read again: what a disk forgets changes no time of the file.
+/// After this long a file is compared again: what a disk forgets changes no time of the file. Each
+/// time would be half as fast as nginx on two cores (`scripts/bench download`).
 const REMEMBERED_TIME: Duration = Duration::from_secs(10 * 60);
 /// Files that are remembered, some 200 bytes each.
 const REMEMBERED_MAX: usize = 10_000;
