@@ -158,7 +158,7 @@ fn age_cursor(list: &str, build: &Build) -> String {
 
 /// The age in the cursor of a list that goes by it.
 fn age(list: &str, query: &Query) -> Result<Option<(Timestamp, i64)>> {
-    let Some(cursor) = query.get("cursor") else {
+    let Some(cursor) = query.cursor() else {
         return Ok(None);
     };
     let [days, picoseconds, id] = cursor::decode(list, cursor)?;

@@ -89,6 +89,11 @@ impl Query {
             .map(ToOwned::to_owned)
     }
 
+    /// Where a list goes on; an empty one is none: the list begins.
+    pub fn cursor(&self) -> Option<&str> {
+        self.get("cursor").filter(|cursor| !cursor.is_empty())
+    }
+
     /// A number; anything else is as good as absent.
     pub fn number(&self, name: &str) -> Option<u32> {
         self.get(name)?.parse().ok()

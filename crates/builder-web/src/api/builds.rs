@@ -66,7 +66,7 @@ pub async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<R
 
 /// The number in the cursor of a list.
 fn row<T: std::str::FromStr>(list: &str, query: &Query) -> Result<Option<T>> {
-    match query.get("cursor") {
+    match query.cursor() {
         Some(cursor) => {
             let [row] = cursor::decode(list, cursor)?;
             Ok(Some(cursor::number(&row)?))
@@ -112,7 +112,7 @@ pub async fn artifacts(
     const LIST: &str = "artifacts";
     let query = Query::parse(query.as_deref());
     let count = limit(&query)?;
-    let after = match query.get("cursor") {
+    let after = match query.cursor() {
         Some(cursor) => cursor::decode::<1>(LIST, cursor)?[0].clone(),
         None => String::new(),
     };
@@ -225,13 +225,20 @@ pub struct ConsoleLine {
         ("from" = Option<u64>, Query, description = "The first line, counted from 1"),
         ("find" = Option<String>, Query, description = "A text to look for, too"),
     ),
-    responses((status = 200, description = "Lines", body = Console), (status = 404, description = "There is no such build", body = ApiError)))]
+    responses((status = 200, description = "Lines", body = Console), (status = 400, description = "A parameter is wrong", body = ApiError), (status = 404, description = "There is no such build", body = ApiError)))]
 pub async fn console(
     state: State<App>,
     client: Option<Extension<Client>>,
     Path(uuid): Path<String>,
     query: RawQuery,
 ) -> Result<Response> {
+    let asked = Query::parse(query.0.as_deref());
+    let from = asked.get("from").filter(|from| !from.is_empty());
+    if from.is_some_and(|from| from.parse::<u64>().is_err()) {
+        return Err(Error::BadRequest(
+            "from is to be the number of a line, counted from 1".to_owned(),
+        ));
+    }
     let path = Path((String::new(), uuid));
     pages::console::get(state, client, path, query, json_headers()).await
 }
@@ -286,7 +293,7 @@ pub async fn failures(State(app): State<App>, RawQuery(query): RawQuery) -> Resu
 /// Builds that have a file of this content, the last upload first.
 #[utoipa::path(get, path = pattern::API_HASH, tag = "builds",
     params(
-        ("sha256" = String, Path, description = "64 hexadecimal digits"),
+        ("sha256" = String, Path, description = "64 hexadecimal digits", pattern = "^[0-9A-Fa-f]{64}$"),
         ("limit" = Option<u32>, Query, description = "At most so many entries", minimum = 1, maximum = 200),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the part before"),
     ),

@@ -58,7 +58,7 @@ pub async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<R
     const LIST: &str = "all jobs";
     let query = Query::parse(query.as_deref());
     let count = limit(&query)?;
-    let after = match query.get("cursor") {
+    let after = match query.cursor() {
         Some(cursor) => cursor::decode::<1>(LIST, cursor)?[0].clone(),
         None => String::new(),
     };
@@ -233,7 +233,7 @@ pub async fn history(
             ));
         }
     };
-    let begin = match query.get("cursor") {
+    let begin = match query.cursor() {
         Some(cursor) => {
             let [before, page] = cursor::decode(LIST, cursor)?;
             Begin {

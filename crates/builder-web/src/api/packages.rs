@@ -36,7 +36,7 @@ pub async fn search(State(app): State<App>, RawQuery(query): RawQuery) -> Result
         })?),
         None => None,
     };
-    let cursor = query.get("cursor").map(str::to_owned);
+    let cursor = query.cursor().map(str::to_owned);
     if cursor.is_some() && kind.is_none() {
         return Err(Error::BadRequest(
             "a cursor goes with the kind of its list".to_owned(),
@@ -71,7 +71,7 @@ pub async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<R
     const LIST: &str = "package names";
     let query = Query::parse(query.as_deref());
     let count = limit(&query)?;
-    let after = match query.get("cursor") {
+    let after = match query.cursor() {
         Some(cursor) => Some(cursor::decode::<1>(LIST, cursor)?[0].clone()),
         None => None,
     };
@@ -143,7 +143,7 @@ pub async fn one(
     let count = limit(&query)?;
     answer(app, move |_, tx| {
         told::require(tx, &name)?;
-        let versions = told::versions(tx, &name, query.get("cursor"), count)?;
+        let versions = told::versions(tx, &name, query.cursor(), count)?;
         let any = told::constraint(&name, "")?;
         let latest = told::latest(tx, &any, None, count)?;
         Ok(PackageDetail {
@@ -176,7 +176,7 @@ pub async fn builds(
     let constraint = told::constraint(&name, query.get("version").unwrap_or_default())?;
     answer(app, move |_, tx| {
         told::require(tx, &name)?;
-        let found = finder::builds_with(tx, &constraint, query.get("cursor"), count)?;
+        let found = finder::builds_with(tx, &constraint, query.cursor(), count)?;
         Ok(Page::of(&found, FoundBuild::of))
     })
     .await
@@ -201,7 +201,7 @@ pub async fn latest(
     let constraint = told::constraint(&name, query.get("version").unwrap_or_default())?;
     answer(app, move |_, tx| {
         told::require(tx, &name)?;
-        let found = told::latest(tx, &constraint, query.get("cursor"), count)?;
+        let found = told::latest(tx, &constraint, query.cursor(), count)?;
         Ok(Page::of(&found, LatestWithPackage::of))
     })
     .await

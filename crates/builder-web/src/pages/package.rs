@@ -36,7 +36,7 @@ pub async fn get(
 ) -> Result<Response> {
     let query = Query::parse(query.as_deref());
     let asked = query.get("version").unwrap_or_default().trim().to_owned();
-    let cursor = query.get("cursor").map(str::to_owned);
+    let cursor = query.cursor().map(str::to_owned);
     let of_latest = query.get("latest").map(str::to_owned);
     app.page(Accepts::of(&headers), move |app, tx| {
         let constraint = packages::constraint(&name, &asked)?;

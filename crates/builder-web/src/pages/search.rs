@@ -36,7 +36,7 @@ pub async fn get(
     let parameters = Parameters::parse(query.as_deref());
     let query = Query::parse(parameters.get("q").unwrap_or_default());
     let kind = parameters.get("kind").and_then(Kind::of_name);
-    let cursor = parameters.get("cursor").map(str::to_owned);
+    let cursor = parameters.cursor().map(str::to_owned);
     let accepts = Accepts::of(&headers);
     if !accepts.json && kind.is_none() && query.names_a_build() {
         let asked = query.clone();

@@ -118,6 +118,7 @@ fn errors_are_as_they_are_described() {
         ("/api/v1/jobs/hello/latest?platform=none".to_owned(), 404),
         (format!("/api/v1/builds/{uuid}"), 404),
         (format!("/api/v1/builds/{uuid}/console"), 404),
+        (format!("/api/v1/builds/{uuid}/console?from=last"), 400),
         (format!("/api/v1/builds/{uuid}/artifacts"), 404),
         (format!("/api/v1/compare/{uuid}/{uuid}"), 404),
         (format!("/api/v1/removed-builds/{uuid}"), 404),
@@ -148,6 +149,11 @@ fn errors_are_as_they_are_described() {
         );
     }
     assert_eq!(server.send("POST", "/api/v1/jobs", &[], "").status, 405);
+    // As a form sends it: an empty cursor is none.
+    for list in ["jobs?", "builds?", "packages?", "failures?", "search?q=&"] {
+        let whole = server.json(&format!("/api/v1/{list}"));
+        assert_eq!(server.json(&format!("/api/v1/{list}cursor=")), whole);
+    }
 }
 
 #[test]
