@@ -106,3 +106,52 @@ fn what_is_told_of_a_build_is_not_believed_of_another_one_in_its_row() {
         [(9, Some("network".to_owned()))]
     );
 }
+
+#[test]
+fn failures_that_others_added_stand_between_those_that_are_listed_already() {
+    let data = Data::new();
+    data.keep(1, &New("a", "p", 10, &[]));
+    data.keep(2, &New("a", "p", 30, &[]));
+    data.keep(3, &New("b", "q", 40, &[("bin/x", "x")]));
+    tell(&data, 2, "network", 1);
+    let other = Uuid::from_u128(9).to_string();
+    data.sql()
+        .execute(
+            "INSERT INTO build (uuid, start_d, start_ps, finish_d, finish_ps, result_code, console,
+               script, platform, user, job)
+             SELECT ?1, start_d, start_ps + 10000000000000, finish_d, finish_ps, 1, console,
+               script, 'q', user, job FROM build WHERE id = 1",
+            [other],
+        )
+        .unwrap();
+    let check = |when: &str| {
+        let numbers = |filter, start, count| -> Vec<u128> {
+            let found = data
+                .store
+                .read(|tx| failures::list(tx, filter, start, count));
+            let found = found.unwrap().into_iter();
+            found.map(|(build, _)| build.uuid.as_u128()).collect()
+        };
+        let all = Filter::default();
+        let job_id = data.store.read(|tx| jobs::id_by_name(tx, "a")).unwrap();
+        let job = Filter { job_id, ..all };
+        for filter in [all, job] {
+            assert_eq!(numbers(filter, 0, 9), [2, 9, 1], "{when}");
+            assert_eq!(numbers(filter, 1, 1), [9], "{when}");
+            assert_eq!(numbers(filter, 2, 9), [1], "{when}");
+            let classes = data.store.read(|tx| failures::classes(tx, filter));
+            let network = Some("network".to_owned());
+            assert_eq!(classes.unwrap(), [(None, 2), (network, 1)], "{when}");
+        }
+        let platforms = data.store.read(failures::platforms).unwrap();
+        assert_eq!(platforms, ["p", "q"], "{when}");
+        let of_job = data.store.read(|tx| jobs::platforms(tx, job_id.unwrap()));
+        assert_eq!(of_job.unwrap(), ["p", "q"], "{when}");
+        assert_eq!(unknown(&data, 1), 2, "{when}");
+    };
+    check("before it was followed");
+    data.store.catch_up().unwrap();
+    check("after that");
+    data.store.derive_anew().unwrap();
+    check("derived anew");
+}

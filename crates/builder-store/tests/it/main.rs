@@ -26,6 +26,9 @@ mod staging;
 mod sql;
 
 #[cfg(test)]
+mod stock;
+
+#[cfg(test)]
 mod failures;
 
 #[cfg(test)]
