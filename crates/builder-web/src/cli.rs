@@ -1,5 +1,6 @@
 //! Every command and option.
 
+mod arenas;
 mod db;
 mod demo;
 mod elf;

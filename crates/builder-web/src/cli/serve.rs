@@ -11,7 +11,7 @@ use anyhow::Context;
 use builder_store::Store;
 use tracing::{error, info, warn};
 
-use super::{LegacyArgs, MetricsAddress, Refused, ServeArgs, SiteArgs, start_log};
+use super::{LegacyArgs, MetricsAddress, Refused, ServeArgs, SiteArgs, arenas, start_log};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
@@ -34,6 +34,7 @@ const SWEEP_PERIOD: Duration = DAY;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
+    arenas::few();
     start_log(&arguments.log)?;
     warn_of(&arguments.legacy);
     let limits = limits(&arguments);
