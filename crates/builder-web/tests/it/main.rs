@@ -15,6 +15,9 @@ mod demo_site;
 mod program;
 
 #[cfg(test)]
+mod page_contents;
+
+#[cfg(test)]
 mod pages;
 
 #[cfg(test)]
