@@ -16,7 +16,8 @@ use builder_exec::Timestamp;
 use builder_store::Tx;
 use builder_store::builds::Build;
 use serde::Serialize;
-use utoipa::{OpenApi, ToSchema};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::app::App;
 use crate::cursor;
@@ -42,7 +43,7 @@ pub struct ApiError {
         title = "builder-web",
         version = "1",
         description = "Builds, whether they were reproduced, what they hold and what went into them. \
-            Everything is public and read only: answers carry `Access-Control-Allow-Origin: *`. \
+            What is below `/api/v1` is public and read only: answers carry `Access-Control-Allow-Origin: *`. \
             Lists are given in parts: `limit` (at most 200) bounds a part, `next_cursor` of one is the \
             `cursor` of the next, and stays good while builds come in. Members may be added; those \
             that are there keep their names and meanings. Times are RFC 3339, sizes bytes, digests \
@@ -70,10 +71,27 @@ pub struct ApiError {
         packages::one,
         packages::builds,
         packages::latest,
+        crate::pages::audit::get,
     ),
-    components(schemas(ApiError))
+    components(schemas(ApiError)),
+    modifiers(&LogIns)
 )]
 struct Description;
+
+/// How those log in who read what is not public.
+struct LogIns;
+
+impl Modify for LogIns {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let components = description.components.get_or_insert_default();
+        for (name, scheme) in [
+            ("token", HttpAuthScheme::Bearer),
+            ("password", HttpAuthScheme::Basic),
+        ] {
+            components.add_security_scheme(name, SecurityScheme::Http(Http::new(scheme)));
+        }
+    }
+}
 
 /// The OpenAPI description, as it is served and committed.
 pub fn description() -> String {

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use builder_store::record::audit::{self, Filter};
 use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::auth;
@@ -17,7 +18,54 @@ use crate::{respond, urls};
 const COUNT: u32 = 100;
 const COUNT_MAX: u32 = 1_000;
 
-/// `GET /audit?user=&action=&outcome=&before=&count=`
+/// Entries of the audit record, the newest first.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the JSON of the audit record")]
+pub struct Audit {
+    /// The entries.
+    audit: Vec<AuditEntry>,
+    /// Where those before are; null: there are none.
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// An entry of the audit record.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the JSON of the audit record")]
+pub struct AuditEntry {
+    /// A later entry has a greater one.
+    id: i64,
+    /// When it was (RFC 3339).
+    time: String,
+    /// The user, with the token; on the command line the account.
+    who: String,
+    /// The address of the client, or `command line`.
+    from: String,
+    /// The request, by its `X-Request-Id`; empty on the command line.
+    request: String,
+    /// Such as `upload`, `log-in`, `token-add`.
+    action: String,
+    /// What it was done to.
+    subject: String,
+    /// `done` or `refused`.
+    outcome: String,
+    /// More of it, or why it was refused.
+    detail: String,
+}
+
+/// Who did what, and what was refused.
+///
+/// Needs a token that was made with `--scope admin`.
+#[utoipa::path(get, path = urls::pattern::AUDIT, tag = "operators",
+    security(("token" = []), ("password" = [])),
+    params(
+        ("user" = Option<String>, Query, description = "By this user, with whichever token"),
+        ("action" = Option<String>, Query, description = "Of this action"),
+        ("outcome" = Option<String>, Query, description = "`done` or `refused`"),
+        ("before" = Option<i64>, Query, description = "Before the entry of this id"),
+        ("count" = Option<u32>, Query, description = "At most so many entries; 1000 at most"),
+    ),
+    responses((status = 200, description = "Entries", body = Audit), (status = 401, description = "Nobody is logged in who may read it"), (status = 403, description = "The token is not for that")))]
 pub async fn get(
     State(app): State<App>,
     RawQuery(query): RawQuery,
