@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::Site;
+use crate::server::wait_until;
 
 #[test]
 fn a_visitor_finds_a_job_a_build_and_the_build_of_a_file() {
@@ -22,12 +23,15 @@ fn a_visitor_finds_a_job_a_build_and_the_build_of_a_file() {
     assert!(family.as_str().unwrap().contains("system-ui"), "{family}");
 
     browser.follow("lantern");
+    browser.arrive("/job/lantern");
     assert_eq!(browser.place(), "/job/lantern");
     let tables = browser.run("return document.querySelectorAll('.markdown table').length");
     assert!(tables.as_u64().unwrap() > 0, "the README has tables");
     browser.follow("debian-12");
+    browser.arrive("/job/lantern?platform=debian-12");
     assert_eq!(browser.place(), "/job/lantern?platform=debian-12");
     browser.follow("With failed builds");
+    browser.arrive("/job/lantern/failed?platform=debian-12");
     assert_eq!(browser.place(), "/job/lantern/failed?platform=debian-12");
     assert!(browser.text().contains("no main binary"));
 
@@ -44,6 +48,7 @@ fn a_visitor_finds_a_job_a_build_and_the_build_of_a_file() {
     browser.open("/failed-builds");
     browser.write(&browser.find("#q"), &format!(" {digest} "));
     browser.click(&browser.find(".site-header form button"));
+    browser.arrive(&build);
     assert_eq!(browser.place(), build);
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
@@ -62,6 +67,7 @@ fn jobs_are_filtered_while_one_types_and_the_theme_is_remembered() {
     assert_eq!(shown().as_array().unwrap().len(), 8);
     browser.write(&browser.find(".filter input"), "lan");
     assert_eq!(shown(), json!(["lantern"]));
+    browser.arrive("/?name=lan");
     assert_eq!(browser.place(), "/?name=lan");
     browser.open("/");
     browser.write(&browser.find("select[name=state]"), "not reproducible");
@@ -94,6 +100,7 @@ fn the_search_box_finds_jobs_packages_files_digests_and_builds() {
         browser.open("/job/ferryman");
         browser.write(&browser.find("#q"), words);
         browser.click(&browser.find(".site-header form button"));
+        wait_until(words, || browser.place() != "/job/ferryman");
         browser.place()
     };
     assert_eq!(search("lantern"), "/search?q=lantern");
@@ -101,14 +108,11 @@ fn the_search_box_finds_jobs_packages_files_digests_and_builds() {
         assert!(browser.text().contains(part), "{}", browser.text());
     }
     browser.follow("lantern");
+    browser.arrive("/job/lantern");
     assert_eq!(browser.place(), "/job/lantern");
     search("tls < 2.0.1");
     browser.click(&browser.find("#builds + p a"));
-    assert!(
-        browser.place().starts_with("/package/tls?version="),
-        "{}",
-        browser.place()
-    );
+    browser.arrive("/package/tls?version=");
     let page = site.build("lantern", 0);
     assert_eq!(search(&text(&build["uuid"])), page);
     assert_eq!(search(&text(&build["main_binary"]["sha256"])), page);
@@ -153,11 +157,7 @@ fn a_console_is_searched_its_first_error_shown_and_its_lines_linked() {
     assert_eq!(browser.run(chosen), json!(["L3", "L4", "L5"]));
     browser.write(&browser.find("input[name=find]"), "error");
     browser.click(&browser.find(".console-tools button"));
-    assert!(
-        browser.place().contains("?find=error"),
-        "{}",
-        browser.place()
-    );
+    browser.arrive("?find=error");
     let marks = browser.run("return document.querySelectorAll('.console mark').length");
     assert!(marks.as_u64().unwrap() > 0);
     browser.follow("Raw text");

@@ -141,10 +141,10 @@ impl Browser {
         self.get("title").as_str().unwrap().to_owned()
     }
 
-    /// Waits until it is at a place that begins like this: the driver does not wait for where a
-    /// pressed key leads.
-    pub(super) fn arrive(&self, beginning: &str) {
-        wait_until(beginning, || self.place().starts_with(beginning));
+    /// Waits until it is at a place with this in it: the driver does not always wait for where a key
+    /// or a button leads.
+    pub(super) fn arrive(&self, part: &str) {
+        wait_until(part, || self.place().contains(part));
     }
 
     pub(super) fn run(&self, script: &str) -> Value {

@@ -27,33 +27,28 @@ fn without_a_script_one_searches_filters_turns_pages_and_follows_links() {
     );
     browser.write(&browser.find(".filter input"), "lan");
     click(".filter button");
-    assert!(
-        browser.place().starts_with("/?name=lan"),
-        "{}",
-        browser.place()
-    );
+    browser.arrive("/?name=lan");
     assert!(source().contains("/job/lantern") && !source().contains("/job/ferryman"));
     browser.follow("lantern");
     browser.follow("debian-12");
+    browser.arrive("/job/lantern?platform=debian-12");
     assert_eq!(browser.place(), "/job/lantern?platform=debian-12");
     click(".timeline a");
-    assert!(
-        browser.place().starts_with("/job/lantern/build/"),
-        "{}",
-        browser.place()
-    );
+    browser.arrive("/job/lantern/build/");
     browser.follow("Console output");
     browser.write(&browser.find("input[name=find]"), "orb");
     click(".console-tools button");
-    assert!(browser.place().contains("?find=orb"), "{}", browser.place());
+    browser.arrive("?find=orb");
     assert!(source().contains("<mark>"));
     click(".found a");
-    assert!(browser.place().contains("#L"), "{}", browser.place());
+    browser.arrive("#L");
 
     browser.write(&browser.find("#q"), "ferryman");
     click(".site-header form button");
+    browser.arrive("/search?q=ferryman");
     assert_eq!(browser.place(), "/search?q=ferryman");
     browser.follow("ferryman");
+    browser.arrive("/job/ferryman");
     assert_eq!(browser.place(), "/job/ferryman");
 
     browser.open("/failed-builds?count=1");
@@ -64,11 +59,7 @@ fn without_a_script_one_searches_filters_turns_pages_and_follows_links() {
     assert_eq!(source(), first);
     browser.write(&browser.find("select[name=class]"), "Disk full");
     click(".filter button");
-    assert!(
-        browser.place().contains("class=disk-full"),
-        "{}",
-        browser.place()
-    );
+    browser.arrive("class=disk-full");
 
     let compared = site.compared("lantern", false);
     browser.open(&compared);
