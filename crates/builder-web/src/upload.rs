@@ -117,7 +117,7 @@ async fn answer(
     };
     let idle = app.limits().upload_idle_time_max;
     let received = app
-        .blocking(move |app| {
+        .behind_pages(move |app| {
             let mut reader = BodyReader::new(body, idle, app.metrics().upload_bytes.clone());
             let received = receive(app, &caller, &mut reader, size);
             (received, reader.into_body())
