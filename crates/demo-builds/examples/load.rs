@@ -1,6 +1,6 @@
 //! Puts a server under load and says how long answers took; `scripts/bench-load` runs it.
 //!
-//! `load ADDRESS SECONDS READERS PAGES UPLOADERS CREDENTIALS BUILD MARK CONTENTS DOWNLOADERS FILES`
+//! `load ADDRESS SECONDS READERS PAUSE PAGES UPLOADERS CREDENTIALS BUILD MARK CONTENTS DOWNLOADERS FILES`
 //!
 //! - PAGES and FILES are files of targets, one a line. Before a page stands what it is counted as; a
 //!   `#` after it asks for JSON.
@@ -8,8 +8,9 @@
 //!   upload; the 8 bytes after the second make CONTENTS different contents, in turn.
 //! - CREDENTIALS are for `Authorization: Basic`.
 //!
-//! Each client sends its next request as soon as it has read the answer to the last, from an address
-//! of its own as a proxy would tell it. Prints a line for each kind: its name, how many answers
+//! A reader looks at a page for PAUSE milliseconds on average, the others send their next request as
+//! soon as they have read the answer to the last: each from an address of its own, as a proxy would
+//! tell it. Prints a line for each kind: its name, how many answers
 //! there were, and the median, 90 %, 99 %, 99.9 % and longest time in ms; then errors.
 
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
@@ -43,6 +44,8 @@ fn main() -> ExitCode {
 struct Plan {
     address: String,
     end: Instant,
+    /// How long a reader looks at a page, in milliseconds on average.
+    pause: u64,
     pages: Vec<(String, String)>,
     files: Vec<String>,
     credentials: String,
@@ -78,6 +81,7 @@ fn run(arguments: &[String]) -> io::Result<()> {
         address,
         seconds,
         readers,
+        pause,
         pages,
         uploaders,
         credentials,
@@ -88,7 +92,7 @@ fn run(arguments: &[String]) -> io::Result<()> {
         files,
     ] = arguments
     else {
-        return Err(io::Error::other("eleven arguments are needed"));
+        return Err(io::Error::other("twelve arguments are needed"));
     };
     let number = |text: &String| text.parse::<u64>().map_err(io::Error::other);
     let build = fs::read(build)?;
@@ -112,6 +116,7 @@ fn run(arguments: &[String]) -> io::Result<()> {
     let plan = Arc::new(Plan {
         address: address.clone(),
         end: Instant::now() + Duration::from_secs(number(seconds)?),
+        pause: number(pause)?,
         pages: pages.collect(),
         files: lines(files)?,
         credentials: credentials.clone(),
@@ -220,6 +225,9 @@ fn read(plan: &Plan, client: u64) -> Log {
         let begin = Instant::now();
         let answer = ask(plan, &mut connection, &[head.as_bytes()]);
         log.note(kind, target, begin, answer);
+        if plan.pause > 0 {
+            thread::sleep(Duration::from_millis(chance.next() % (2 * plan.pause)));
+        }
     }
     log
 }
