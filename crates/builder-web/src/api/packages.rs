@@ -2,6 +2,7 @@
 
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
+use builder_store::Tx;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::names::Path;
 use crate::query::Query;
 use crate::search::packages as told;
-use crate::search::query::Query as Wanted;
+use crate::search::query::{Constraint, Query as Wanted};
 use crate::search::{self as finder, Kind};
 use crate::urls::pattern;
 use crate::view::{BuildSummary, FoundBuild, IndexState, PackageVersion, Page, SearchResults};
@@ -171,12 +172,8 @@ pub async fn builds(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
-    let query = Query::parse(query.as_deref());
-    let count = limit(&query)?;
-    let constraint = told::constraint(&name, query.get("version").unwrap_or_default())?;
-    answer(app, move |_, tx| {
-        told::require(tx, &name)?;
-        let found = finder::builds_with(tx, &constraint, query.cursor(), count)?;
+    with_package(app, name, query, |tx, constraint, cursor, count| {
+        let found = finder::builds_with(tx, constraint, cursor, count)?;
         Ok(Page::of(&found, FoundBuild::of))
     })
     .await
@@ -196,13 +193,26 @@ pub async fn latest(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response> {
+    with_package(app, name, query, |tx, constraint, cursor, count| {
+        let found = told::latest(tx, constraint, cursor, count)?;
+        Ok(Page::of(&found, LatestWithPackage::of))
+    })
+    .await
+}
+
+/// Answers with a part of what there is of the versions of a package that are asked for.
+async fn with_package<T: Serialize + ToSchema>(
+    app: App,
+    name: String,
+    query: Option<String>,
+    find: impl FnOnce(&mut Tx<'_>, &Constraint, Option<&str>, usize) -> Result<Page<T>> + Send + 'static,
+) -> Result<Response> {
     let query = Query::parse(query.as_deref());
     let count = limit(&query)?;
     let constraint = told::constraint(&name, query.get("version").unwrap_or_default())?;
     answer(app, move |_, tx| {
         told::require(tx, &name)?;
-        let found = told::latest(tx, &constraint, query.cursor(), count)?;
-        Ok(Page::of(&found, LatestWithPackage::of))
+        find(tx, &constraint, query.cursor(), count)
     })
     .await
 }

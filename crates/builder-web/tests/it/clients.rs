@@ -296,7 +296,8 @@ fn mollymawk_learns_whether_a_unikernel_is_the_latest() {
 }
 
 struct Site {
-    server: Server,
+    /// Serves for as long as it lives.
+    _server: Server,
     url: String,
     directory: tempfile::TempDir,
 }
@@ -306,7 +307,7 @@ impl Site {
         let server = Server::of(builds);
         let url = format!("http://{}", server.listen());
         Site {
-            server,
+            _server: server,
             url,
             directory: tempfile::tempdir().unwrap(),
         }
