@@ -33,6 +33,9 @@ mod downloads;
 mod upload;
 
 #[cfg(test)]
+mod upload_kept;
+
+#[cfg(test)]
 mod auth;
 
 #[cfg(test)]
