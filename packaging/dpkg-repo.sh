@@ -6,6 +6,13 @@
 # from /etc/builder-web/dpkg-repo.conf, a file of shell assignments:
 #   HOME=/home/builder         where aptly keeps its repositories
 #   REPO_KEYID=                the key that signs; empty: the default one of gpg
+#   PACKAGES=/etc/builder-web/packages
+#                              which packages a job may publish besides the one of its own name: a
+#                              line PACKAGE JOB for each
+#
+# Whoever may upload to a job chooses what is in its package, its name too, and the repository is
+# signed. So a job publishes the package of its name and those of the file PACKAGES, which may be
+# provided by one another; and none that apt would install without being asked (Essential).
 #
 # A package is published as VERSION-BUILDTIME-SHA256, where a plain VERSION becomes
 # VERSION-0-g0000000: so apt sees a newer build of the same version as newer, and the digest of
@@ -14,6 +21,7 @@ set -eu
 
 HOME=/home/builder
 REPO_KEYID=
+PACKAGES=/etc/builder-web/packages
 settings=${BUILDER_WEB_DPKG_REPO_CONF:-/etc/builder-web/dpkg-repo.conf}
 # shellcheck source=/dev/null
 if [ -r "$settings" ]; then . "$settings"; fi
@@ -24,11 +32,12 @@ stop() {
   exit 1
 }
 
-build_time='' sha256='' platform='' path='' file=''
+build_time='' sha256='' job='' platform='' path='' file=''
 for argument; do
   case $argument in
     --build-time=*) build_time=${argument#*=} ;;
     --sha256=*) sha256=${argument#*=} ;;
+    --job=*) job=${argument#*=} ;;
     --platform=*) platform=${argument#*=} ;;
     --main-binary-filepath=*) path=${argument#*=} ;;
     --*) ;; # what this hook has no use for
@@ -40,17 +49,51 @@ case $path in
   '') stop 'there is no --main-binary-filepath: this is to be run as an upload hook' ;;
   *) exit 0 ;;
 esac
-[ -n "$build_time" ] && [ -n "$sha256" ] && [ -n "$platform" ] && [ -n "$file" ] ||
-  stop '--build-time, --sha256, --platform and a file are needed'
+for needed in "$build_time" "$sha256" "$job" "$platform" "$file"; do
+  [ -n "$needed" ] || stop '--build-time, --sha256, --job, --platform and a file are needed'
+done
+
+# Whether a text, of one line, is as an extended regular expression says. Of bytes, so that no
+# locale widens a range.
+is() {
+  case $1 in
+    *"
+"*) return 1 ;;
+  esac
+  printf '%s\n' "$1" | LC_ALL=C grep -Exq -e "$2"
+}
+
+# A platform becomes the name of a repository, a directory and an argument.
+is "$platform" '[A-Za-z0-9][A-Za-z0-9._+~-]*' ||
+  stop "the platform $platform cannot be the name of a repository"
+# Whether the job may publish a package of this name.
+may_publish() {
+  [ "$1" = "$job" ] || { [ -r "$PACKAGES" ] && grep -qxF -e "$1 $job" "$PACKAGES"; }
+}
 
 if aptly repo show -with-packages "$platform" 2>/dev/null | grep -qF -e "-$sha256"; then
   echo "dpkg-repo: the repository $platform has it already"
   exit 0
 fi
 
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 name=$(dpkg-deb --field "$file" Package)
+is "$name" '[a-z0-9][a-z0-9+.-]+' || stop "$path has no name of a package"
+may_publish "$name" ||
+  stop "the job $job may not publish the package $name: if it is to, add the line \"$name $job\" to $PACKAGES"
+for field in Essential Important Protected; do
+  [ "$(dpkg-deb --field "$file" "$field" | tr '[:upper:]' '[:lower:]')" != yes ] ||
+    stop "the package $name says $field: apt would install it without being asked"
+done
+# NAME (= VERSION), NAME, …
+dpkg-deb --field "$file" Provides | tr ',' '\n' | sed 's/(.*//; s/[[:space:]]//g; /^$/d' >"$work/provides"
+while read -r provided; do
+  may_publish "$provided" ||
+    stop "the package $name provides $provided, which the job $job may not publish: if it is to, add the line \"$provided $job\" to $PACKAGES"
+done <"$work/provides"
 version=$(dpkg-deb --field "$file" Version)
-if ! printf '%s\n' "$version" | grep -Eq '^[0-9]+\.[0-9]+\.[0-9]+(-[0-9]+-g[0-9a-fA-F]+)?$'; then
+if ! is "$version" '[0-9]+\.[0-9]+\.[0-9]+(-[0-9]+-g[0-9a-fA-F]+)?'; then
   stop "the version $version of $name is not MAJOR.MINOR.PATCH or MAJOR.MINOR.PATCH-COMMITS-gHASH, so that builds of it could not be told apart by age"
 fi
 case $version in
@@ -58,11 +101,18 @@ case $version in
   *) version=$version-0-g0000000 ;;
 esac
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-dpkg-deb --raw-extract "$file" "$work/tree"
-sed "s/^Version:.*/Version: $version-$build_time-$sha256/" "$work/tree/DEBIAN/control" >"$work/control"
-cat "$work/control" >"$work/tree/DEBIAN/control"
+# Control files are unpacked on their own: a link among the others would lead them elsewhere.
+dpkg-deb --extract "$file" "$work/tree"
+if [ -e "$work/tree/DEBIAN" ] || [ -L "$work/tree/DEBIAN" ]; then
+  stop "$path holds a file DEBIAN"
+fi
+dpkg-deb --control "$file" "$work/tree/DEBIAN"
+if [ -n "$(find "$work/tree/DEBIAN" -mindepth 1 ! -type f)" ]; then
+  stop "a control file of $path is no regular file"
+fi
+version=$version-$build_time-$sha256
+sed "s/^[Vv][Ee][Rr][Ss][Ii][Oo][Nn]:.*/Version: $version/" "$work/tree/DEBIAN/control" >"$work/control"
+mv "$work/control" "$work/tree/DEBIAN/control"
 mkdir "$work/made"
 dpkg-deb --root-owner-group --build "$work/tree" "$work/made"
 
