@@ -11,24 +11,38 @@ use crate::server::{Answer, Server};
 
 /// What a page links to or loads of this site, without what only the page itself knows.
 pub(crate) fn of(page: &str) -> BTreeSet<String> {
-    let mut all = BTreeSet::new();
-    for attribute in [" href=\"", " src=\"", " data=\""] {
-        for rest in page.split(attribute).skip(1) {
-            let url = rest.split('"').next().unwrap();
-            let url = url.split('#').next().unwrap();
-            if url.starts_with('/') {
-                let plain = [
-                    ("&amp;", "&"),
-                    ("&#38;", "&"),
-                    ("&#34;", "\""),
-                    ("&#39;", "'"),
-                ];
-                let unescape = |url: String, (from, to): (&str, &str)| url.replace(from, to);
-                all.insert(plain.into_iter().fold(url.to_owned(), unescape));
-            }
-        }
-    }
-    all
+    let urls = [" href=\"", " src=\"", " data=\""]
+        .into_iter()
+        .flat_map(|attribute| values(page, attribute));
+    urls.map(|url| url.split('#').next().unwrap().to_owned())
+        .filter(|path| path.starts_with('/'))
+        .collect()
+}
+
+/// Places on pages that a page links to: the path, which is empty for the page itself, and the id.
+fn places(page: &str) -> BTreeSet<(String, String)> {
+    values(page, " href=\"")
+        .filter_map(|url| {
+            let (path, id) = url.split_once('#')?;
+            let here = path.is_empty() || path.starts_with('/');
+            here.then(|| (path.to_owned(), id.to_owned()))
+        })
+        .collect()
+}
+
+/// The values of an attribute.
+fn values<'a>(page: &'a str, attribute: &'a str) -> impl Iterator<Item = String> + 'a {
+    page.split(attribute).skip(1).map(|rest| {
+        let plain = [
+            ("&amp;", "&"),
+            ("&#38;", "&"),
+            ("&#34;", "\""),
+            ("&#39;", "'"),
+        ];
+        let value = rest.split('"').next().unwrap().to_owned();
+        let unescape = |value: String, (from, to): (&str, &str)| value.replace(from, to);
+        plain.into_iter().fold(value, unescape)
+    })
 }
 
 /// A page that waits for a comparison, once that is done.
@@ -89,6 +103,10 @@ struct Walk {
     under_way: usize,
     kinds: BTreeMap<String, u32>,
     broken: Vec<String>,
+    /// The ids of each page that was looked at.
+    ids: BTreeMap<String, BTreeSet<String>>,
+    /// Which place on which page is linked to, and from where.
+    places: BTreeMap<(String, String), String>,
 }
 
 impl Walk {
@@ -104,6 +122,31 @@ impl Walk {
                 }
             }
         }
+    }
+
+    /// What there is on a page, and where it links into pages.
+    fn note_places(&mut self, page: &str, html: &str) {
+        let ids = values(html, " id=\"").collect();
+        self.ids.insert(page.to_owned(), ids);
+        for (path, id) in places(html) {
+            let path = if path.is_empty() {
+                page.to_owned()
+            } else {
+                path
+            };
+            self.places.entry((path, id)).or_insert(page.to_owned());
+        }
+    }
+
+    /// Links to places that are not on the page they are said to be on.
+    fn missing_places(&self) -> Vec<String> {
+        let missing = self.places.iter().filter(|((path, id), _)| {
+            let ids = self.ids.get(path);
+            ids.is_some_and(|ids| !ids.contains(id))
+        });
+        missing
+            .map(|((path, id), from)| format!("{path}#{id}, linked from {from}"))
+            .collect()
     }
 }
 
@@ -150,7 +193,9 @@ fn every_link_of_every_page_of_the_demo_leads_somewhere() {
                 .is_some_and(|kind| kind.starts_with("text/html"));
             // Files of a build are shown as they are; they are not ours.
             if html && !path.contains("/f/") {
-                walk.note(&path, of(&answer.text()));
+                let html = answer.text();
+                walk.note(&path, of(&html));
+                walk.note_places(&path, &html);
             }
         }
     };
@@ -161,6 +206,8 @@ fn every_link_of_every_page_of_the_demo_leads_somewhere() {
     });
     let walk = walk.into_inner().unwrap();
     assert_eq!(walk.broken, Vec::<String>::new());
+    assert_eq!(walk.missing_places(), Vec::<String>::new());
+    assert!(walk.places.len() > 500, "{} places", walk.places.len());
     assert!(walk.seen.len() > 1000, "{} links", walk.seen.len());
     assert!(walk.kinds.len() > 35, "{:#?}", walk.kinds);
 }
