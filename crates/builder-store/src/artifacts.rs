@@ -208,6 +208,19 @@ pub(crate) fn below(path: &Path) -> Option<PathBuf> {
     (normal && named).then(|| path.components().collect())
 }
 
+/// Makes a directory below the data directory, with those that lead to it; they are the server's,
+/// whoever makes them.
+pub(crate) fn make_directories(path: &Path, directory: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|source| Error::file("create", path, source))?;
+    for made in path
+        .ancestors()
+        .take_while(|ancestor| *ancestor != directory)
+    {
+        adopt(made, directory)?;
+    }
+    Ok(())
+}
+
 /// Moves a file of the data directory, `path` below it, into `_quarantine/`, under its own path
 /// there or one like it. Where it is now, below the data directory.
 pub(crate) fn put_aside(directory: &Path, path: &Path) -> Result<PathBuf> {
@@ -223,13 +236,7 @@ pub(crate) fn put_aside(directory: &Path, path: &Path) -> Result<PathBuf> {
     }
     let (from, target) = (directory.join(path), directory.join(&to));
     let parent = target.parent().unwrap_or(directory);
-    fs::create_dir_all(parent).map_err(|source| Error::file("create", parent, source))?;
-    for made in parent
-        .ancestors()
-        .take_while(|ancestor| *ancestor != directory)
-    {
-        adopt(made, directory)?;
-    }
+    make_directories(parent, directory)?;
     let created = |source| Error::file("create", &target, source);
     match fs::rename(&from, &target) {
         // The artifacts may be on a file system of their own.

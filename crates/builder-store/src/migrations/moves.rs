@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Direction, Done, Event, Listing, MigrationError, Run, STEPS, Step};
 use crate::artifacts::{self, sync_directory, sync_files};
+use crate::store::adopt;
 use crate::{Error, Result};
 
 const JOURNAL: &str = "builder.sqlite3-migration";
@@ -453,7 +454,7 @@ impl<'f, 'r> Files<'f, 'r> {
             .as_ref()
             .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
         {
-            fs::create_dir_all(parent).map_err(|source| Error::file("create", parent, source))?;
+            artifacts::make_directories(parent, self.run.directory)?;
             linked = fs::hard_link(&from, &to);
         }
         match linked {
@@ -467,13 +468,13 @@ impl<'f, 'r> Files<'f, 'r> {
                         | io::ErrorKind::Unsupported
                 ) =>
             {
-                fs::create_dir_all(parent)
-                    .map_err(|source| Error::file("create", parent, source))?;
+                artifacts::make_directories(parent, self.run.directory)?;
                 let unfinished = parent.join(UNFINISHED);
                 fs::copy(&from, &unfinished)
                     .and_then(|_| File::open(&unfinished)?.sync_all())
-                    .and_then(|()| fs::rename(&unfinished, &to))
                     .map_err(created)?;
+                adopt(&unfinished, self.run.directory)?;
+                fs::rename(&unfinished, &to).map_err(created)?;
                 sync_directory(parent)?;
                 Ok(Linked::Copied)
             }
