@@ -1,8 +1,10 @@
-//! TLS of our own, for a server without a proxy before it: a certificate and its key in files.
+//! TLS of our own, for a server without a proxy before it: a certificate and its key in files. They
+//! are read at the start and when somebody says that they are others now; connections that are open
+//! go on with what they began with.
 
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -12,9 +14,15 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
 
-/// What it takes to speak TLS.
+/// What it takes to speak TLS. All clones speak with the certificate that was read last.
 #[derive(Clone)]
-pub struct Tls(TlsAcceptor);
+pub struct Tls(Arc<Files>);
+
+struct Files {
+    certificates: PathBuf,
+    key: PathBuf,
+    acceptor: RwLock<TlsAcceptor>,
+}
 
 // A key is nothing to print.
 impl std::fmt::Debug for Tls {
@@ -24,14 +32,33 @@ impl std::fmt::Debug for Tls {
 }
 
 impl Tls {
+    /// Reads a chain of certificates, the server's own first, and the key of that one, both PEM.
+    pub fn read(certificates: PathBuf, key: PathBuf) -> Result<Tls, String> {
+        let acceptor = RwLock::new(acceptor(&certificates, &key)?);
+        Ok(Tls(Arc::new(Files {
+            certificates,
+            key,
+            acceptor,
+        })))
+    }
+
+    /// Reads both files again. When they cannot be used, it goes on with what it has.
+    pub fn read_again(&self) -> Result<(), String> {
+        let acceptor = acceptor(&self.0.certificates, &self.0.key)?;
+        let current = self.0.acceptor.write();
+        *current.unwrap_or_else(PoisonError::into_inner) = acceptor;
+        Ok(())
+    }
+
     /// Agrees with a client on how to encrypt.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        self.0.accept(stream).await
+        let acceptor = self.0.acceptor.read();
+        let acceptor = acceptor.unwrap_or_else(PoisonError::into_inner).clone();
+        acceptor.accept(stream).await
     }
 }
 
-/// Reads a chain of certificates, the server's own first, and the key of that one, both PEM.
-pub fn acceptor(certificates: &Path, key: &Path) -> Result<Tls, String> {
+fn acceptor(certificates: &Path, key: &Path) -> Result<TlsAcceptor, String> {
     let unreadable = |path: &Path, error: &dyn std::fmt::Display| {
         format!("cannot read {} as PEM: {error}", path.display())
     };
@@ -56,5 +83,5 @@ pub fn acceptor(certificates: &Path, key: &Path) -> Result<Tls, String> {
         .with_single_cert(chain, secret)
         .map_err(wrong)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Tls(TlsAcceptor::from(Arc::new(config))))
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }

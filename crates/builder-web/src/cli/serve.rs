@@ -1,5 +1,6 @@
 //! `builder-web serve`: the server.
 
+use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use builder_store::Store;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use super::{LegacyArgs, MetricsAddress, Refused, ServeArgs, SiteArgs, arenas, start_log};
@@ -21,8 +23,9 @@ use crate::metrics::influx::{self, Collector};
 use crate::routes;
 use crate::search;
 use crate::serve::{self, Listener};
+use crate::service;
 use crate::site::{self, Logo, Site};
-use crate::{service, tls};
+use crate::tls::Tls;
 
 const MIB: u64 = 1024 * 1024;
 /// Where metrics are, when nothing else is said: on this machine only.
@@ -113,9 +116,9 @@ pub(super) struct Listen {
 }
 
 impl Listen {
-    async fn open(self) -> anyhow::Result<Vec<Listener>> {
-        let tls = match &self.tls {
-            Some((certificate, key)) => Some(tls::acceptor(certificate, key).map_err(Refused)?),
+    async fn open(self) -> anyhow::Result<(Vec<Listener>, Option<Tls>)> {
+        let tls = match self.tls {
+            Some((certificates, key)) => Some(Tls::read(certificates, key).map_err(Refused)?),
             None => None,
         };
         let mut listeners = service::sockets().context("take the sockets that systemd opened")?;
@@ -134,14 +137,12 @@ impl Listen {
                 }
             });
         }
-        if let Some(acceptor) = tls {
-            for listener in &mut listeners {
-                if let Listener::Tcp(_, tls) = listener {
-                    *tls = Some(acceptor.clone());
-                }
+        for listener in &mut listeners {
+            if let Listener::Tcp(_, of_listener) = listener {
+                of_listener.clone_from(&tls);
             }
         }
-        Ok(listeners)
+        Ok((listeners, tls))
     }
 }
 
@@ -188,7 +189,7 @@ pub(super) fn run_server(
         .build()
         .context("start threads")?;
     runtime.block_on(async {
-        let listeners = listen.open().await?;
+        let (listeners, tls) = listen.open().await?;
         let addresses: Vec<String> = listeners.iter().map(ToString::to_string).collect();
         let addresses = addresses.join(", ");
         let datadir = config.datadir.display().to_string();
@@ -219,6 +220,13 @@ pub(super) fn run_server(
         });
         // Before anybody is told that it serves, and may ask it to stop.
         let asked_to_stop = serve::stop_signal().context("wait for signals")?;
+        // Who closes the terminal that a server runs in wants it to end.
+        if !std::io::stdin().is_terminal() {
+            tokio::spawn(read_again(
+                tls,
+                signal(SignalKind::hangup()).context("wait for signals")?,
+            ));
+        }
         info!("serving {datadir} on {addresses}");
         service::ready();
         tokio::spawn(service::watchdog(app.clone()));
@@ -240,6 +248,22 @@ pub(super) fn run_server(
         info!("stopped");
         Ok(())
     })
+}
+
+/// Reads the certificate again whenever somebody asks for it: so one that was renewed comes into use
+/// without a connection that is cut.
+async fn read_again(tls: Option<Tls>, mut asked: Signal) {
+    while asked.recv().await.is_some() {
+        let Some(tls) = tls.clone() else {
+            info!("asked to read the certificate again, but there is none");
+            continue;
+        };
+        match tokio::task::spawn_blocking(move || tls.read_again()).await {
+            Ok(Ok(())) => info!("the certificate was read again"),
+            Ok(Err(why)) => error!("still with the certificate as it was: {why}"),
+            Err(error) => error!("still with the certificate as it was: {error}"),
+        }
+    }
 }
 
 /// Serves metrics at their own address, and sends them, in the background.

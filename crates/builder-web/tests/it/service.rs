@@ -5,22 +5,25 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::program::{BUILDER_WEB, run, succeeds};
 use crate::server::{Answer, connect, head, wait_until};
 
-/// builder-web, with the lines of its log up to the one that says where it serves.
-struct Service {
+/// builder-web, with the lines of its log up to the one that says where it serves, and those after.
+pub(crate) struct Service {
     child: Child,
     log: String,
+    later: Arc<Mutex<String>>,
 }
 
 impl Service {
-    fn start(command: &mut Command) -> Service {
+    pub(crate) fn start(command: &mut Command) -> Service {
         let mut service = Service {
             child: command.stderr(Stdio::piped()).spawn().unwrap(),
             log: String::new(),
+            later: Arc::default(),
         };
         let mut lines = BufReader::new(service.child.stderr.take().unwrap()).lines();
         while !service.log.contains("serving ") {
@@ -30,12 +33,16 @@ impl Service {
             service.log.push_str(&line);
             service.log.push('\n');
         }
-        // What it says later is read, so that it can go on.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        let later = service.later.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                later.lock().unwrap().push_str(&line);
+            }
+        });
         service
     }
 
-    fn serve(datadir: &Path, arguments: &[&str]) -> Command {
+    pub(crate) fn serve(datadir: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(BUILDER_WEB);
         command
             .args(["--metrics-address", "none", "-c", "/nonexistent", "-d"])
@@ -192,32 +199,59 @@ fn systemd_is_told_that_the_server_is_ready_lives_and_stops() {
     wait_until("it says that it stops", || told() == "STOPPING=1");
 }
 
+/// A new certificate of localhost that is signed with its own key.
+pub(crate) fn make_certificate(at: &Path, certificate: &str, key: &str) {
+    let request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+                   -subj /CN=localhost -addext subjectAltName=DNS:localhost";
+    let mut arguments: Vec<&str> = request.split_whitespace().collect();
+    arguments.extend(["-keyout", key, "-out", certificate]);
+    succeeds(at, "openssl", &arguments);
+}
+
+#[test]
+fn a_certificate_that_was_renewed_is_used_without_a_new_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let data = at.join("data");
+    std::fs::create_dir(&data).unwrap();
+    make_certificate(at, "cert.pem", "key.pem");
+    let (certificate, key) = (at.join("cert.pem"), at.join("key.pem"));
+    let arguments = ["-p", "0", "--tls-certificate"];
+    let mut command = Service::serve(&data, &arguments);
+    let service = Service::start(command.arg(&certificate).arg("--tls-key").arg(&key));
+    let url = format!("https://localhost:{}/healthz", service.port());
+    let answers = |certificate: &str| run(at, "curl", &["-sS", "--cacert", certificate, &url]);
+    let hang_up = || {
+        let pid = rustix::process::Pid::from_child(&service.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    };
+    make_certificate(at, "new.pem", "new-key.pem");
+    assert!(answers("cert.pem").status.success());
+    assert!(!answers("new.pem").status.success());
+    // A renewal that is half done changes nothing.
+    std::fs::rename(at.join("new-key.pem"), &key).unwrap();
+    hang_up();
+    wait_until("it says that key and certificate are not a pair", || {
+        let later = service.later.lock().unwrap();
+        later.contains("still with the certificate as it was")
+    });
+    std::fs::copy(&certificate, at.join("old.pem")).unwrap();
+    std::fs::rename(at.join("new.pem"), &certificate).unwrap();
+    assert!(answers("old.pem").status.success());
+    hang_up();
+    wait_until("it speaks with the new certificate", || {
+        answers("cert.pem").status.success()
+    });
+    assert!(!answers("old.pem").status.success());
+}
+
 #[test]
 fn tls_of_its_own_is_spoken_with_a_certificate() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
     let data = at.join("data");
     std::fs::create_dir(&data).unwrap();
-    let request = [
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-keyout",
-        "key.pem",
-        "-out",
-        "cert.pem",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=localhost",
-        "-addext",
-        "subjectAltName=DNS:localhost",
-    ];
-    succeeds(at, "openssl", &request);
+    make_certificate(at, "cert.pem", "key.pem");
     let (certificate, key) = (at.join("cert.pem"), at.join("key.pem"));
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
     let arguments = [
