@@ -81,14 +81,21 @@ is "$abi" '[A-Za-z]+:[0-9]+(:[a-z0-9_]+)+' ||
   stop "the ABI of $name is not such as FreeBSD:14:amd64"
 may_publish "$name" ||
   stop "the job $job may not publish the package $name: if it is to, add the line \"$name $job\" to $PACKAGES"
-if ! is "$version" '[0-9]+\.[0-9]+\.[0-9]+(\.[0-9]+\.g[0-9a-fA-F]+)?'; then
+epoch=
+case $version in
+  *,*)
+    epoch=,${version##*,}
+    version=${version%,*}
+    ;;
+esac
+if ! is "$version$epoch" '[0-9]+\.[0-9]+\.[0-9]+(\.[0-9]+\.g[0-9a-fA-F]+)?(,[0-9]+)?'; then
   stop "the version $version of $name is not MAJOR.MINOR.PATCH or MAJOR.MINOR.PATCH.COMMITS.gHASH, so that builds of it could not be told apart by age"
 fi
 case $version in
   *.g*) ;;
   *) version=$version.0.g0000000 ;;
 esac
-version=$version.$build_time.$sha256
+version=$version.$build_time.$sha256$epoch
 # The builds of a package, and none of one whose name begins with its name and a hyphen.
 published() {
   for known in "$REPO/$abi/All/$name"-[0-9]*.pkg; do
@@ -98,7 +105,7 @@ published() {
     esac
   done
 }
-if published | grep -qF -e ".$sha256.pkg"; then
+if published | grep -qF -e ".$sha256$epoch.pkg"; then
   echo "FreeBSD-repo: $name of $sha256 is there already"
   exit 0
 fi

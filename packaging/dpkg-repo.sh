@@ -93,11 +93,11 @@ while read -r provided; do
     stop "the package $name provides $provided, which the job $job may not publish: if it is to, add the line \"$provided $job\" to $PACKAGES"
 done <"$work/provides"
 version=$(dpkg-deb --field "$file" Version)
-if ! is "$version" '[0-9]+\.[0-9]+\.[0-9]+(-[0-9]+-g[0-9a-fA-F]+)?'; then
-  stop "the version $version of $name is not MAJOR.MINOR.PATCH or MAJOR.MINOR.PATCH-COMMITS-gHASH, so that builds of it could not be told apart by age"
+if ! is "$version" '([0-9]+:)?[0-9]+\.[0-9]+\.[0-9]+(-[0-9]+-g[0-9a-fA-F]+|\+git[0-9]+\.[0-9a-f]+)?'; then
+  stop "the version $version of $name is not MAJOR.MINOR.PATCH, MAJOR.MINOR.PATCH-COMMITS-gHASH or MAJOR.MINOR.PATCH+gitCOMMITS.HASH, so that builds of it could not be told apart by age"
 fi
 case $version in
-  *-*) ;;
+  *-* | *+*) ;;
   *) version=$version-0-g0000000 ;;
 esac
 

@@ -37,7 +37,7 @@ const EXIT_REFUSED: u8 = 2;
 #[derive(Debug, Parser)]
 #[command(
     name = "builder-web",
-    version,
+    version = crate::VERSION,
     disable_help_flag = true,
     args_conflicts_with_subcommands = true
 )]
@@ -91,7 +91,7 @@ struct ServeArgs {
     /// Who may connect to the Unix socket: the mode of its file, in octal
     #[arg(long, value_name = "MODE", default_value = "660", value_parser = mode)]
     socket_mode: u32,
-    /// Speak TLS with this certificate and those it rests on, as PEM
+    /// Speak TLS with this certificate and those it rests on, as PEM; read again on SIGHUP
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_certificate: Option<PathBuf>,
     /// The key of the certificate, as PEM

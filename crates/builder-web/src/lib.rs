@@ -58,3 +58,9 @@ pub mod urls;
 pub mod view;
 
 pub use clock::Clock;
+
+/// What this program says it is: a version with the commit, where a package is made of one.
+pub const VERSION: &str = match option_env!("BUILDER_WEB_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};

@@ -56,6 +56,6 @@ pub fn layout(site: &Site) -> Layout {
             logo: None,
             ..site.clone()
         },
-        software: concat!("builder-web ", env!("CARGO_PKG_VERSION")),
+        version: crate::VERSION,
     }
 }

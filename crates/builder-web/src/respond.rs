@@ -27,8 +27,8 @@ pub struct Layout {
     pub picture: Picture,
     /// What the operator says of the site.
     pub site: Site,
-    /// What serves it, and in which version.
-    pub software: &'static str,
+    /// The version of builder-web that serves it.
+    pub version: &'static str,
 }
 
 /// What the client can read.

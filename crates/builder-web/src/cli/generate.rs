@@ -93,7 +93,7 @@ fn other_name(name: &str) -> Option<&'static str> {
 fn render(command: &Command, name: &str, out: &mut Vec<u8>) -> std::io::Result<()> {
     let man = Man::new(command.clone())
         .title(name.to_uppercase())
-        .source(format!("builder-web {}", env!("CARGO_PKG_VERSION")))
+        .source(format!("builder-web {}", crate::VERSION))
         .manual("builder-web");
     man.render_title(out)?;
     man.render_name_section(out)?;
