@@ -21,6 +21,11 @@ fn pages() -> BTreeSet<String> {
     names.filter(|name| name.ends_with(".md")).collect()
 }
 
+/// A chapter of the book, by the name of its file.
+pub(crate) fn chapter(name: &str) -> String {
+    fs::read_to_string(workspace().join("docs/src").join(name)).unwrap()
+}
+
 /// Where the links of a Markdown file lead, without anchors.
 fn links(text: &str) -> Vec<&str> {
     text.split("](")
@@ -72,4 +77,33 @@ fn every_option_of_the_server_is_documented() {
     for option in options {
         assert!(book.contains(option), "{option} is on no page of the book");
     }
+}
+
+#[test]
+fn what_to_do_on_each_alert_is_documented() {
+    let rules = fs::read_to_string(workspace().join("packaging/alerts.yml")).unwrap();
+    let alerts: Vec<&str> = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+        .collect();
+    assert!(alerts.len() > 5, "{alerts:?}");
+    let runbook = chapter("alerts.md");
+    for alert in alerts {
+        let section = runbook.split(&format!("\n## {alert}\n")).nth(1);
+        assert!(section.is_some(), "{alert} has no section in alerts.md");
+    }
+}
+
+#[test]
+fn packages_are_all_made_with_the_same_rust() {
+    let version = fs::read_to_string(workspace().join("packaging/rust-version")).unwrap();
+    let version = version.trim();
+    let container = fs::read_to_string(workspace().join("packaging/oci/Containerfile")).unwrap();
+    assert!(container.contains(&format!("FROM rust:{version}-slim-bookworm")));
+    let least = env!("CARGO_PKG_RUST_VERSION");
+    let numbers = |version: &str| -> Vec<u32> {
+        let parts = version.split('.');
+        parts.map(|part| part.parse().unwrap()).collect()
+    };
+    assert!(numbers(version) >= numbers(least), "{version}, {least}");
 }

@@ -33,6 +33,9 @@ mod downloads;
 mod upload;
 
 #[cfg(test)]
+mod upload_answers;
+
+#[cfg(test)]
 mod upload_kept;
 
 #[cfg(test)]
@@ -71,6 +74,9 @@ mod watch;
 
 #[cfg(test)]
 mod service;
+
+#[cfg(test)]
+mod proxy;
 
 #[cfg(test)]
 mod tokens;
