@@ -62,7 +62,7 @@ is() {
   esac
   printf '%s\n' "$1" | LC_ALL=C grep -Exq -e "$2"
 }
-
+is "$build_time" '[0-9]{14}' || stop '--build-time is not such as 20260512041233'
 # A platform becomes the name of a repository, a directory and an argument.
 is "$platform" '[A-Za-z0-9][A-Za-z0-9._+~-]*' ||
   stop "the platform $platform cannot be the name of a repository"
@@ -114,6 +114,10 @@ version=$version-$build_time-$sha256
 sed "s/^[Vv][Ee][Rr][Ss][Ii][Oo][Nn]:.*/Version: $version/" "$work/tree/DEBIAN/control" >"$work/control"
 mv "$work/control" "$work/tree/DEBIAN/control"
 mkdir "$work/made"
+# Whoever publishes the same build publishes the same bytes.
+SOURCE_DATE_EPOCH=$(date -u +%s -d "$(printf '%s\n' "$build_time" |
+  sed 's/\(....\)\(..\)\(..\)\(..\)\(..\)\(..\)/\1-\2-\3 \4:\5:\6/')")
+export SOURCE_DATE_EPOCH
 dpkg-deb --root-owner-group --build "$work/tree" "$work/made"
 
 if ! aptly repo show "$platform" >/dev/null 2>&1; then
