@@ -4,6 +4,8 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::OFlags;
 
@@ -35,11 +37,36 @@ pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
 #[derive(Debug)]
 pub struct Artifacts {
     directory: PathBuf,
+    damage: Damage,
+}
+
+/// How often a kept file was found to be damaged or missing.
+#[derive(Debug, Clone, Default)]
+pub struct Damage(Arc<AtomicU64>);
+
+impl Damage {
+    /// Once more.
+    pub fn found(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often up to now, since the store was opened.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Artifacts {
     pub(crate) fn new(directory: PathBuf) -> Artifacts {
-        Artifacts { directory }
+        Artifacts {
+            directory,
+            damage: Damage::default(),
+        }
+    }
+
+    /// How often a file was found damaged: what [`Artifacts::reader`] finds, and what others note.
+    pub fn damage(&self) -> &Damage {
+        &self.damage
     }
 
     /// Where an artifact is. Two digits of its name are a directory of their own, to keep
@@ -62,6 +89,7 @@ impl Artifacts {
             file,
             left: size,
             check: Some(Check::new(sha256)),
+            damage: self.damage.clone(),
         };
         Ok((reader, size))
     }
@@ -152,6 +180,7 @@ pub struct ArtifactReader {
     left: u64,
     /// Until the end was reached.
     check: Option<Check>,
+    damage: Damage,
 }
 
 impl Read for ArtifactReader {
@@ -172,7 +201,7 @@ impl Read for ArtifactReader {
         if self.left == 0
             && let Some(check) = self.check.take()
         {
-            check.finish()?;
+            check.finish().inspect_err(|_| self.damage.found())?;
         }
         Ok(count)
     }

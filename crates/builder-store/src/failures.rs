@@ -309,6 +309,16 @@ pub fn of_build(tx: &mut Tx<'_>, build_id: i64) -> Result<Option<Failure>> {
     Ok(found.flatten())
 }
 
+/// Failed builds that nobody has looked at yet, of those that are indexed.
+pub fn unknown_count(tx: &mut Tx<'_>) -> Result<u64> {
+    let count = tx.query_opt(
+        "SELECT COALESCE(SUM(builds), 0) FROM own.failure_tally WHERE class = ''",
+        &[],
+        |row| row.size(0),
+    )?;
+    Ok(count.unwrap_or(0))
+}
+
 /// Up to `count` failed builds that were not looked at by this version of those who tell: those
 /// that nobody has looked at first.
 pub fn unknown(tx: &mut Tx<'_>, version: i64, count: u32) -> Result<Vec<Build>> {

@@ -47,7 +47,7 @@ pub mod verdict;
 pub mod verify;
 pub mod verify_cache;
 
-pub use artifacts::{ArtifactReader, Artifacts, Check};
+pub use artifacts::{ArtifactReader, Artifacts, Check, Damage};
 pub use db::Tx;
 pub use error::{Error, OpenError, Result, with_causes};
 pub use names::{ArtifactPath, JobName, NameError, PlainFileName, Platform};

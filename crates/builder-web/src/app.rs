@@ -22,7 +22,7 @@ use crate::failures;
 use crate::file_diffs::FileDiffs;
 use crate::input_changes::Comparisons;
 use crate::intact::Intact;
-use crate::metrics::{Metrics, Place};
+use crate::metrics::{Metrics, Place, Queue};
 use crate::origin;
 use crate::page_cache::PageCache;
 use crate::places::Places;
@@ -85,13 +85,13 @@ impl App {
             derived: Derived::new(config.limits.derived_cache_max),
             drawings: Drawings::new(&config.limits),
             comparisons: Comparisons::default(),
-            intact: Arc::default(),
+            intact: Arc::new(Intact::new(store.artifacts().damage().clone())),
             pages: PageCache::new(&config.limits, &metrics),
             file_diffs: FileDiffs::new(&config.limits),
             passwords: Passwords::new(&config.limits),
             uploads: Places::new(Place::Upload, config.limits.uploads()),
             dear: Places::new(Place::Expensive, config.limits.dear()),
-            archives: Places::new(Place::Expensive, config.limits.archives()),
+            archives: Places::new(Place::Archive, config.limits.archives()),
             streams: Places::new(Place::Stream, config.limits.streams()),
             hooks: Hooks::new(&config),
             layout: Arc::new(crate::pages::layout(&config.site)),
@@ -202,6 +202,20 @@ impl App {
     /// Places for archives, which are packed while they are sent.
     pub fn archives(&self) -> &Places {
         &self.0.archives
+    }
+
+    /// What is being worked on and what waits, of what only some are worked on at a time.
+    pub fn queues(&self) -> [(Place, Queue); 7] {
+        let app = &self.0;
+        [
+            (Place::Upload, app.uploads.queue()),
+            (Place::Password, app.passwords.queue()),
+            (Place::Expensive, app.dear.queue()),
+            (Place::Archive, app.archives.queue()),
+            (Place::Stream, app.streams.queue()),
+            (Place::Comparison, app.file_diffs.queue()),
+            (Place::Drawing, app.drawings.queue()),
+        ]
     }
 
     /// A body that `produce` writes while it is sent, on a thread of its own; `size` if it is known.

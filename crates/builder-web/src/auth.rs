@@ -26,7 +26,7 @@ use crate::app::App;
 use crate::client::Client;
 use crate::config::Limits;
 use crate::error::{Error, Result, with_causes};
-use crate::metrics::{LogIn, Place};
+use crate::metrics::{LogIn, Place, Queue};
 use crate::places::Places;
 use attempts::Attempts;
 
@@ -80,6 +80,11 @@ impl Passwords {
             hashing: Places::new(Place::Password, limits.passwords()),
             attempts: Attempts::new(limits),
         }
+    }
+
+    /// How many passwords are being checked, and how many wait.
+    pub fn queue(&self) -> Queue {
+        self.hashing.queue()
     }
 
     /// Stands for a name, a password and the hash it was right for; a changed password, or a
@@ -144,14 +149,11 @@ pub struct Caller {
     pub action: &'static str,
 }
 
-const UPLOAD: &str = "upload";
-const IMPORT: &str = "import";
-
 impl Caller {
     /// The account `actor` on the command line, in the name of a user.
     pub fn local(user: User, actor: Actor) -> Caller {
         Caller {
-            action: IMPORT,
+            action: audit::IMPORT,
             actor,
             user,
             token: None,
@@ -164,7 +166,7 @@ impl Caller {
             None => user.name.clone(),
         };
         Caller {
-            action: UPLOAD,
+            action: audit::UPLOAD,
             actor: actor(who, client),
             user,
             token,

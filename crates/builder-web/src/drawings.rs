@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::config::Limits;
 use crate::error::{Error, Result, with_causes};
+use crate::metrics::Queue;
 use crate::removed;
 
 /// The version of each of our drawings.
@@ -30,6 +31,7 @@ pub const VERSIONS: [(Picture, u32); 2] = [
 pub struct Drawings {
     under_way: Mutex<HashMap<Key, watch::Receiver<Option<Arc<Drawn>>>>>,
     places: Semaphore,
+    places_max: usize,
     /// Of the drawings that nobody waits for, one at a time.
     background: Semaphore,
     waiting_max: usize,
@@ -112,8 +114,24 @@ impl Drawings {
             under_way: Mutex::default(),
             places: Semaphore::new(limits.drawings_concurrent_max),
             background: Semaphore::new(1),
+            places_max: limits.drawings_concurrent_max,
             waiting_max: limits.drawings_waiting_max,
             waiting: Mutex::default(),
+        }
+    }
+
+    /// How many pictures are being drawn; and how many wait, with the builds whose pictures are to
+    /// be drawn before somebody asks for them.
+    pub fn queue(&self) -> Queue {
+        let under_way = lock(&self.under_way).len();
+        let taken = self
+            .places_max
+            .saturating_sub(self.places.available_permits());
+        let builds =
+            lock(&self.waiting).saturating_sub(1 - self.background.available_permits().min(1));
+        Queue {
+            taken,
+            waiting: under_way.saturating_sub(taken) + builds,
         }
     }
 }

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use crate::app::App;
 use crate::config::Limits;
 use crate::error::with_causes;
+use crate::metrics::{Place, Queue};
 
 /// A comparison of two artifacts; its key is made of both.
 const FILE_DIFF: Kind = Kind {
@@ -66,6 +67,7 @@ pub enum Asked {
 #[derive(Debug)]
 pub struct FileDiffs {
     places: Semaphore,
+    places_max: usize,
     waiting_max: usize,
     state: Mutex<State>,
 }
@@ -97,8 +99,21 @@ impl FileDiffs {
     pub fn new(limits: &Limits) -> FileDiffs {
         FileDiffs {
             places: Semaphore::new(limits.file_diffs_concurrent_max),
+            places_max: limits.file_diffs_concurrent_max,
             waiting_max: limits.file_diffs_waiting_max,
             state: Mutex::default(),
+        }
+    }
+
+    /// How many are being made, and how many wait.
+    pub fn queue(&self) -> Queue {
+        let under_way = self.state().under_way.len();
+        let taken = self
+            .places_max
+            .saturating_sub(self.places.available_permits());
+        Queue {
+            taken,
+            waiting: under_way.saturating_sub(taken),
         }
     }
 
@@ -130,7 +145,10 @@ pub async fn ask(app: &App, pair: Pair, patience: Duration) -> Asked {
         }
         match state.under_way.get(&key) {
             Some(cell) => cell.clone(),
-            None if state.under_way.len() >= app.file_diffs().waiting_max => return Asked::Busy,
+            None if state.under_way.len() >= app.file_diffs().waiting_max => {
+                app.metrics().busy(Place::Comparison);
+                return Asked::Busy;
+            }
             None => {
                 let cell = Arc::new(OnceCell::new());
                 state.under_way.insert(key, cell.clone());

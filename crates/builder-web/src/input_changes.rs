@@ -127,7 +127,12 @@ impl Comparisons {
 
     /// Whether pages have asked for what is not known.
     pub fn has_pending(&self) -> bool {
-        !lock(&self.pending).is_empty()
+        self.pending() > 0
+    }
+
+    /// How many pairs pages have asked for that are not compared yet.
+    pub fn pending(&self) -> usize {
+        lock(&self.pending).len()
     }
 
     /// Compares what pages have asked for, one pair after the other, and keeps it. `bytes_max` is

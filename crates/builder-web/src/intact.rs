@@ -8,7 +8,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use builder_store::{Check, Sha256};
+use builder_store::{Check, Damage, Sha256};
 use tokio::sync::Semaphore;
 
 use crate::app::App;
@@ -62,19 +62,20 @@ struct Found {
 #[derive(Debug)]
 pub struct Intact {
     found: Mutex<HashMap<Sha256, Found>>,
+    damage: Damage,
     places: Semaphore,
 }
 
-impl Default for Intact {
-    fn default() -> Intact {
+impl Intact {
+    /// Nothing is known yet; what is found damaged is counted in `damage`.
+    pub fn new(damage: Damage) -> Intact {
         Intact {
             found: Mutex::default(),
+            damage,
             places: Semaphore::new(CHECKS_CONCURRENT_MAX),
         }
     }
-}
 
-impl Intact {
     fn found(&self) -> MutexGuard<'_, HashMap<Sha256, Found>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -86,6 +87,9 @@ impl Intact {
     }
 
     fn note(&self, sha256: Sha256, state: State, is_intact: bool) {
+        if !is_intact {
+            self.damage.found();
+        }
         let mut all = self.found();
         if all.len() >= REMEMBERED_MAX {
             all.clear();

@@ -3,12 +3,13 @@
 //! Labels are bounded: routes are the router's patterns, hooks and jobs are cut off at a number.
 //! A job's name is from outside; the encoder escapes it.
 
+mod events;
 pub mod influx;
 mod process;
 mod stock;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 const HOOKS_MAX: usize = 32;
 /// Stands for what is beyond a bound.
 const OTHER: &str = "(other)";
+/// How an upload can be answered: [`crate::error`] picks no other status for one.
+const UPLOAD_STATUSES: [u16; 11] = [201, 400, 401, 403, 408, 409, 413, 429, 500, 503, 507];
 /// Seconds; a page takes well under a millisecond, an upload or a comparison may take long.
 const DURATION_BUCKETS: [f64; 13] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
@@ -50,12 +53,15 @@ type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 pub struct Metrics {
     registry: Registry,
     requests: Counters,
+    errors: Counter,
     request_seconds: Histograms,
     /// What [`Metrics::request`] found in the two families before, so that a request makes no
     /// label.
     routes: RwLock<HashMap<String, Route>>,
     /// Open connections.
     pub connections: Gauge,
+    /// Connections that ended with what is no request.
+    pub unreadable: Counter,
     /// Requests that are not answered yet.
     pub requests_in_flight: Gauge,
     /// Bytes written to and read from sockets.
@@ -75,7 +81,11 @@ pub struct Metrics {
     log_ins: Counters,
     page_cache: Counters,
     busy: Counters,
+    places_taken: Gauges,
+    places_waiting: Gauges,
+    damaged: Counter,
     stock: stock::Stock,
+    events: events::Events,
     process: process::Process,
 }
 
@@ -105,17 +115,34 @@ pub enum LogIn {
     Slowed,
 }
 
-/// What a request can find no place for.
+/// What there is a bounded number of places for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// A page or file that is dear to make.
-    Expensive,
-    /// An answer that is made while it is sent.
-    Stream,
+    /// A connection among those of its address.
+    Connection,
     /// An upload.
     Upload,
     /// A password to be checked.
     Password,
+    /// A page that is dear to make.
+    Expensive,
+    /// An archive, which is packed while it is sent.
+    Archive,
+    /// An answer that is made while it is sent.
+    Stream,
+    /// Two files to be compared.
+    Comparison,
+    /// A picture to be drawn.
+    Drawing,
+}
+
+/// How many places of a kind are taken, and how many wait for one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// What is being worked on.
+    pub taken: usize,
+    /// What waits.
+    pub waiting: usize,
 }
 
 /// Counts as one more for as long as it lives.
@@ -144,6 +171,11 @@ impl Metrics {
         let registry = root.sub_registry_with_prefix("builder_web");
         let metrics = Metrics {
             requests: register(registry, "http_requests", "Requests by route and status"),
+            errors: register(
+                registry,
+                "http_errors",
+                "Requests that were answered with 500: what went wrong is in the log",
+            ),
             request_seconds: {
                 let family: Histograms = Family::new_with_constructor(durations);
                 registry.register_with_unit(
@@ -156,6 +188,11 @@ impl Metrics {
             },
             routes: RwLock::default(),
             connections: register(registry, "connections", "Open connections"),
+            unreadable: register(
+                registry,
+                "http_unreadable",
+                "Connections that ended with what is no HTTP, or with a head that is too long",
+            ),
             requests_in_flight: register(
                 registry,
                 "http_requests_in_flight",
@@ -216,34 +253,75 @@ impl Metrics {
                 "busy",
                 "Requests refused with 503 because there was no place, by what for",
             ),
+            places_taken: register(
+                registry,
+                "places_taken",
+                "What is being worked on, of what only some are worked on at a time",
+            ),
+            places_waiting: register(registry, "places_waiting", "What waits for such a place"),
+            damaged: register(
+                registry,
+                "damaged_files",
+                "Times that a kept file was read and found damaged or missing",
+            ),
             stock: stock::Stock::new(registry),
+            events: events::Events::new(registry),
             process,
             registry: Registry::default(),
         };
-        // There from the start: an alert on a rate misses the first of a series that appears.
-        for result in ["right", "wrong", "slowed"] {
-            let _zero = metrics
-                .log_ins
-                .get_or_create_owned(&label("result", result));
-        }
-        for place in [
-            Place::Expensive,
-            Place::Stream,
-            Place::Upload,
-            Place::Password,
-        ] {
-            let _zero = metrics
-                .busy
-                .get_or_create_owned(&label("place", place.name()));
-        }
+        let build_info: Gauges = register(registry, "build_info", "The version of this program");
+        let version = label("version", crate::VERSION);
+        build_info.get_or_create_owned(&version).set(1);
+        metrics.begin_at_zero();
         Metrics {
             registry: root,
             ..metrics
         }
     }
 
+    /// Makes what alerts look at be there from the start: they see how much a number grows, and so
+    /// miss the first of a series that appears with it.
+    fn begin_at_zero(&self) {
+        for status in UPLOAD_STATUSES {
+            let labels = label("status", &status.to_string());
+            let _zero = self.uploads.get_or_create_owned(&labels);
+        }
+        for result in ["right", "wrong", "slowed"] {
+            let _zero = self.log_ins.get_or_create_owned(&label("result", result));
+        }
+        for place in Place::REFUSING {
+            let _zero = self.busy.get_or_create_owned(&label("place", place.name()));
+        }
+    }
+
+    /// These hooks are there, and would be run after an upload.
+    pub fn hooks_found(&self, names: &[String]) {
+        for name in names {
+            for end in HookEnd::ALL {
+                let _zero = self.hooks.get_or_create_owned(&self.hook_labels(name, end));
+            }
+        }
+    }
+
+    fn hook_labels(&self, name: &str, end: HookEnd) -> Labels {
+        let mut names = self
+            .hook_names
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !names.iter().any(|known| known == name) && names.len() < HOOKS_MAX {
+            names.push(name.to_owned());
+        }
+        let name = names.iter().find(|known| *known == name);
+        let mut labels = label("hook", name.map_or(OTHER, String::as_str));
+        labels.push(("result", end.name().to_owned()));
+        labels
+    }
+
     /// A request of this route (the router's pattern; none: of no route) was answered.
     pub fn request(&self, route: Option<&str>, status: u16, took: Duration) {
+        if status == 500 {
+            self.errors.inc();
+        }
         let route = match route {
             Some(pattern) if pattern.len() > 1 => pattern.trim_end_matches('/'),
             Some(pattern) => pattern,
@@ -286,16 +364,7 @@ impl Metrics {
 
     /// A hook has ended.
     pub fn hook(&self, name: &str, end: HookEnd, took: Duration) {
-        let mut names = self
-            .hook_names
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if !names.iter().any(|known| known == name) && names.len() < HOOKS_MAX {
-            names.push(name.to_owned());
-        }
-        let name = names.iter().find(|known| *known == name);
-        let mut labels = label("hook", name.map_or(OTHER, String::as_str));
-        labels.push(("result", end.name().to_owned()));
+        let labels = self.hook_labels(name, end);
         self.hooks.get_or_create(&labels).inc();
         self.hook_seconds.observe(took.as_secs_f64());
     }
@@ -324,12 +393,27 @@ impl Metrics {
 }
 
 impl Place {
+    /// Those that a request finds none of, and is refused: a picture is waited for.
+    const REFUSING: [Place; 7] = [
+        Place::Connection,
+        Place::Upload,
+        Place::Password,
+        Place::Expensive,
+        Place::Archive,
+        Place::Stream,
+        Place::Comparison,
+    ];
+
     fn name(self) -> &'static str {
         match self {
-            Place::Expensive => "expensive",
-            Place::Stream => "stream",
+            Place::Connection => "connection",
             Place::Upload => "upload",
             Place::Password => "password",
+            Place::Expensive => "expensive",
+            Place::Archive => "archive",
+            Place::Stream => "stream",
+            Place::Comparison => "comparison",
+            Place::Drawing => "drawing",
         }
     }
 }
@@ -337,14 +421,31 @@ impl Place {
 /// Everything as Prometheus reads it, with what is looked up only now.
 pub async fn text(app: &App) -> String {
     stock::refresh(app).await;
+    events::refresh(app).await;
     let metrics = app.metrics();
+    // Put there or taken away while the server runs.
+    if let Ok(names) = app.blocking(|app| app.hooks().names()).await {
+        metrics.hooks_found(&names);
+    }
     metrics.process.refresh();
     let (running, waiting) = app.hooks().counts();
     metrics.hooks_running.set(signed(running as u64));
     metrics.hooks_waiting.set(signed(waiting as u64));
-    metrics
-        .uploads_in_progress
-        .set(signed(app.uploads().taken() as u64));
+    for (place, queue) in app.queues() {
+        if place == Place::Upload {
+            metrics.uploads_in_progress.set(signed(queue.taken as u64));
+        }
+        let labels = label("place", place.name());
+        let set = |gauges: &Gauges, count: usize| {
+            gauges
+                .get_or_create_owned(&labels)
+                .set(signed(count as u64));
+        };
+        set(&metrics.places_taken, queue.taken);
+        set(&metrics.places_waiting, queue.waiting);
+    }
+    let damaged = app.store().artifacts().damage().count();
+    metrics.damaged.inner().store(damaged, Ordering::Relaxed);
     let mut text = String::new();
     // OK because a String takes all that is written to it.
     let _: std::fmt::Result = prometheus_text::encode(&mut text, &metrics.registry);
@@ -379,3 +480,4 @@ fn register<M: prometheus_client::registry::Metric + Clone + Default>(
 
 /// A gauge of seconds or bytes that is not whole.
 type FloatGauge = Gauge<f64, AtomicU64>;
+type FloatGauges = Family<Labels, FloatGauge>;

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::app::App;
 use crate::client::Client;
 use crate::error::{Error, Result};
-use crate::metrics::{Metrics, Place};
+use crate::metrics::{Metrics, Place, Queue};
 
 /// After which time a client that found no place is to come again.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -86,9 +86,18 @@ impl Places {
         }
     }
 
-    /// How many are taken.
-    pub fn taken(&self) -> usize {
-        self.rules.places - self.free.available_permits()
+    /// How many are taken, and how many requests wait for one.
+    pub fn queue(&self) -> Queue {
+        let all = self
+            .clients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .all;
+        let taken = self.rules.places - self.free.available_permits();
+        Queue {
+            taken,
+            waiting: all.saturating_sub(taken),
+        }
     }
 
     /// Waits for a place, at most for the time there is. A client without an address is nobody in

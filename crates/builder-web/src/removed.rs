@@ -47,7 +47,10 @@ pub fn opened<T>(store: &Store, uuid: Uuid, opened: builder_store::Result<T>) ->
                 true => Ok(None),
                 false => missing(tx, uuid).map(Some),
             })?;
-            Err(why.unwrap_or_else(|| error.into()))
+            Err(why.unwrap_or_else(|| {
+                store.artifacts().damage().found();
+                error.into()
+            }))
         }
         other => Ok(other?),
     }

@@ -11,6 +11,17 @@ pub const REFUSALS_MAX: i64 = 100_000;
 /// Characters of a text in an entry: it may be from outside.
 const TEXT_CHARS_MAX: usize = 300;
 
+/// A build came in over the network.
+pub const UPLOAD: &str = "upload";
+/// A build was brought on the command line.
+pub const IMPORT: &str = "import";
+/// Every file was read, and is what it should be.
+pub const VERIFY: &str = "verify";
+/// Every file was read, and some are not what they should be.
+pub const VERIFY_FAULTS: &str = "verify-faults";
+/// A backup was made or brought up to date.
+pub const BACKUP: &str = "backup";
+
 /// Who acts, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
@@ -157,6 +168,39 @@ pub fn newest(tx: &mut Tx<'_>, filter: &Filter<'_>, count: u32) -> Result<Vec<En
         ],
         Entry::from_row,
     )
+}
+
+/// When something was last done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Last {
+    /// What: see [`Event::action`].
+    pub action: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// When each thing that was done after the entry of a row was last done; and the newest row, for the
+/// next time.
+pub fn last(tx: &mut Tx<'_>, after: i64) -> Result<(i64, Vec<Last>)> {
+    let newest = tx.query_opt(
+        "SELECT COALESCE(MAX(id), 0) FROM record.audit",
+        &[],
+        |row| row.int(0),
+    )?;
+    let last = tx.query(
+        "SELECT a.action, a.at_d, a.at_ps
+         FROM (SELECT MAX(id) AS id FROM record.audit WHERE id > $1 AND outcome = 'done'
+               GROUP BY action) n
+         JOIN record.audit a ON a.id = n.id",
+        &[after.into()],
+        |row| {
+            Ok(Last {
+                action: row.text(0)?,
+                at: row.timestamp(1)?,
+            })
+        },
+    )?;
+    Ok((newest.unwrap_or(0).max(after), last))
 }
 
 fn short(text: &str) -> &str {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use builder_store::stock::{self, Artifacts, Builds};
+use builder_store::{failures, search};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::sync::Mutex;
@@ -27,6 +28,7 @@ pub(super) struct Stock {
     artifact_bytes: Gauge,
     database_bytes: Gauges,
     free_bytes: Gauge,
+    backlog: Gauges,
 }
 
 impl Stock {
@@ -54,6 +56,11 @@ impl Stock {
                 registry,
                 "disk_free_bytes",
                 "Free bytes on the disk of the data directory",
+            ),
+            backlog: register(
+                registry,
+                "backlog",
+                "What is still to be read, compared or kept in the background, by what for",
             ),
         }
     }
@@ -87,6 +94,18 @@ pub(super) async fn refresh(app: &App) {
             .database_bytes
             .get_or_create_owned(&label("file", file));
         gauge.set(signed(bytes));
+    }
+    let backlog = |work, count: u64| {
+        let gauge = stock.backlog.get_or_create_owned(&label("work", work));
+        gauge.set(signed(count));
+    };
+    backlog("inputs", app.comparisons().pending() as u64);
+    // An error is in the log; the last values stay.
+    let behind = app.read(|tx| Ok((search::progress(tx)?, failures::unknown_count(tx)?)));
+    if let Ok((progress, failed)) = behind.await {
+        backlog("builds", progress.builds_left);
+        backlog("switches", progress.switches_left);
+        backlog("failures", failed);
     }
     let app = app.clone();
     // Goes on when nobody waits any more.

@@ -70,6 +70,7 @@ pub async fn artifact(
             let (file, size) = removed::opened(store, uuid, opened)?;
             // Cut off, it would pass for the whole.
             if size != artifact.size {
+                store.artifacts().damage().found();
                 return Err(Error::damaged(format!(
                     "artifact {} has {size} bytes on disk, {} when it was kept",
                     artifact.sha256, artifact.size

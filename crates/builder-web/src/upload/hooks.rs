@@ -62,6 +62,9 @@ pub enum HookEnd {
 }
 
 impl HookEnd {
+    /// Every way to end.
+    pub const ALL: [HookEnd; 3] = [HookEnd::Succeeded, HookEnd::Failed, HookEnd::Killed];
+
     /// A word for it.
     pub fn name(self) -> &'static str {
         match self {
@@ -132,6 +135,14 @@ impl Hooks {
             }
             drop(all);
         });
+    }
+
+    /// The file names of those that are there now.
+    pub fn names(&self) -> Vec<String> {
+        let all = look(&self.directory).into_iter();
+        all.filter(|(_, state)| matches!(state, HookState::Runs))
+            .filter_map(|(path, _)| Some(path.file_name()?.to_string_lossy().into_owned()))
+            .collect()
     }
 
     /// How many run, and how many wait for their turn.

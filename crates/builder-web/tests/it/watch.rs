@@ -5,14 +5,16 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use builder_store::Sha256;
 use builder_web::metrics::influx;
-use builder_web::routes;
 use builder_web::upload::hooks::HookEnd;
+use builder_web::{Clock, routes};
 use tower::ServiceExt;
 
 use crate::build::build;
+use crate::carry::db;
 use crate::program::Process;
-use crate::server::{ALICE, BUILDER, Server, basic, exchange, wait_until};
+use crate::server::{ALICE, BUILDER, Server, basic, exchange, now, wait_until};
 
 /// What Prometheus reads of a server.
 fn metrics(server: &Server) -> String {
@@ -171,49 +173,278 @@ fn metrics_have_an_address_of_their_own_and_are_not_at_the_public_one() {
 }
 
 #[test]
+fn what_alerts_look_at_is_there_before_it_happens() {
+    let server = Server::new();
+    let hooks = server.configdir().join("upload-hooks");
+    std::fs::create_dir(&hooks).unwrap();
+    std::fs::write(hooks.join("publish.sh"), "#!/bin/sh\n").unwrap();
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(hooks.join("publish.sh"), executable).unwrap();
+    std::fs::write(hooks.join("not.sh.sample"), "").unwrap();
+    let text = metrics(&server);
+    let zero = |series: &str| assert_eq!(value(&text, series), 0.0, "{series}");
+    for status in [201, 400, 401, 403, 408, 409, 413, 429, 500, 503, 507] {
+        zero(&format!("builder_web_uploads_total{{status=\"{status}\"}}"));
+    }
+    for result in ["succeeded", "failed", "killed"] {
+        zero(&format!(
+            "builder_web_hooks_total{{hook=\"publish.sh\",result=\"{result}\"}}"
+        ));
+    }
+    assert!(!text.contains("sample"));
+    for place in [
+        "upload",
+        "password",
+        "expensive",
+        "archive",
+        "stream",
+        "comparison",
+        "drawing",
+    ] {
+        if place != "drawing" {
+            zero(&format!("builder_web_busy_total{{place=\"{place}\"}}"));
+        }
+        zero(&format!("builder_web_places_waiting{{place=\"{place}\"}}"));
+    }
+    for result in ["right", "wrong", "slowed"] {
+        zero(&format!("builder_web_log_ins_total{{result=\"{result}\"}}"));
+    }
+    zero("builder_web_http_errors_total");
+    zero("builder_web_damaged_files_total");
+    for work in ["builds", "switches", "failures", "inputs"] {
+        zero(&format!("builder_web_backlog{{work=\"{work}\"}}"));
+    }
+    let version = builder_web::VERSION;
+    let info = format!("builder_web_build_info{{version=\"{version}\"}}");
+    assert_eq!(value(&text, &info), 1.0);
+}
+
+#[test]
+fn the_last_upload_check_and_backup_are_told_also_after_a_restart() {
+    let hello = build("hello", 1).file("bin/x", "x");
+    let server = Server::new();
+    let verify =
+        |found: &str| format!("builder_web_last_verify_timestamp_seconds{{found=\"{found}\"}}");
+    let (upload, backup) = (
+        "builder_web_last_upload_timestamp_seconds",
+        "builder_web_last_backup_timestamp_seconds",
+    );
+    let text = metrics(&server);
+    for series in [upload, backup, &verify("nothing"), &verify("faults")] {
+        assert!(value(&text, series).is_nan(), "{series}");
+    }
+    server.keep(&hello);
+    let datadir = server.datadir().to_str().unwrap();
+    let holder = tempfile::tempdir().unwrap();
+    let dest = holder.path().join("backup");
+    db(0, &["verify-data-dir", "-d", datadir]);
+    db(0, &["backup", "-d", datadir, dest.to_str().unwrap()]);
+    let text = metrics(&server);
+    // The server's clock is stopped, that of the commands is not.
+    assert_eq!(value(&text, upload), now().unix_seconds() as f64);
+    let verified = value(&text, &verify("nothing"));
+    assert!(verified > 1e9 && value(&text, backup) >= verified);
+    assert!(value(&text, &verify("faults")).is_nan());
+    let artifact = server.app.store().artifacts().path(Sha256::of(b"x"));
+    std::fs::remove_file(&artifact).unwrap();
+    db(1, &["verify-data-dir", "-d", datadir]);
+    let again = server.again(Clock::Stopped(now()), |_| {});
+    let text = metrics(&again);
+    assert_eq!(value(&text, upload), now().unix_seconds() as f64);
+    assert_eq!(value(&text, &verify("nothing")), verified);
+    assert!(value(&text, &verify("faults")) >= verified);
+    let (events, _) = db(0, &["audit", "-d", datadir]);
+    for (action, count) in [
+        ("  verify  ", 1),
+        ("  verify-faults  ", 1),
+        ("  backup  ", 1),
+    ] {
+        assert_eq!(events.matches(action).count(), count, "{action}: {events}");
+    }
+}
+
+/// A metric that an expression looks at, with the labels it is to have.
+#[derive(Debug)]
+struct Selector<'a> {
+    name: &'a str,
+    matchers: Vec<(&'a str, &'a str, &'a str)>,
+}
+
+impl Selector<'_> {
+    /// Whether a series is one of those; labels that Prometheus adds are any.
+    fn selects(&self, (name, labels): &(String, Vec<(String, String)>)) -> bool {
+        self.name == name
+            && self.matchers.iter().all(|(label, operator, wanted)| {
+                if matches!(*label, "instance" | "job") && !labels.iter().any(|of| of.0 == *label) {
+                    return true;
+                }
+                let found = labels.iter().find(|(found, _)| found == label);
+                let found = found.map_or("", |(_, value)| value);
+                match *operator {
+                    "=" => found == *wanted,
+                    "!=" => found != *wanted,
+                    "=~" => wanted.split('|').any(|wanted| is_like(found, wanted)),
+                    other => panic!("{other} is not used"),
+                }
+            })
+    }
+}
+
+/// As the regular expressions of our rules are: characters, and dots for any.
+fn is_like(text: &str, pattern: &str) -> bool {
+    assert!(!pattern.contains(['*', '+', '(', '[', '?']), "{pattern}");
+    text.len() == pattern.len()
+        && text
+            .chars()
+            .zip(pattern.chars())
+            .all(|(of, like)| like == '.' || like == of)
+}
+
+/// Every metric of ours that a text names, with what stands behind it in braces.
+fn selectors(text: &str) -> Vec<Selector<'_>> {
+    let is_word = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(is_word) {
+        let word = &rest[start..];
+        let end = word.find(|char| !is_word(char)).unwrap_or(word.len());
+        let (name, behind) = word.split_at(end);
+        rest = behind;
+        if !name.starts_with("builder_web_") && !name.starts_with("process_") {
+            continue;
+        }
+        let mut matchers = Vec::new();
+        if let Some((inside, behind)) = behind
+            .strip_prefix('{')
+            .and_then(|behind| behind.split_once('}'))
+            // Where a path stands in a value, what is before the brace is not all.
+            .filter(|(inside, _)| inside.matches('"').count() % 2 == 0)
+        {
+            for matcher in inside.split(',') {
+                let (label, rest) = matcher
+                    .trim()
+                    .split_at(matcher.trim().find(['=', '!']).unwrap());
+                let (operator, value) = rest.split_once('"').unwrap();
+                matchers.push((label, operator, value.strip_suffix('"').unwrap()));
+            }
+            rest = behind;
+        }
+        found.push(Selector { name, matchers });
+    }
+    found
+}
+
+/// The labels that expressions of a text group by, and those that its texts show.
+fn grouping_labels(text: &str) -> Vec<&str> {
+    let mut labels = Vec::new();
+    for opening in ["by (", "on (", "ignoring ("] {
+        let groups = text.split(opening).skip(1);
+        let inside = groups.filter_map(|rest| Some(rest.split_once(')')?.0));
+        labels.extend(inside.flat_map(|inside| inside.split(',').map(str::trim)));
+    }
+    let shown = text.split("$labels.").skip(1);
+    labels.extend(shown.filter_map(|rest| rest.split([' ', '}', '|']).next()));
+    labels.retain(|label| !label.is_empty());
+    labels
+}
+
+#[test]
 fn every_metric_that_dashboard_alerts_and_documentation_name_exists_and_is_named() {
-    let server = Server::of(&[build("hello", 1).file("bin/x", "x")]);
+    let hello = build("hello", 1).file("bin/x", "x");
+    let server = Server::of(std::slice::from_ref(&hello));
     // A family without a member is not shown.
     let metrics_of = server.app.metrics();
+    metrics_of.hooks_found(&["x.sh".to_owned()]);
     metrics_of.hook("x.sh", HookEnd::Succeeded, Duration::ZERO);
     server.get("/");
+    server.get("/job/hello");
+    server.get(&hello.url());
+    let artifact = server.app.store().artifacts().path(Sha256::of(b"x"));
+    std::fs::write(artifact, "y").unwrap();
+    let damaged = server.get(&format!("{}/f/bin/x", hello.url()));
+    assert_eq!(damaged.status, 500);
     let text = metrics(&server);
     let known: Vec<&str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
         .map(|line| line.split(' ').next().unwrap())
         .collect();
+    let series: Vec<(String, Vec<(String, String)>)> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let (series, _) = line.rsplit_once(' ').unwrap();
+            let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+            let labels = labels.trim_end_matches('}').split("\",");
+            let labels = labels.filter_map(|label| label.split_once("=\""));
+            let owned = |(label, value): (&str, &str)| {
+                (label.to_owned(), value.trim_end_matches('"').to_owned())
+            };
+            (name.to_owned(), labels.map(owned).collect())
+        })
+        .collect();
     let workspace = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let read = |file: &str| std::fs::read_to_string(workspace.join(file)).unwrap();
     let (dashboard, documentation) = ("packaging/grafana-dashboard.json", "docs/src/metrics.md");
-    let mut named = 0;
-    for file in [dashboard, documentation, "packaging/alerts.yml"] {
-        let rules = read(file);
-        if file.ends_with("json") {
-            let _dashboard: serde_json::Value = serde_json::from_str(&rules).unwrap();
+    let (alerts, test) = ("packaging/alerts.yml", "packaging/alerts-test.yml");
+    // Each rule and each target of the dashboard by itself, so that its labels are those of its own.
+    let mut expressions: Vec<(&str, String)> = Vec::new();
+    let rules = read(alerts);
+    let rules = rules.split("- alert: ").skip(1);
+    expressions.extend(rules.map(|rule| (alerts, rule.to_owned())));
+    let targets = read(dashboard);
+    let targets: serde_json::Value = serde_json::from_str(&targets).unwrap();
+    let panels = targets["panels"].as_array().unwrap().iter();
+    for target in panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten()) {
+        let text = |member: &str| target[member].as_str().unwrap().to_owned();
+        // The variable is one of Grafana's.
+        let expression = text("expr").replace("instance=~\"$instance\"", "instance=\"any\"");
+        expressions.push((dashboard, expression));
+    }
+    assert!(expressions.len() > 50);
+    for (file, expression) in &expressions {
+        let selectors = selectors(expression);
+        assert!(
+            !selectors.is_empty() || expression.contains("up{"),
+            "{expression}"
+        );
+        let mut labels = vec!["instance", "job"];
+        for selector in &selectors {
+            let mut selected = series.iter().filter(|series| selector.selects(series));
+            let Some((_, found)) = selected.next() else {
+                panic!("{file}: nothing is selected by {selector:?} of {expression}");
+            };
+            labels.extend(found.iter().map(|(label, _)| label.as_str()));
         }
-        let word = |char: char| char.is_ascii_alphanumeric() || char == '_';
-        for name in rules.split(|char| !word(char)) {
-            if !name.starts_with("builder_web_") && !name.starts_with("process_") {
-                continue;
-            }
-            let plain = ["_bucket", "_count", "_sum"]
-                .iter()
-                .find_map(|part| name.strip_suffix(part))
-                .unwrap_or(name);
+        for label in grouping_labels(expression) {
+            assert!(
+                labels.contains(&label),
+                "{file}: no {label} in {expression}"
+            );
+        }
+    }
+    for file in [documentation, test] {
+        for Selector { name, .. } in selectors(&read(file)) {
+            let plain = name.strip_suffix("_bucket").unwrap_or(name);
             assert!(
                 known.contains(&plain),
                 "{name} of {file} is not in {known:?}"
             );
-            named += 1;
         }
     }
-    assert!(named > 40);
     for file in [dashboard, documentation] {
         let text = read(file);
         for metric in &known {
             assert!(text.contains(metric), "{metric} is not in {file}");
         }
+    }
+    let tests = read(test);
+    for (_, rule) in expressions.iter().filter(|(file, _)| *file == alerts) {
+        let name = rule.split_whitespace().next().unwrap();
+        let fires = format!("alertname: {name}\n        exp_alerts:");
+        assert!(tests.contains(&fires), "{test} does not let {name} fire");
+        let silent = tests.matches(&format!("alertname: {name}}}")).count();
+        assert_eq!(silent, 1, "{test} does not tell when {name} is silent");
     }
 }
 

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow};
 use builder_store::Store;
 use builder_store::backup::{self, Event, How};
+use builder_store::record::audit;
 use clap::Args;
 use serde_json::json;
 
 use crate::cli::progress::Progress;
-use crate::cli::{DatadirArg, Refused, say};
+use crate::cli::{DatadirArg, Refused, say, say_error};
+use crate::error::with_causes;
 use crate::show::{self, counted};
 
 #[derive(Debug, Args)]
@@ -41,7 +43,7 @@ pub(super) fn run(args: &BackupArgs) -> anyhow::Result<()> {
             );
             match &progress {
                 Some(progress) => progress.say_error(&text),
-                None => crate::cli::say_error(&text),
+                None => say_error(&text),
             }
         }
         _ => {}
@@ -52,6 +54,17 @@ pub(super) fn run(args: &BackupArgs) -> anyhow::Result<()> {
         false => error.into(),
     })?;
     let dest = args.dest.display();
+    if outcome.damaged.is_empty() {
+        let detail = format!("{} files, {} new", outcome.files, outcome.added);
+        let noted = store.write(|tx| super::note(tx, audit::BACKUP, &dest.to_string(), &detail));
+        // It is complete all the same.
+        if let Err(error) = noted {
+            say_error(&format!(
+                "the backup cannot be noted in the audit record: {}",
+                with_causes(&error)
+            ));
+        }
+    }
     if args.json {
         let damaged = outcome
             .damaged

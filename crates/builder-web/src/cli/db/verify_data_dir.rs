@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
+use builder_store::record::audit;
 use builder_store::verify::{self, Mended, Plan, Problem, Report};
 use builder_store::{Store, migrations};
 use clap::Args;
@@ -10,7 +11,8 @@ use serde_json::{Value, json};
 
 use crate::Clock;
 use crate::cli::progress::Progress;
-use crate::cli::{DatadirArg, Refused, say};
+use crate::cli::{DatadirArg, Refused, say, say_error};
+use crate::error::with_causes;
 use crate::show::{self, counted};
 
 #[derive(Debug, Args)]
@@ -75,6 +77,7 @@ pub(super) fn run(args: &VerifyDataDirArgs) -> anyhow::Result<()> {
         }
     }
     let open = report.open_problems();
+    note(&store, &report, open);
     if args.json {
         let json = serde_json::to_string_pretty(&json(&store, &report)).context("write JSON")?;
         say(&json);
@@ -94,6 +97,25 @@ pub(super) fn run(args: &VerifyDataDirArgs) -> anyhow::Result<()> {
         counted(open, "file"),
         store.directory().display()
     ))
+}
+
+/// So that who watches a server is told when its files were last read. That it cannot be noted, as on
+/// a disk that became read-only, is no reason to say less.
+fn note(store: &Store, report: &Report, open: usize) {
+    let read = report.artifacts + report.texts;
+    let (action, detail) = match open {
+        0 => (audit::VERIFY, format!("{read} files read")),
+        open => (
+            audit::VERIFY_FAULTS,
+            format!("{open} of {read} files not as they should be"),
+        ),
+    };
+    if let Err(error) = store.write(|tx| super::note(tx, action, "", &detail)) {
+        say_error(&format!(
+            "this cannot be noted in the audit record: {}",
+            with_causes(&error)
+        ));
+    }
 }
 
 fn print(report: &Report, repaired: bool) {
