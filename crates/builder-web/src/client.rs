@@ -30,6 +30,15 @@ pub enum Peer {
     Unix,
 }
 
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Peer::Address(address) => address.fmt(f),
+            Peer::Unix => f.write_str("unix"),
+        }
+    }
+}
+
 /// Noted in each request of a connection that this server encrypts itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Encrypted;
@@ -215,9 +224,15 @@ fn is_host(host: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte))
 }
 
+impl Default for RequestId {
+    fn default() -> RequestId {
+        RequestId::new()
+    }
+}
+
 impl RequestId {
     /// Another one than any before: told apart by when this process started.
-    fn new() -> RequestId {
+    pub fn new() -> RequestId {
         static PROCESS: LazyLock<u32> = LazyLock::new(|| {
             let mut bytes = [0; 4];
             // Ids that repeat after a restart are a nuisance, no more.

@@ -88,6 +88,7 @@ pub fn watching(app: App) -> Router {
         .slash(pattern::READY, get(health::ready))
         .layer(from_fn_with_state(app.clone(), error::render))
         .layer(from_fn(headers::security))
+        .layer(from_fn_with_state(app.clone(), headers::log))
         .with_state(app)
 }
 

@@ -23,16 +23,17 @@ use tower_service::Service as _;
 use tracing::{debug, info, warn};
 
 use crate::app::App;
-use crate::client::{self, Encrypted, Peer};
+use crate::client::{self, Encrypted, Peer, REQUEST_ID, RequestId};
 use crate::config::Limits;
-use crate::metrics::Held;
+use crate::metrics::{Held, Place};
+use crate::respond;
 use crate::stalling::Stalling;
 use crate::tls::Tls;
 
 /// Descriptors for the databases, uploads and hooks.
 const DESCRIPTORS_RESERVED: usize = 128;
 /// To whom has too many connections.
-const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 10\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 38\r\n\r\ntoo many connections from one address\n";
+const TURNED_AWAY: &str = "too many connections from one address\n";
 const TURN_AWAY_TIME_MAX: Duration = Duration::from_secs(1);
 /// How often a lack of descriptors is noted in the log.
 const WARNING_PERIOD: Duration = Duration::from_secs(30);
@@ -289,7 +290,8 @@ impl Serving {
                 match self.of_address(address) {
                     Some(among) => Some(among),
                     None => {
-                        turn_away(stream, place);
+                        self.app.metrics().busy(Place::Connection);
+                        turn_away(stream, address, place);
                         return;
                     }
                 }
@@ -317,10 +319,15 @@ impl Serving {
             return;
         };
         drop(graceful);
+        let unreadable = metrics.unreadable.clone();
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                // The client left, or sent no HTTP.
-                debug!("a connection broke: {error}");
+                // The client left, or sent no HTTP: that is answered 400 or 431 before it is a
+                // request, and so has no name.
+                if error.is_parse() {
+                    unreadable.inc();
+                }
+                debug!(%peer, "a connection broke: {error}");
             }
             drop((place, held, among));
         });
@@ -328,13 +335,22 @@ impl Serving {
 }
 
 /// Tells a client that has too many connections so, if it reads.
-fn turn_away<S>(mut stream: S, place: OwnedSemaphorePermit)
+fn turn_away<S>(mut stream: S, from: IpAddr, place: OwnedSemaphorePermit)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let id = RequestId::new();
+    debug!(id = id.as_str(), %from, "turned away: too many connections");
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 10\r\nconnection: close\r\n{REQUEST_ID}: {}\r\n\
+         content-type: {}\r\ncontent-length: {}\r\n\r\n{TURNED_AWAY}",
+        id.as_str(),
+        respond::TEXT,
+        TURNED_AWAY.len()
+    );
     tokio::spawn(async move {
         let told = async {
-            stream.write_all(TURNED_AWAY).await?;
+            stream.write_all(answer.as_bytes()).await?;
             stream.shutdown().await
         };
         // A client that does not read it knows by the connection's end.

@@ -1,6 +1,6 @@
 //! What those see who watch a server: metrics, health, the names of requests.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tower::ServiceExt;
 use crate::build::build;
 use crate::carry::db;
 use crate::program::Process;
-use crate::server::{ALICE, BUILDER, Server, basic, exchange, now, wait_until};
+use crate::server::{ALICE, BUILDER, Server, basic, connect, exchange, now, wait_until};
 
 /// What Prometheus reads of a server.
 fn metrics(server: &Server) -> String {
@@ -514,6 +514,37 @@ fn every_answer_names_its_request_and_a_trusted_proxys_name_is_kept() {
         })
         .collect();
     assert!(ids[0] != ids[1] && ids[1] != ids[2], "{ids:?}");
+    let directory = tempfile::tempdir().unwrap();
+    let narrow = Process::serve(
+        directory.path(),
+        &["--connections-per-address", "2", "--log-level", "debug"],
+    );
+    for target in ["/metrics", "/healthz", "/none"] {
+        let answer = exchange(narrow.metrics_address(), "GET", target, &[], b"");
+        assert!(answer.header("x-request-id").is_some(), "{target}");
+    }
+    // All that there may be of one address; at that of metrics others.
+    let mut held = connect(narrow.address);
+    let _as_well = connect(narrow.address);
+    held.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n").unwrap();
+    wait_until("one has too many connections", || {
+        let answer = exchange(narrow.address, "GET", "/", &[], b"");
+        let id = answer.header("x-request-id").unwrap().to_owned();
+        answer.status == 503
+            && answer.header("retry-after") == Some("10")
+            && narrow.log().contains(&id)
+    });
+    held.write_all(b"no header\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    held.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 400 "));
+    let counted = || exchange(narrow.metrics_address(), "GET", "/metrics", &[], b"").text();
+    wait_until("what is no HTTP is counted", || {
+        value(&counted(), "builder_web_http_unreadable_total") == 1.0
+    });
+    assert!(value(&counted(), "builder_web_busy_total{place=\"connection\"}") >= 1.0);
+    let scrapes = "builder_web_http_requests_total{route=\"/metrics\",status=\"200\"}";
+    assert!(value(&counted(), scrapes) >= 2.0);
     let directory = tempfile::tempdir().unwrap();
     let trusting = Process::serve(directory.path(), &["--trusted-proxy", "127.0.0.0/8"]);
     let headers = [
