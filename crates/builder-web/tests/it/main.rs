@@ -125,6 +125,9 @@ mod local_files;
 mod pictures;
 
 #[cfg(test)]
+mod corpora;
+
+#[cfg(test)]
 mod crashes;
 
 // Faults come through `LD_PRELOAD` and /proc.
