@@ -34,12 +34,15 @@ pub(crate) fn kills() -> u64 {
 /// while it still starts.
 const TRIES_MAX: u64 = 300;
 
-/// xorshift: the same numbers every time.
+/// xorshift: the same numbers every time, of the same seed.
 pub(crate) struct Random(u64);
 
 impl Random {
+    /// BUILDER_WEB_SEED makes it another one.
     pub(crate) fn new() -> Random {
-        Random(0x9E37_79B9_7F4A_7C15)
+        let seed = std::env::var("BUILDER_WEB_SEED").map_or(0, |seed| seed.parse().unwrap());
+        println!("seed {seed}");
+        Random(0x9E37_79B9_7F4A_7C15 ^ seed)
     }
 
     /// A place in something that long.
