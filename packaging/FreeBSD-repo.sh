@@ -44,6 +44,11 @@ case $path in
   '') stop 'there is no --main-binary-filepath: this is to be run as an upload hook' ;;
   *) exit 0 ;;
 esac
+# Several hooks run at a time, and what follows is many steps: one after the other.
+if [ -z "${FREEBSD_REPO_LOCKED:-}" ]; then
+  mkdir -p "$REPO"
+  FREEBSD_REPO_LOCKED=1 exec lockf -k "$REPO/.lock" "$0" "$@"
+fi
 for needed in "$build_time" "$sha256" "$job" "$file"; do
   [ -n "$needed" ] || stop '--build-time, --sha256, --job and a file are needed'
 done

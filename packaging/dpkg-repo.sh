@@ -16,7 +16,7 @@
 #
 # A package is published as VERSION-BUILDTIME-SHA256, where a plain VERSION becomes
 # VERSION-0-g0000000: so apt sees a newer build of the same version as newer, and the digest of
-# what was built can be read off what is installed. Needs aptly, gpg and dpkg-deb.
+# what was built can be read off what is installed. Needs aptly, gpg, dpkg-deb and flock.
 set -eu
 
 HOME=/home/builder
@@ -70,6 +70,10 @@ is "$platform" '[A-Za-z0-9][A-Za-z0-9._+~-]*' ||
 may_publish() {
   [ "$1" = "$job" ] || { [ -r "$PACKAGES" ] && grep -qxF -e "$1 $job" "$PACKAGES"; }
 }
+
+# Several hooks run at a time, and what follows is many steps: one after the other.
+exec 9>"$HOME/.dpkg-repo.lock"
+flock 9
 
 if aptly repo show -with-packages "$platform" 2>/dev/null | grep -qF -e "-$sha256"; then
   echo "dpkg-repo: the repository $platform has it already"
