@@ -2,7 +2,7 @@
 //! whatever they are. Knows files; knows nothing of builds.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,6 +92,16 @@ impl Artifacts {
             damage: self.damage.clone(),
         };
         Ok((reader, size))
+    }
+
+    /// Opens an artifact to read parts of it, once all of it was found to be what it is named for.
+    pub fn compared(&self, sha256: Sha256) -> Result<File> {
+        let read = |source| Error::file("read", &self.path(sha256), source);
+        let (mut reader, _) = self.reader(sha256)?;
+        io::copy(&mut reader, &mut io::sink()).map_err(read)?;
+        let mut file = reader.file;
+        file.seek(SeekFrom::Start(0)).map_err(read)?;
+        Ok(file)
     }
 
     /// All bytes of an artifact, if they are what it is named for and no more than `bytes_max`.

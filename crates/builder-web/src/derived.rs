@@ -103,14 +103,14 @@ impl Derived {
             derived::get(tx, SOLO5, sha256)?.and_then(|value| serde_json::from_slice(&value).ok());
         let solo5 = match kept {
             Some(solo5) => solo5,
-            None => match store.artifacts().open(sha256) {
-                Ok((mut file, _)) => {
+            None => match store.artifacts().compared(sha256) {
+                Ok(mut file) => {
                     let solo5 = read_solo5(&mut file, sha256);
                     self.keep_later(sha256, solo5.clone());
                     solo5
                 }
                 Err(error) => {
-                    // The page can do without; the download says that it is missing.
+                    // The page can do without; the download says that it is missing or damaged.
                     warn!("{}", with_causes(&error));
                     return Ok(None);
                 }

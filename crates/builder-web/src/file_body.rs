@@ -1,9 +1,8 @@
 //! A file, or a part of it, as a body. Reads ahead on a thread for that while the socket takes
-//! what was read; the thread is given back while the socket does not. An artifact is checked on its
-//! way: the last bytes of a damaged one are not sent.
+//! what was read; the thread is given back while the socket does not. An artifact is compared on its
+//! way: what is damaged is not sent.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -12,12 +11,12 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
-use crate::intact::Checking;
+use crate::intact::{PIECE_BYTES, Reader};
 
-/// Bytes of the first read: most texts and pictures are smaller.
-const FIRST_BYTES: u64 = 64 * 1024;
-/// Bytes of each further one: few hand-overs between threads, and still in a core's cache.
-const CHUNK_BYTES: u64 = 512 * 1024;
+/// Pieces of the first read: most texts and pictures are smaller.
+const FIRST_PIECES: usize = 1;
+/// Pieces of each further one: few hand-overs between threads, and still in a core's cache.
+const PIECES: usize = 512 * 1024 / PIECE_BYTES;
 
 struct FileBody {
     left: u64,
@@ -26,32 +25,46 @@ struct FileBody {
 
 enum State {
     /// Nothing was asked for yet.
-    Start(Option<(Source, u64)>),
+    Start(Option<Source>),
     /// A thread reads the next chunk.
     Reading(JoinHandle<io::Result<(Source, Bytes)>>),
     Done,
 }
 
 struct Source {
-    file: File,
+    reader: Reader,
+    /// Bytes that are read next and not sent: they are before those that were asked for.
+    before: usize,
     left: u64,
-    checking: Option<Box<Checking>>,
 }
 
-/// `count` bytes of `file` from `first` on. `checking` is for all of a file.
-pub fn body(file: File, first: u64, count: u64, checking: Option<Checking>) -> Body {
+/// `count` bytes of a file from `first` on, read by a reader that begins at their piece.
+pub fn body(reader: Reader, first: u64, count: u64) -> Body {
+    let before = usize::try_from(first % PIECE_BYTES as u64).unwrap_or_default();
     let source = Source {
-        file,
+        reader,
+        before,
         left: count,
-        checking: checking.map(Box::new),
     };
     Body::new(
         FileBody {
             left: count,
-            state: State::Start(Some((source, first))),
+            state: State::Start(Some(source)),
         }
         .boxed_unsync(),
     )
+}
+
+impl FileBody {
+    /// Reads ahead while `chunk` is sent.
+    fn send(&mut self, source: Source, chunk: Bytes) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.left = source.left;
+        self.state = match source.left {
+            0 => State::Done,
+            _ => State::Reading(tokio::task::spawn_blocking(move || source.next(PIECES))),
+        };
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
+    }
 }
 
 impl HttpBody for FileBody {
@@ -64,41 +77,29 @@ impl HttpBody for FileBody {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         loop {
             match &mut self.state {
-                State::Start(source) => {
-                    let next = source.take().filter(|_| self.left > 0);
-                    self.state = match next {
-                        None => State::Done,
-                        Some((mut source, first)) => {
-                            let count = self.left.min(FIRST_BYTES);
-                            State::Reading(tokio::task::spawn_blocking(move || {
-                                if first > 0 {
-                                    source.file.seek(SeekFrom::Start(first))?;
-                                }
-                                read(source, count)
-                            }))
+                State::Start(source) => match source.take().filter(|source| source.left > 0) {
+                    None => self.state = State::Done,
+                    Some(mut source) => match source.reader.ahead() {
+                        Some(bytes) => {
+                            let chunk = source.chunk(bytes);
+                            return self.send(source, chunk);
                         }
-                    };
-                }
+                        None => {
+                            let first = move || source.next(FIRST_PIECES);
+                            self.state = State::Reading(tokio::task::spawn_blocking(first));
+                        }
+                    },
+                },
                 State::Reading(reading) => {
-                    let read_ = ready!(Pin::new(reading).poll(context));
-                    let (source, chunk) = match read_.map_err(io::Error::other).flatten() {
-                        Ok(read) => read,
+                    let read = ready!(Pin::new(reading).poll(context));
+                    return match read.map_err(io::Error::other).flatten() {
+                        Ok((source, chunk)) => self.send(source, chunk),
                         Err(error) => {
                             tracing::error!("an answer was broken off: {error}");
                             self.state = State::Done;
-                            return Poll::Ready(Some(Err(error)));
+                            Poll::Ready(Some(Err(error)))
                         }
                     };
-                    self.left -= chunk.len() as u64;
-                    let count = self.left.min(CHUNK_BYTES);
-                    self.state = match count {
-                        0 => State::Done,
-                        // Read ahead while this chunk is sent.
-                        _ => {
-                            State::Reading(tokio::task::spawn_blocking(move || read(source, count)))
-                        }
-                    };
-                    return Poll::Ready(Some(Ok(Frame::data(chunk))));
                 }
                 State::Done => return Poll::Ready(None),
             }
@@ -110,24 +111,27 @@ impl HttpBody for FileBody {
     }
 }
 
-fn read(mut source: Source, count: u64) -> io::Result<(Source, Bytes)> {
-    let mut chunk = Vec::with_capacity(usize::try_from(count).map_err(io::Error::other)?);
-    (&mut source.file).take(count).read_to_end(&mut chunk)?;
-    if (chunk.len() as u64) < count {
-        // Its size was given in the head already.
-        return Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the file became shorter while it was sent",
-        ));
+impl Source {
+    /// The next bytes that are sent.
+    fn next(mut self, pieces_max: usize) -> io::Result<(Source, Bytes)> {
+        let wanted = self.left.saturating_add(self.before as u64);
+        let pieces = usize::try_from(wanted.div_ceil(PIECE_BYTES as u64)).unwrap_or(pieces_max);
+        let bytes = self.reader.next(pieces.min(pieces_max))?;
+        let chunk = self.chunk(bytes);
+        if chunk.is_empty() {
+            // Its size was given in the head already.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok((self, chunk))
     }
-    source.left -= count;
-    if let Some(checking) = &mut source.checking {
-        checking.update(&chunk);
+
+    /// What is to be sent of the pieces that were read.
+    fn chunk(&mut self, pieces: Vec<u8>) -> Bytes {
+        let pieces = Bytes::from(pieces);
+        let begin = std::mem::take(&mut self.before).min(pieces.len());
+        let count = pieces.len() - begin;
+        let count = usize::try_from(self.left).map_or(count, |left| left.min(count));
+        self.left -= count as u64;
+        pieces.slice(begin..begin + count)
     }
-    if source.left == 0
-        && let Some(checking) = source.checking.take()
-    {
-        checking.finish()?;
-    }
-    Ok((source, chunk.into()))
 }

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::exec_file::{ExecFile, check_size};
-use crate::intact::{self, Wanted};
+use crate::intact::{self, Reader, Wanted};
 use crate::names::Path;
 use crate::pack::{PACKED_BYTES_MIN, packer};
 use crate::respond::{self, Accepts, Encoding, Range};
@@ -337,14 +337,17 @@ async fn send(app: &App, method: &Method, request: &HeaderMap, served: Served) -
     let wanted = match range {
         _ if has_it || method != Method::GET => Wanted::Head,
         Range::Refused(_) => Wanted::Head,
-        Range::Part { count, .. } if count < size => Wanted::Part,
-        // Other bytes than those that are checked are sent.
-        Range::Whole if encoding.name().is_some() => Wanted::Part,
+        Range::Part { first, count } if count < size => Wanted::Part(first),
+        // Of what is packed nobody knows the end before it comes.
+        Range::Whole if encoding.name().is_some() => Wanted::Part(0),
         Range::Part { .. } | Range::Whole => Wanted::Whole,
     };
-    let (file, checking) = match sha256 {
-        Some(sha256) => intact::before(app, file, sha256, wanted).await?,
-        None => (file, None),
+    let reader = match (sha256, range) {
+        (Some(sha256), _) => intact::open(app, file, sha256, wanted).await?,
+        (None, Range::Part { first, .. }) => {
+            Reader::unknown(file, size, first).map_err(Error::internal)?
+        }
+        (None, _) => Reader::unknown(file, size, 0).map_err(Error::internal)?,
     };
     let mut response = if has_it {
         StatusCode::NOT_MODIFIED.into_response()
@@ -352,8 +355,7 @@ async fn send(app: &App, method: &Method, request: &HeaderMap, served: Served) -
         match (range, encoding.name()) {
             (Range::Refused(why), _) => return Err(Error::RangeNotSatisfiable { size, why }),
             (Range::Part { first, count }, _) => {
-                let mut response =
-                    file_response(file_body::body(file, first, count, checking), count);
+                let mut response = file_response(file_body::body(reader, first, count), count);
                 *response.status_mut() = StatusCode::PARTIAL_CONTENT;
                 let last = first + count - 1;
                 response.headers_mut().insert(
@@ -363,13 +365,13 @@ async fn send(app: &App, method: &Method, request: &HeaderMap, served: Served) -
                 response
             }
             (Range::Whole, Some(name)) => {
-                let mut response = Response::new(packed(app, file, encoding).await?);
+                let mut response = Response::new(packed(app, reader, encoding).await?);
                 response
                     .headers_mut()
                     .insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
                 response
             }
-            (Range::Whole, None) => file_response(file_body::body(file, 0, size, checking), size),
+            (Range::Whole, None) => file_response(file_body::body(reader, 0, size), size),
         }
     };
     let headers = response.headers_mut();
@@ -399,10 +401,16 @@ fn file_response(body: Body, size: u64) -> Response {
     response
 }
 
-async fn packed(app: &App, mut file: File, encoding: Encoding) -> Result<Body> {
+async fn packed(app: &App, mut reader: Reader, encoding: Encoding) -> Result<Body> {
     app.stream(None, move |out| {
         let mut packer = packer(out, encoding)?;
-        io::copy(&mut file, &mut packer)?;
+        loop {
+            let piece = reader.next(1)?;
+            if piece.is_empty() {
+                break;
+            }
+            packer.write_all(&piece)?;
+        }
         packer.finish()?.flush()
     })
     .await

@@ -52,8 +52,13 @@ fn mend(server: &Server, content: &[u8]) {
     fs::write(place(server, content), content).unwrap();
 }
 
-/// Everything that comes over the connection: the head, and what there is of the body.
-fn raw(address: SocketAddr, target: &str, headers: &[(&str, &str)]) -> (String, Vec<u8>) {
+/// Everything that comes over the connection: the head, and what there is of the body. Nothing of
+/// either where it was broken off before the head had left.
+pub(crate) fn raw(
+    address: SocketAddr,
+    target: &str,
+    headers: &[(&str, &str)],
+) -> (String, Vec<u8>) {
     let mut stream = connect(address);
     let all = [&[("connection", "close")], headers].concat();
     stream
@@ -62,7 +67,8 @@ fn raw(address: SocketAddr, target: &str, headers: &[(&str, &str)]) -> (String, 
     let mut answer = Vec::new();
     let _reset = stream.read_to_end(&mut answer);
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
-    let body = answer.split_off(end.unwrap() + 4);
+    let body = answer.split_off(end.map_or(0, |end| end + 4));
+    assert!(end.is_some() || body.is_empty(), "half a head");
     (String::from_utf8(answer).unwrap(), body)
 }
 
@@ -160,10 +166,8 @@ fn packed_texts_are_refused_and_archives_and_builds_with_a_damaged_file_have_no_
         let (_, body) = raw(address, &archive, &[]);
         assert!(!body.ends_with(b"0\r\n\r\n"), "it has an end");
         let (head, body) = raw(address, &exec, &[]);
-        assert!(
-            head.contains(&format!("content-length: {whole}\r\n")),
-            "{head}"
-        );
+        let length = format!("content-length: {whole}\r\n");
+        assert!(head.is_empty() || head.contains(&length), "{head}");
         assert!(body.len() < whole, "{} of {whole}", body.len());
         mend(&server, content);
     }

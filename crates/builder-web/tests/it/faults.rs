@@ -3,6 +3,7 @@
 //! answered 201, none is half there, and the server goes on when the fault is gone.
 
 mod around;
+mod forgotten;
 mod machine;
 mod order;
 mod uploads;

@@ -53,6 +53,8 @@ enum Control {
     Clock,
     Logging,
     Impatient,
+    Forgetful,
+    Forgotten,
     End,
 }
 
@@ -168,6 +170,20 @@ impl Machine {
     /// Whether waiting for a locked database takes no time.
     pub(crate) fn be_impatient(&self, impatient: bool) {
         self.set(Control::Impatient, i64::from(impatient));
+    }
+
+    /// From now on the disk has forgotten a bit of this byte of a file: it is read as another one,
+    /// and nothing else of the file changes, none of its times.
+    pub(crate) fn forget(&self, file: &Path, at: usize) {
+        use std::os::unix::fs::MetadataExt;
+        let inode = fs::metadata(file).unwrap().ino();
+        self.set(Control::Forgotten, i64::try_from(at).unwrap());
+        self.set(Control::Forgetful, inode.cast_signed());
+    }
+
+    /// It remembers again.
+    pub(crate) fn remember(&self) {
+        self.set(Control::Forgetful, 0);
     }
 
     /// The calls that succeeded while `work` was done, in their order: what, and with which paths

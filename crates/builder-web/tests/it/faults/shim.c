@@ -1,7 +1,7 @@
 /* A machine that fails, for the program under test: loaded before the C library (LD_PRELOAD), it
    counts the calls that concern files below one directory, lets those fail that a test wants to
-   fail, and writes down the order of those that succeeded. It can also turn back the clock and cut
-   short the waits of SQLite. The program itself knows nothing of it.
+   fail, and writes down the order of those that succeeded. It can also turn back the clock, cut
+   short the waits of SQLite, and flip a bit of a file as it is read, which changes nothing else of it. The program itself knows nothing of it.
 
    FAULTS_CONTROL names a file of eight-byte numbers, as in `enum control`, which the test writes
    while the program runs. FAULTS_BELOW is the directory, FAULTS_LOG the file of the order. */
@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -33,6 +34,8 @@ enum control {
   CLOCK,     /* seconds that the clock of the day is off */
   LOGGING,   /* whether the order is written down */
   IMPATIENT, /* whether waits of SQLite end at once */
+  FORGETFUL, /* the inode of a file of which the disk has forgotten a bit */
+  FORGOTTEN, /* in which byte */
   CONTROLS
 };
 
@@ -274,19 +277,30 @@ ssize_t sendmsg(int socket, const struct msghdr *message, int flags) {
   ON_FILE(ssize_t, 0, "write", socket, real(socket, message, flags));
 }
 
+/* Flips a bit of what was read, from byte `at` on, of the file that is forgetful. */
+static ssize_t forget(int file, off64_t at, char *bytes, ssize_t count) {
+  struct stat status;
+  if (!control || count <= 0 || !get(FORGETFUL)) return count;
+  if (fstat(file, &status) != 0 || (int64_t)status.st_ino != get(FORGETFUL)) return count;
+  int64_t forgotten = get(FORGOTTEN) - at;
+  if (forgotten >= 0 && forgotten < count) bytes[forgotten] ^= 0x10;
+  return count;
+}
+
 ssize_t read(int file, void *bytes, size_t count) {
   REAL(ssize_t, read, int, void *, size_t);
-  ON_FILE(ssize_t, READ, NULL, file, real(file, bytes, count));
+  off64_t at = control && get(FORGETFUL) ? lseek64(file, 0, SEEK_CUR) : 0;
+  ON_FILE(ssize_t, READ, NULL, file, forget(file, at, bytes, real(file, bytes, count)));
 }
 
 ssize_t pread(int file, void *bytes, size_t count, off_t at) {
   REAL(ssize_t, pread, int, void *, size_t, off_t);
-  ON_FILE(ssize_t, READ, NULL, file, real(file, bytes, count, at));
+  ON_FILE(ssize_t, READ, NULL, file, forget(file, at, bytes, real(file, bytes, count, at)));
 }
 
 ssize_t pread64(int file, void *bytes, size_t count, off64_t at) {
   REAL(ssize_t, pread64, int, void *, size_t, off64_t);
-  ON_FILE(ssize_t, READ, NULL, file, real(file, bytes, count, at));
+  ON_FILE(ssize_t, READ, NULL, file, forget(file, at, bytes, real(file, bytes, count, at)));
 }
 
 int clock_gettime(clockid_t clock, struct timespec *time) {
