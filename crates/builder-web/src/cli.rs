@@ -8,6 +8,7 @@ mod file;
 mod generate;
 mod help;
 mod input;
+mod limits;
 mod migrations;
 mod opam;
 mod progress;
@@ -17,13 +18,13 @@ mod viz;
 use std::ffi::OsString;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use self::limits::LimitArgs;
 use crate::client::TrustedProxy;
 use crate::metrics::influx::Collector;
 
@@ -105,39 +106,8 @@ struct ServeArgs {
     /// Leave jobs off the front page whose last build is older than this many days; 0: leave none off
     #[arg(long, default_value_t = 30, value_name = "DAYS")]
     expired_jobs: u32,
-    /// Largest upload to accept, in MiB
-    #[arg(long, default_value_t = 4096, value_name = "MIB")]
-    upload_limit: u64,
-    /// Memory for pages as they were last shown, in MiB; 0: make every page anew
-    #[arg(long, default_value_t = 8, value_name = "MIB")]
-    page_cache: u16,
-    /// Largest file to compare with another one, in MiB: both are held in memory [default: 128]
-    #[arg(long, value_name = "MIB")]
-    compared_file_limit: Option<NonZeroU16>,
-    /// Uploads that are written at the same time; others wait [default: 8]
-    #[arg(long, value_name = "COUNT")]
-    uploads: Option<NonZeroU16>,
-    /// Dear pages (comparisons, pictures) that are made at the same time; one core is best left for uploads [default: one less than there are cores, at least 2]
-    #[arg(long, value_name = "COUNT")]
-    dear_pages: Option<NonZeroU16>,
-    /// Open connections; more wait to be accepted [default: 1024]
-    #[arg(long, value_name = "COUNT")]
-    connections: Option<NonZeroU16>,
-    /// Open connections from one address that is no trusted proxy; one more is answered 503 [default: 256]
-    #[arg(long, value_name = "COUNT")]
-    connections_per_address: Option<NonZeroU16>,
-    /// Largest head of a request, in KiB, at least 8 [default: 64]
-    #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u16).range(8..=1024))]
-    head_limit: Option<u16>,
-    /// Seconds in which a client has to send the head of a request [default: 30]
-    #[arg(long, value_name = "SECONDS")]
-    head_timeout: Option<NonZeroU16>,
-    /// Seconds after which an upload that sends nothing, and a client that reads nothing, is given up [default: 120 and 60]
-    #[arg(long, value_name = "SECONDS")]
-    idle_timeout: Option<NonZeroU16>,
-    /// Disk space to leave free, in MiB: uploads beyond are answered 507 [default: 64]
-    #[arg(long, value_name = "MIB")]
-    disk_reserve: Option<u32>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Where Prometheus finds /metrics, or "none" [default: 127.0.0.1:9180, if that is free]
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics_address: Option<MetricsAddress>,

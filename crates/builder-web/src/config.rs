@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::client::TrustedProxy;
+use crate::patience::Patience;
 use crate::places::Rules;
 use crate::site::Site;
 
@@ -61,6 +62,9 @@ pub struct Limits {
     pub refused_drain_time_max: Duration,
     /// An upload that sends nothing for this long is given up.
     pub upload_idle_time_max: Duration,
+    /// Bytes a second that an upload has to keep up, on average over that time: it has a place that
+    /// others wait for. None: any byte is enough.
+    pub upload_rate_min: u64,
     /// Bytes of the paths of all artifacts of an upload: they are held in memory. Real builds have
     /// some KiB.
     pub artifact_paths_bytes_max: u64,
@@ -139,6 +143,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// A client that reads nothing of its answer for this long is cut off.
     pub answer_stall_time_max: Duration,
+    /// Bytes a second that it has to read, on average over that time. None: any byte is enough.
+    pub answer_rate_min: u64,
     /// Answers that are made while they are sent (`exec`, `all.tar.gz`, packed texts); more wait.
     /// Each holds a thread while its client reads.
     pub streams_concurrent_max: usize,
@@ -169,6 +175,7 @@ impl Default for Limits {
             refused_drain_bytes_max: GIB,
             refused_drain_time_max: Duration::from_secs(60),
             upload_idle_time_max: Duration::from_secs(120),
+            upload_rate_min: 16 * KIB,
             artifact_paths_bytes_max: 8 * MIB,
             readme_bytes_max: MIB,
             opam_switch_bytes_max: 8 * MIB,
@@ -204,6 +211,7 @@ impl Default for Limits {
             credential_bytes_max: 1024,
             connections_max: 1024,
             answer_stall_time_max: Duration::from_secs(60),
+            answer_rate_min: KIB,
             streams_concurrent_max: 64,
             head_time_max: Duration::from_secs(30),
             head_bytes_max: 64 * 1024,
@@ -227,6 +235,16 @@ impl Limits {
             client_max: all_max,
             wait_max: self.upload_wait_time_max,
         }
+    }
+
+    /// How long an upload is waited for.
+    pub fn upload_patience(&self) -> Patience {
+        Patience::new(self.upload_idle_time_max, self.upload_rate_min)
+    }
+
+    /// How long a client that reads an answer is waited for.
+    pub fn answer_patience(&self) -> Patience {
+        Patience::new(self.answer_stall_time_max, self.answer_rate_min)
     }
 
     /// Places for pages that are dear to make.

@@ -41,6 +41,7 @@ pub mod opam_report;
 pub mod origin;
 pub mod pack;
 pub mod page_cache;
+pub mod patience;
 pub mod places;
 pub mod query;
 pub mod removed;

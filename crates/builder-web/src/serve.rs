@@ -300,8 +300,8 @@ impl Serving {
         };
         let metrics = self.app.metrics();
         let held = Held::new(&metrics.connections);
-        let time_max = self.app.limits().answer_stall_time_max;
-        let stream = Stalling::new(stream, time_max, metrics.traffic.clone());
+        let patience = self.app.limits().answer_patience();
+        let stream = Stalling::new(stream, patience, metrics.traffic.clone());
         let router = self.router.clone();
         let service = hyper::service::service_fn(move |mut request: hyper::Request<_>| {
             request.extensions_mut().insert(peer);

@@ -115,10 +115,10 @@ async fn answer(
             return refuse_early(&app, error, body, waits);
         }
     };
-    let idle = app.limits().upload_idle_time_max;
+    let patience = app.limits().upload_patience();
     let received = app
         .behind_pages(move |app| {
-            let mut reader = BodyReader::new(body, idle, app.metrics().upload_bytes.clone());
+            let mut reader = BodyReader::new(body, patience, app.metrics().upload_bytes.clone());
             let received = receive(app, &caller, &mut reader, size);
             (received, reader.into_body())
         })

@@ -2,7 +2,6 @@
 
 use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +15,7 @@ use tracing::{error, info, warn};
 use super::{LegacyArgs, MetricsAddress, Refused, ServeArgs, SiteArgs, arenas, start_log};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::config::{Config, Limits};
+use crate::config::Config;
 use crate::drawings;
 use crate::error::with_causes;
 use crate::metrics::influx::{self, Collector};
@@ -27,7 +26,6 @@ use crate::service;
 use crate::site::{self, Logo, Site};
 use crate::tls::Tls;
 
-const MIB: u64 = 1024 * 1024;
 /// Where metrics are, when nothing else is said: on this machine only.
 const METRICS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
 /// How often it is looked whether others have written to the database.
@@ -40,7 +38,7 @@ pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
     arenas::few();
     start_log(&arguments.log)?;
     warn_of(&arguments.legacy);
-    let limits = limits(&arguments);
+    let limits = arguments.limits.limits();
     let site = site(arguments.site)?;
     let config = Config {
         datadir: arguments.datadir.datadir,
@@ -63,45 +61,6 @@ pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
         tls: arguments.tls_certificate.zip(arguments.tls_key),
     };
     run_server(config, listen, watch, |_| {})
-}
-
-/// The limits, with those that were given.
-fn limits(arguments: &ServeArgs) -> Limits {
-    let mut limits = Limits {
-        upload_bytes_max: arguments.upload_limit.saturating_mul(MIB),
-        page_cache_bytes_max: usize::from(arguments.page_cache) * 1024 * 1024,
-        ..Limits::default()
-    };
-    let count = |given: Option<NonZeroU16>, limit: &mut usize| {
-        if let Some(given) = given {
-            *limit = usize::from(given.get());
-        }
-    };
-    count(arguments.uploads, &mut limits.uploads_concurrent_max);
-    count(arguments.dear_pages, &mut limits.dear_concurrent_max);
-    count(arguments.connections, &mut limits.connections_max);
-    count(
-        arguments.connections_per_address,
-        &mut limits.connections_per_client_max,
-    );
-    let seconds = |given: NonZeroU16| Duration::from_secs(u64::from(given.get()));
-    if let Some(head_limit) = arguments.head_limit {
-        limits.head_bytes_max = usize::from(head_limit) * 1024;
-    }
-    if let Some(head_timeout) = arguments.head_timeout {
-        limits.head_time_max = seconds(head_timeout);
-    }
-    if let Some(idle_timeout) = arguments.idle_timeout {
-        limits.upload_idle_time_max = seconds(idle_timeout);
-        limits.answer_stall_time_max = seconds(idle_timeout);
-    }
-    if let Some(file_limit) = arguments.compared_file_limit {
-        limits.file_diff_bytes_max = u64::from(file_limit.get()) * MIB;
-    }
-    if let Some(disk_reserve) = arguments.disk_reserve {
-        limits.disk_reserve_bytes = u64::from(disk_reserve) * MIB;
-    }
-    limits
 }
 
 /// Where the server listens, unless systemd opened sockets for it.

@@ -1,7 +1,7 @@
 //! The body of a request as a blocking reader.
 
 use std::io::{self, Read};
-use std::time::Duration;
+use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use http_body_util::BodyExt;
@@ -9,22 +9,24 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use crate::patience::Patience;
+
 /// Reads a request's body on a thread that may block.
 pub struct BodyReader {
     body: Option<Body>,
     chunk: Bytes,
-    idle_time_max: Duration,
+    patience: Patience,
     runtime: Handle,
     bytes: Counter,
 }
 
 impl BodyReader {
     /// Must be called inside of the runtime. What is read is counted in `bytes`.
-    pub fn new(body: Body, idle_time_max: Duration, bytes: Counter) -> BodyReader {
+    pub fn new(body: Body, patience: Patience, bytes: Counter) -> BodyReader {
         BodyReader {
             body: Some(body),
             chunk: Bytes::new(),
-            idle_time_max,
+            patience,
             runtime: Handle::current(),
             bytes,
         }
@@ -40,15 +42,18 @@ impl BodyReader {
             return Ok(None);
         };
         loop {
+            // What the server takes to write and hash is not the client's.
+            let begin = Instant::now();
+            let left = self.patience.left();
             let frame = self
                 .runtime
-                .block_on(async { timeout(self.idle_time_max, body.frame()).await });
+                .block_on(async { timeout(left, body.frame()).await });
             match frame {
                 Err(_) => {
                     self.body = None;
                     return Err(io::Error::new(
                         io::ErrorKind::TimedOut,
-                        format!("nothing was sent for {} s", self.idle_time_max.as_secs()),
+                        self.patience.lost("sent"),
                     ));
                 }
                 Ok(None) => {
@@ -60,6 +65,8 @@ impl BodyReader {
                     return Err(io::Error::other(error));
                 }
                 Ok(Some(Ok(frame))) => {
+                    let count = frame.data_ref().map_or(0, Bytes::len);
+                    self.patience.moved(begin.elapsed(), count);
                     if let Ok(data) = frame.into_data()
                         && !data.is_empty()
                     {

@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::build::{Build, build, noise, switch};
 use crate::carry::empty;
 use crate::program::{Process, succeeds};
-use crate::server::{Server, basic, connect, exchange, head, wait_until};
+use crate::server::{Answer, Server, basic, connect, exchange, head, wait_until};
 
 /// What a bomb unpacks to.
 const BOMB_BYTES: u64 = 128 * 1024 * 1024;
@@ -269,4 +270,101 @@ fn a_client_that_reads_nothing_of_a_large_answer_is_cut_off() {
     }
     wait_until("all are cut off", || open() == 0);
     assert_eq!(exchange(address, "GET", "/healthz", &[], b"").status, 200);
+}
+
+#[test]
+fn a_client_that_reads_a_large_answer_too_slowly_is_cut_off() {
+    const BYTES: usize = 40_000_000;
+    let hello = build("hello", 1).file("bin/x", noise(BYTES));
+    let server = Server::with(|config| {
+        config.limits.answer_stall_time_max = Duration::from_secs(1);
+        config.limits.answer_rate_min = 64 * 1024 * 1024;
+    });
+    server.keep(&hello);
+    let address = server.listen();
+    let open = || server.app.metrics().connections.get();
+    let mut stream = connect(address);
+    let target = format!("{}/f/bin/x", hello.url());
+    let request = head("GET", &target, &[]);
+    stream.write_all(request.as_bytes()).unwrap();
+    // Fast enough that something is taken each moment, and too slow.
+    let mut some = vec![0; 64 * 1024];
+    let mut read = stream.read(&mut some).unwrap();
+    while open() > 0 {
+        read += stream.read(&mut some).unwrap();
+        assert!(read < BYTES, "all of it came");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Sends a byte of `rest` now and then until there is an answer.
+fn trickle(mut stream: std::net::TcpStream, rest: &[u8]) -> Answer {
+    stream
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
+    let mut answer = Vec::new();
+    for byte in rest {
+        let _given_up = stream.write_all(&[*byte]);
+        let mut some = [0; 4096];
+        match stream.read(&mut some) {
+            Ok(0) => break,
+            Ok(count) => answer.extend(&some[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => break,
+        }
+    }
+    Answer::parse(&answer, false)
+}
+
+#[test]
+fn uploaders_that_trickle_give_their_places_to_those_who_wait() {
+    let (_holder, data, _) = empty();
+    let options = ["--uploads", "2", "--idle-timeout", "2"];
+    let process = Process::serve(Path::new(&data), &options);
+    let user = basic(("builder", "pw"));
+    let begin = |build: &Build| {
+        let (first, rest) = build.exec_before_last_file();
+        let length = (first.len() + rest.len()).to_string();
+        let headers = [
+            ("authorization", user.as_str()),
+            ("content-length", length.as_str()),
+            ("connection", "close"),
+        ];
+        let mut stream = connect(process.address);
+        let mut request = head("POST", "/upload", &headers).into_bytes();
+        request.extend(first);
+        stream.write_all(&request).unwrap();
+        (stream, rest)
+    };
+    let slow = [1, 2].map(|number| build("slow", number).file("bin/x", noise(1_000_000)));
+    let tricklers = slow.each_ref().map(begin);
+    let metrics = || {
+        let answer = exchange(process.metrics_address(), "GET", "/metrics", &[], b"");
+        answer.text()
+    };
+    wait_until("both have the places", || {
+        metrics().contains("builder_web_uploads_in_progress 2")
+    });
+    let good = build("good", 3).file("bin/x", "x");
+    let answers = std::thread::scope(|scope| {
+        let tricklers = tricklers.map(|(stream, rest)| scope.spawn(move || trickle(stream, &rest)));
+        let exec = good.exec();
+        let length = exec.len().to_string();
+        let headers = [
+            ("authorization", user.as_str()),
+            ("content-length", length.as_str()),
+        ];
+        let answer = exchange(process.address, "POST", "/upload", &headers, &exec);
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        tricklers.map(|trickler| trickler.join().unwrap())
+    });
+    for answer in answers {
+        assert_eq!(answer.status, 408, "{}", answer.text());
+        let said = answer.text();
+        assert!(said.contains("less than 16 KiB a second"), "{said}");
+    }
+    for build in &slow {
+        let answer = exchange(process.address, "GET", &build.url(), &[], b"");
+        assert_eq!(answer.status, 404);
+    }
 }
