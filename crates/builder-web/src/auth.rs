@@ -67,6 +67,9 @@ pub struct Passwords {
     right: Mutex<HashMap<Sha256, Instant>>,
     hashing: Places,
     attempts: Attempts,
+    /// Refusals of what is not guessed but wrong, as a token: they are not slowed down, and are on
+    /// record the seldomer the more there are.
+    noted: Attempts,
 }
 
 impl Passwords {
@@ -79,6 +82,7 @@ impl Passwords {
             right: Mutex::default(),
             hashing: Places::new(Place::Password, limits.passwords()),
             attempts: Attempts::new(limits),
+            noted: Attempts::new(limits),
         }
     }
 
@@ -149,6 +153,8 @@ pub struct Caller {
     pub action: &'static str,
 }
 
+const LOG_IN: &str = "log-in";
+
 impl Caller {
     /// The account `actor` on the command line, in the name of a user.
     pub fn local(user: User, actor: Actor) -> Caller {
@@ -210,6 +216,25 @@ pub async fn note_refusal(
     }
 }
 
+/// Notes that somebody who named themselves so was not let in at `target`. A program that has a wrong
+/// token asks again and again: each address has some notes free, and then one a minute.
+async fn note_not_let_in(
+    app: &App,
+    actor: Actor,
+    client: Option<&Client>,
+    target: &str,
+    why: &str,
+) {
+    let (from, now) = (client.and_then(Client::network), Instant::now());
+    let noted = &app.passwords().noted;
+    if noted.wait(&actor.who, from, now).is_some() {
+        return;
+    }
+    noted.wrong(&actor.who, from, now);
+    info!(user.name = ?actor.who, "refused a log-in");
+    note_refusal(app, actor, LOG_IN, target, why.to_owned()).await;
+}
+
 /// Who sends a request.
 pub async fn authenticate(
     app: &App,
@@ -225,20 +250,18 @@ pub async fn authenticate(
     }
     let from = client.and_then(Client::network);
     let name = given.name.clone().unwrap_or_default();
-    let user = match given.name {
-        Some(_) => by_password(app, given, from).await,
-        None => {
-            app.metrics().log_in(LogIn::Wrong);
-            Err(Error::Unauthorized)
-        }
-    };
-    match user {
+    if given.name.is_none() {
+        app.metrics().log_in(LogIn::Wrong);
+        note_not_let_in(app, actor(name, client), client, "", tokens::WRONG).await;
+        return Err(Error::Unauthorized);
+    }
+    match by_password(app, given, from).await {
         Ok(user) => Ok(Caller::of(user, None, client)),
         Err(error) => {
             if matches!(error, Error::Unauthorized) {
                 info!(user.name = ?name, "refused a log-in");
                 let why = "wrong user name, password or token".to_owned();
-                note_refusal(app, actor(name, client), "log-in", "", why).await;
+                note_refusal(app, actor(name, client), LOG_IN, "", why).await;
             }
             Err(error)
         }

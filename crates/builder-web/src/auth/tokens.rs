@@ -7,8 +7,9 @@ use builder_store::Sha256;
 use builder_store::record::tokens::{self, Scope, Token};
 use builder_store::users::{self, User};
 
-use super::{Credentials, credentials, random};
+use super::{Caller, Credentials, actor, credentials, note_not_let_in, random};
 use crate::app::App;
+use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::metrics::LogIn;
 
@@ -16,6 +17,9 @@ use crate::metrics::LogIn;
 pub const PREFIX: &str = "bwt_";
 /// Random bytes of a token: nobody guesses it, so its digest needs no slow hash.
 const RANDOM_BYTES: usize = 32;
+
+/// Why somebody was not let in.
+pub(super) const WRONG: &str = "wrong token";
 
 /// A new token.
 pub fn new() -> String {
@@ -51,26 +55,34 @@ pub(super) async fn find(app: &App, given: &Credentials) -> Result<Option<(User,
     }))
 }
 
-/// Lets in who has a token for what only operators read.
-pub async fn admin(app: &App, headers: &HeaderMap) -> Result<()> {
-    let given = credentials(headers, app.limits().credential_bytes_max);
-    let found = match &given {
-        Some(given) => find(app, given).await?,
-        None => None,
+/// Lets in who has a token for what only operators read, at `target`.
+pub async fn admin(
+    app: &App,
+    headers: &HeaderMap,
+    client: Option<&Client>,
+    target: &str,
+) -> Result<()> {
+    let Some(given) = credentials(headers, app.limits().credential_bytes_max) else {
+        return Err(Error::Unauthorized);
     };
-    match found {
+    match find(app, &given).await? {
         Some((_, token)) if token.scope == Scope::Admin => {
             app.metrics().log_in(LogIn::Right);
             Ok(())
         }
-        Some((_, token)) => Err(Error::Forbidden(format!(
-            "token {} is for uploads; this needs one that was made with --scope admin",
-            token.name
-        ))),
+        Some((user, token)) => {
+            let why = format!(
+                "token {} is for uploads; this needs one that was made with --scope admin",
+                token.name
+            );
+            let caller = Caller::of(user, Some(token), client);
+            note_not_let_in(app, caller.actor, client, target, &why).await;
+            Err(Error::Forbidden(why))
+        }
         None => {
-            if given.is_some() {
-                app.metrics().log_in(LogIn::Wrong);
-            }
+            app.metrics().log_in(LogIn::Wrong);
+            let actor = actor(given.name.unwrap_or_default(), client);
+            note_not_let_in(app, actor, client, target, WRONG).await;
             Err(Error::Unauthorized)
         }
     }

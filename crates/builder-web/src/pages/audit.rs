@@ -1,6 +1,7 @@
 //! `/audit`: who did what, for programs of the operator. JSON alone; `builder-db audit` is for
 //! people.
 
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -10,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::auth;
+use crate::client::Client;
 use crate::error::Result;
 use crate::query::Query;
 use crate::{respond, urls};
@@ -68,10 +70,12 @@ pub struct AuditEntry {
     responses((status = 200, description = "Entries", body = Audit), (status = 401, description = "Nobody is logged in who may read it"), (status = 403, description = "The token is not for that")))]
 pub async fn get(
     State(app): State<App>,
+    client: Option<Extension<Client>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response> {
-    auth::tokens::admin(&app, &headers).await?;
+    let client = client.as_deref();
+    auth::tokens::admin(&app, &headers, client, urls::pattern::AUDIT).await?;
     let query = Query::parse(query.as_deref());
     let count = query.number("count").unwrap_or(COUNT).clamp(1, COUNT_MAX);
     let entries = app

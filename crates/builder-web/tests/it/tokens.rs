@@ -236,6 +236,62 @@ fn a_token_for_admin_reads_metrics_and_audit_and_uploads_nothing() {
 }
 
 #[test]
+fn who_is_not_let_in_where_operators_read_is_on_record_and_cannot_fill_it() {
+    let site = Site::new();
+    let admin = site.token(&["--scope", "admin", "ops"]);
+    let upload = site.token(&["builds"]);
+    let get = |target: &str, authorization: &str| {
+        let headers = [("authorization", authorization)];
+        exchange(site.process.address, "GET", target, &headers, b"").status
+    };
+    let password = basic(("ci", "password"));
+    for target in ["/metrics", "/audit"] {
+        assert_eq!(get(target, "Bearer bwt_wrong"), 401);
+        // Also a password that is right: this is not for it.
+        assert_eq!(get(target, &password), 401);
+        assert_eq!(get(target, &format!("Bearer {upload}")), 403);
+        let nothing = exchange(site.process.address, "GET", target, &[], b"");
+        assert_eq!(nothing.status, 401);
+    }
+    assert_eq!(site.upload("Bearer bwt_wrong", &hello("hello", 1)), 401);
+    let refused = || site.audit(&["--refused", "--action", "log-in"]);
+    let told: Vec<String> = refused()
+        .iter()
+        .map(|entry| {
+            assert_eq!(entry["from"], "127.0.0.1");
+            let of = |name: &str| entry[name].as_str().unwrap().to_owned();
+            format!("{}: {}, {}", of("who"), of("subject"), of("detail"))
+        })
+        .collect();
+    let other = "token builds is for uploads; this needs one that was made with --scope admin";
+    let at = |target: &str| {
+        [
+            format!(": {target}, wrong token"),
+            format!("ci: {target}, wrong token"),
+            format!("ci (token builds): {target}, {other}"),
+        ]
+    };
+    let at_upload = [": , wrong token".to_owned()];
+    assert_eq!(
+        told,
+        [&at("/metrics")[..], &at("/audit"), &at_upload].concat()
+    );
+    // A flood is answered, and hardly noted; who has the right token is let in meanwhile.
+    for _ in 0..200 {
+        assert_eq!(get("/audit", "Bearer bwt_wrong"), 401);
+        assert_eq!(site.upload("Bearer bwt_wrong", &hello("hello", 1)), 401);
+    }
+    let noted = refused().len() - told.len();
+    assert!(noted <= 20, "{noted} of 400");
+    assert_eq!(site.get("/audit", &admin).status, 200);
+    let metrics = site.get("/metrics", &admin).text();
+    assert!(
+        metrics.contains("builder_web_log_ins_total{result=\"wrong\"} 405"),
+        "{metrics}"
+    );
+}
+
+#[test]
 fn what_was_done_and_what_was_refused_is_on_record_and_stays() {
     let site = Site::new();
     let user = basic(("ci", "password"));
