@@ -187,13 +187,20 @@ fn go(goal: Goal, platforms: PlatformArgs, run: RunArgs) -> anyhow::Result<()> {
     };
     let down = matches!(goal, Goal::Down(_) | Goal::Step(_, Direction::Down));
     // A directory of an older version has no place for it: noted before, or after.
-    if down && migrations::status(&directory).is_ok_and(|status| status.version == VERSION_MAX) {
+    let leaves =
+        down && migrations::status(&directory).is_ok_and(|status| status.version == VERSION_MAX);
+    if leaves {
         note(&format!("down from version {VERSION_MAX}"))?;
     }
     let outcome = migrations::run(&directory, goal, &options, &mut |event| {
         narrator.tell(event)
     });
     narrator.clear();
+    if let (true, Err(error)) = (leaves, &outcome)
+        && migrations::status(&directory).is_ok_and(|status| status.version == VERSION_MAX)
+    {
+        note(&format!("not down from version {VERSION_MAX}: {error}"))?;
+    }
     let outcome = outcome.map_err(refused)?;
     if outcome.to == VERSION_MAX && outcome.from != outcome.to {
         note(&format!("up from version {}", outcome.from))?;

@@ -382,3 +382,78 @@ fn what_was_done_and_what_was_refused_is_on_record_and_stays() {
     }
     assert_eq!(site.audit(&[]).len(), 16);
 }
+
+#[test]
+fn repairs_and_migrations_are_on_record_when_they_changed_something() {
+    let mut site = Site::new();
+    let user = basic(("ci", "password"));
+    let (damaged, whole) = (hello("hello", 1), hello("hello", 2));
+    for build in [&damaged, &whole] {
+        assert_eq!(site.upload(&user, build), 201);
+    }
+    let data = site.directory.path().to_str().unwrap().to_owned();
+    let noted = |site: &Site, action: &str| -> Vec<String> {
+        let all = site.audit(&["--action", action]);
+        all.iter()
+            .map(|entry| {
+                assert_eq!(entry["from"], "command line");
+                assert_eq!(entry["outcome"], "done");
+                assert_ne!(entry["who"], "");
+                entry["detail"].as_str().unwrap().to_owned()
+            })
+            .collect()
+    };
+    // A migration that is refused, since the server runs.
+    let migrate = |site: &Site, arguments: &[&str]| {
+        let all = [&["migrations"], arguments, &["-d", &data]].concat();
+        run(site.directory.path(), BUILDER_WEB, &all).status.code()
+    };
+    assert_eq!(migrate(&site, &["down", "--to", "17"]), Some(2));
+    site.process.kill();
+    assert_eq!(
+        migrate(&site, &["down", "--to", "16", "--dry-run"]),
+        Some(0)
+    );
+    let told = noted(&site, "migrate");
+    assert_eq!((told.len(), &*told[0]), (2, "down from version 18"));
+    assert!(
+        told[1].starts_with("not down from version 18: "),
+        "{told:?}"
+    );
+    // And those that are done.
+    assert_eq!(migrate(&site, &["down", "--to", "16"]), Some(0));
+    assert_eq!(migrate(&site, &["up", "--to", "17"]), Some(0));
+    assert_eq!(migrate(&site, &["up"]), Some(0));
+    assert_eq!(migrate(&site, &["up"]), Some(0));
+    assert_eq!(
+        noted(&site, "migrate")[2..],
+        ["down from version 18", "up from version 17"]
+    );
+    // Nothing to repair, nothing to note; nor where it is only looked.
+    site.db(&["verify-data-dir", "--repair"]);
+    let (path, content) = (artifact(&data, b"x1"), b"damage");
+    std::fs::write(path, content).unwrap();
+    let stray = format!("{data}/_artifacts/stray");
+    std::fs::write(stray, "stray").unwrap();
+    let look = run(
+        site.directory.path(),
+        BUILDER_WEB,
+        &["db", "verify-data-dir", "-d", &data],
+    );
+    assert_eq!(look.status.code(), Some(1), "{look:?}");
+    assert_eq!(noted(&site, "repair"), [""; 0]);
+    // What is lost for good leaves the exit status at 1.
+    let repair = ["db", "verify-data-dir", "--repair", "-d", &data];
+    let repaired = run(site.directory.path(), BUILDER_WEB, &repair);
+    assert_eq!(repaired.status.code(), Some(1), "{repaired:?}");
+    assert_eq!(noted(&site, "repair"), ["2 problems dealt with"]);
+}
+
+/// Where an artifact is.
+fn artifact(data: &str, content: &[u8]) -> std::path::PathBuf {
+    let name = builder_store::Sha256::of(content).to_hex();
+    std::path::Path::new(data)
+        .join("_artifacts")
+        .join(&name[..2])
+        .join(name)
+}
