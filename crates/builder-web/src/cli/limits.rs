@@ -49,6 +49,39 @@ pub(super) struct LimitArgs {
     /// KiB a second that a client has to read of an answer, on average over the idle timeout; 0: any byte is enough [default: 1]
     #[arg(long, value_name = "KIB")]
     slowest_download: Option<u16>,
+    /// Seconds that an upload waits for its turn before it is answered 503 [default: 300]
+    #[arg(long, value_name = "SECONDS")]
+    upload_wait: Option<NonZeroU16>,
+    /// Seconds that a dear page or an archive waits for its turn before it is answered 503 [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    page_wait: Option<NonZeroU16>,
+    /// Archives of all artifacts of a build that are packed at the same time; others wait [default: 8]
+    #[arg(long, value_name = "COUNT")]
+    archives: Option<NonZeroU16>,
+    /// Largest binary to draw, in MiB: it is held in memory [default: 256]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=256))]
+    drawn_file_limit: Option<u16>,
+    /// Upload hooks that run at the same time; others wait [default: 4]
+    #[arg(long, value_name = "COUNT")]
+    hooks: Option<NonZeroU16>,
+    /// Seconds after which a hook that still runs is killed [default: 3600]
+    #[arg(long, value_name = "SECONDS")]
+    hook_timeout: Option<NonZeroU16>,
+    /// Seconds that requests and hooks have to come to their end when the server is told to stop [default: 900]
+    #[arg(long, value_name = "SECONDS")]
+    stop_timeout: Option<NonZeroU16>,
+    /// Wrong passwords, of an address at a user, that cost nothing [default: 5]
+    #[arg(long, value_name = "COUNT")]
+    log_in_attempts: Option<NonZeroU16>,
+    /// Seconds that the next log-in has to wait; each further wrong password doubles it [default: 1]
+    #[arg(long, value_name = "SECONDS")]
+    log_in_delay: Option<NonZeroU16>,
+    /// Seconds that a log-in has to wait at most [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    log_in_delay_max: Option<NonZeroU16>,
+    /// Minutes after which wrong passwords are forgotten [default: 15]
+    #[arg(long, value_name = "MINUTES")]
+    log_in_memory: Option<NonZeroU16>,
     /// Disk space to leave free, in MiB: uploads beyond are answered 507 [default: 64]
     #[arg(long, value_name = "MIB")]
     disk_reserve: Option<u32>,
@@ -62,41 +95,124 @@ impl LimitArgs {
             page_cache_bytes_max: usize::from(self.page_cache) * 1024 * 1024,
             ..Limits::default()
         };
-        let count = |given: Option<NonZeroU16>, limit: &mut usize| {
+        for (given, limit) in [
+            (self.uploads, &mut limits.uploads_concurrent_max),
+            (self.dear_pages, &mut limits.dear_concurrent_max),
+            (self.archives, &mut limits.archives_concurrent_max),
+            (self.hooks, &mut limits.hooks_concurrent_max),
+            (self.connections, &mut limits.connections_max),
+            (
+                self.connections_per_address,
+                &mut limits.connections_per_client_max,
+            ),
+        ] {
             if let Some(given) = given {
                 *limit = usize::from(given.get());
             }
-        };
-        count(self.uploads, &mut limits.uploads_concurrent_max);
-        count(self.dear_pages, &mut limits.dear_concurrent_max);
-        count(self.connections, &mut limits.connections_max);
-        count(
-            self.connections_per_address,
-            &mut limits.connections_per_client_max,
-        );
-        let seconds = |given: NonZeroU16| Duration::from_secs(u64::from(given.get()));
+        }
+        for (given, limit) in [
+            (self.head_timeout, &mut limits.head_time_max),
+            (self.idle_timeout, &mut limits.upload_idle_time_max),
+            (self.idle_timeout, &mut limits.answer_stall_time_max),
+            (self.upload_wait, &mut limits.upload_wait_time_max),
+            (self.page_wait, &mut limits.place_wait_time_max),
+            (self.hook_timeout, &mut limits.hook_time_max),
+            (self.stop_timeout, &mut limits.shutdown_time_max),
+            (self.log_in_delay, &mut limits.log_in_delay),
+            (self.log_in_delay_max, &mut limits.log_in_delay_max),
+        ] {
+            if let Some(given) = given {
+                *limit = Duration::from_secs(u64::from(given.get()));
+            }
+        }
+        if let Some(minutes) = self.log_in_memory {
+            limits.log_in_memory_time = Duration::from_secs(u64::from(minutes.get()) * 60);
+        }
+        if let Some(attempts) = self.log_in_attempts {
+            limits.log_in_failures_free = u32::from(attempts.get());
+        }
         if let Some(head_limit) = self.head_limit {
             limits.head_bytes_max = usize::from(head_limit) * 1024;
         }
-        if let Some(head_timeout) = self.head_timeout {
-            limits.head_time_max = seconds(head_timeout);
-        }
-        if let Some(idle_timeout) = self.idle_timeout {
-            limits.upload_idle_time_max = seconds(idle_timeout);
-            limits.answer_stall_time_max = seconds(idle_timeout);
-        }
-        if let Some(slowest_upload) = self.slowest_upload {
-            limits.upload_rate_min = u64::from(slowest_upload) * KIB;
-        }
-        if let Some(slowest_download) = self.slowest_download {
-            limits.answer_rate_min = u64::from(slowest_download) * KIB;
-        }
-        if let Some(file_limit) = self.compared_file_limit {
-            limits.file_diff_bytes_max = u64::from(file_limit.get()) * MIB;
-        }
-        if let Some(disk_reserve) = self.disk_reserve {
-            limits.disk_reserve_bytes = u64::from(disk_reserve) * MIB;
+        let whole = |given: NonZeroU16| u64::from(given.get());
+        for (given, unit, limit) in [
+            (
+                self.slowest_upload.map(u64::from),
+                KIB,
+                &mut limits.upload_rate_min,
+            ),
+            (
+                self.slowest_download.map(u64::from),
+                KIB,
+                &mut limits.answer_rate_min,
+            ),
+            (
+                self.compared_file_limit.map(whole),
+                MIB,
+                &mut limits.file_diff_bytes_max,
+            ),
+            (
+                self.drawn_file_limit.map(u64::from),
+                MIB,
+                &mut limits.drawn_binary_bytes_max,
+            ),
+            (
+                self.disk_reserve.map(u64::from),
+                MIB,
+                &mut limits.disk_reserve_bytes,
+            ),
+        ] {
+            if let Some(given) = given {
+                *limit = given * unit;
+            }
         }
         limits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        limits: LimitArgs,
+    }
+
+    fn limits(arguments: &[&str]) -> String {
+        let arguments = [&["program"], arguments].concat();
+        format!("{:?}", Program::parse_from(arguments).limits.limits())
+    }
+
+    #[test]
+    fn each_option_changes_a_limit_and_its_default_is_what_the_help_says() {
+        let default = format!("{:?}", Limits::default());
+        assert_eq!(limits(&[]), default);
+        let command = Program::command();
+        let options: Vec<_> = command
+            .get_arguments()
+            .filter(|option| option.get_id() != "help")
+            .collect();
+        let mut told = 0;
+        for option in &options {
+            let name = format!("--{}", option.get_long().unwrap());
+            assert_ne!(limits(&[&name, "17"]), default, "{name}");
+            let help = option.get_help().unwrap().to_string();
+            let in_help = help
+                .split_once("[default: ")
+                .map(|(_, rest)| rest.trim_end_matches(']'));
+            let value = option.get_default_values().first();
+            let value = in_help.or_else(|| value?.to_str());
+            let value = value.unwrap_or_else(|| panic!("{name} does not say its default"));
+            if value.parse::<u64>().is_ok() {
+                assert_eq!(limits(&[&name, value]), default, "{name}");
+                told += 1;
+            }
+        }
+        // All but one that depends on the machine, and one that is two.
+        assert_eq!(told + 2, options.len());
     }
 }
