@@ -24,6 +24,8 @@ const GOOD_EACH: u64 = 50;
 const USER: (&str, &str) = ("builder", "pw");
 /// By how much the server may grow from its first tenth of the uploads to the last.
 const GROWTH_BYTES_MAX: u64 = 24 * 1024 * 1024;
+/// Characters of an answer that say which it is.
+const KIND_CHARS: usize = 72;
 
 /// What the mutations begin with.
 fn seeds() -> Vec<Vec<u8>> {
@@ -88,8 +90,48 @@ fn mutate(random: &mut Random, seeds: &[Vec<u8>], mut bytes: Vec<u8>) -> Vec<u8>
     bytes
 }
 
-/// Sends a body, at times with another length than it has; the status, if there was an answer.
-fn send(process: &Process, body: &[u8], announced: usize) -> Option<u16> {
+/// Gives a build another uuid, where it still has one: once its own is kept, no other upload would get
+/// beyond that.
+fn give_uuid(random: &mut Random, body: &mut [u8]) {
+    const HEAD: [u8; 2] = [0x0c, 16];
+    let Some(at) = body
+        .windows(HEAD.len() + 16)
+        .position(|some| some.starts_with(&HEAD))
+    else {
+        return;
+    };
+    for byte in &mut body[at + HEAD.len()..][..16] {
+        *byte = u8::try_from(random.below(256)).unwrap();
+    }
+}
+
+/// What an answer says, without what is different in each.
+fn kind(text: &str) -> String {
+    let mut kind = String::new();
+    for char in text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(KIND_CHARS)
+    {
+        match char {
+            '0'..='9' if kind.ends_with('#') => {}
+            '0'..='9' => kind.push('#'),
+            char if char.is_ascii_graphic() || char == ' ' => kind.push(char),
+            _ => kind.push('.'),
+        }
+    }
+    // Names and paths are those of the upload.
+    match kind.find(['"', '\'']) {
+        Some(quote) => kind[..quote].to_owned(),
+        None => kind,
+    }
+}
+
+/// Sends a body, at times with another length than it has; the answer, if there was one: its status
+/// and what it says.
+fn send(process: &Process, body: &[u8], announced: usize) -> Option<(u16, String)> {
     let (length, user) = (announced.to_string(), basic(USER));
     let headers = [
         ("connection", "close"),
@@ -104,8 +146,10 @@ fn send(process: &Process, body: &[u8], announced: usize) -> Option<u16> {
     let _cut = stream.shutdown(Shutdown::Write);
     let mut answer = Vec::new();
     let _cut = stream.read_to_end(&mut answer);
-    let line = answer.strip_prefix(b"HTTP/1.1 ")?;
-    std::str::from_utf8(line.get(..3)?).ok()?.parse().ok()
+    let answer = String::from_utf8_lossy(&answer);
+    let status = answer.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    let (_, text) = answer.split_once("\r\n\r\n")?;
+    Some((status, text.to_owned()))
 }
 
 /// Bytes in memory and open files of a process.
@@ -136,6 +180,7 @@ fn malformed_uploads_are_refused_and_nothing_is_lost_leaked_or_left() {
     let seeds = seeds();
     let mut random = Random::new();
     let mut statuses: BTreeMap<u16, u64> = BTreeMap::new();
+    let mut ends: BTreeMap<String, u64> = BTreeMap::new();
     let mut unanswered = 0;
     let mut kept = Vec::new();
     let mut begun = None;
@@ -146,18 +191,23 @@ fn malformed_uploads_are_refused_and_nothing_is_lost_leaked_or_left() {
         if number % GOOD_EACH == 0 {
             let good = good(number);
             let exec = good.exec();
-            assert_eq!(send(&process, &exec, exec.len()), Some(201), "{number}");
+            let answer = send(&process, &exec, exec.len());
+            assert_eq!(answer.map(|(status, _)| status), Some(201), "{number}");
             kept.push(good);
         }
         let seed = seeds[random.index(seeds.len())].clone();
-        let body = mutate(&mut random, &seeds, seed);
+        let mut body = mutate(&mut random, &seeds, seed);
+        give_uuid(&mut random, &mut body);
         let announced = match random.below(10) {
             0 => body.len() + 1 + random.index(100),
             1 => random.index(body.len()),
             _ => body.len(),
         };
         match send(&process, &body, announced) {
-            Some(status) => *statuses.entry(status).or_default() += 1,
+            Some((status, text)) => {
+                *statuses.entry(status).or_default() += 1;
+                *ends.entry(format!("{status} {}", kind(&text))).or_default() += 1;
+            }
             None => unanswered += 1,
         }
     }
@@ -170,12 +220,23 @@ fn malformed_uploads_are_refused_and_nothing_is_lost_leaked_or_left() {
         memory_before / 1024,
         memory / 1024
     );
+    let mut told: Vec<(&String, &u64)> = ends.iter().collect();
+    told.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    for (end, count) in told {
+        println!("{count:7}  {end}");
+    }
     let known = [201, 400, 403, 408, 409, 413];
     assert!(
         statuses.keys().all(|status| known.contains(status)),
         "{statuses:?}"
     );
     assert!(statuses[&400] > uploads / 2, "{statuses:?}");
+    // They get far: some are builds still, few are refused for their uuid alone, and the others end
+    // in many places.
+    let count = |status: u16| statuses.get(&status).copied().unwrap_or_default();
+    assert!(count(201) >= uploads / 50, "{statuses:?}");
+    assert!(count(409) <= uploads / 50, "{statuses:?}");
+    assert!(ends.len() >= 10, "{ends:?}");
     // Who announces more than is sent hangs up; nobody else is left without an answer.
     assert!(unanswered <= uploads / 5, "{unanswered}");
     assert!(
