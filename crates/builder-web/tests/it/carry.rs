@@ -5,6 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
+use builder_store::Store;
+use builder_store::verify::Plan;
+
 use crate::build::{Build, build, noise};
 use crate::cli::{add_user, call, directory, migrate, refuses};
 use crate::program::{BUILDER_WEB, Process, succeeds};
@@ -61,6 +64,14 @@ pub(crate) fn db(status: i32, arguments: &[&str]) -> (String, String) {
         "{arguments:?}\n{out}\n{err}"
     );
     (out, err)
+}
+
+/// What `verify-data-dir` finds, without a process of its own: nothing.
+#[track_caller]
+pub(crate) fn is_verified(store: &Store) {
+    let plan = Plan::load(store).unwrap();
+    let report = plan.verify(store, 1, &|_| ()).unwrap();
+    assert_eq!(report.open_problems(), 0, "{:?}", report.problems);
 }
 
 fn dump(data: &str) -> String {

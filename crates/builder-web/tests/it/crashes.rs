@@ -18,7 +18,7 @@ use builder_web::auth::hash_password;
 use uuid::Uuid;
 
 use crate::build::{Build, build, noise};
-use crate::carry::db;
+use crate::carry::{db, is_verified};
 use crate::program::Process;
 use crate::server::{BUILDER, CHEAP, basic, files, head, wait_until};
 
@@ -100,6 +100,7 @@ fn download(address: SocketAddr, build: &Build, seen: &mut Downloads) -> bool {
 /// Opens what is left, and checks builds that were tried, and every file.
 fn check<'b>(data: &Path, tried: impl Iterator<Item = (&'b Uuid, &'b (Build, bool))>) {
     let store = Store::open(data).unwrap();
+    is_verified(&store);
     for (uuid, (build, answered)) in tried {
         let found = store.read(|tx| builds::by_uuid(tx, *uuid)).unwrap();
         let Some(found) = found else {

@@ -11,7 +11,7 @@ use crate::damaged::raw;
 use crate::program::Process;
 use crate::server::Answer;
 
-use super::machine::Machine;
+use super::machine::{Fault, Machine, errno, kind};
 use super::uploads::{get, is_clean, upload};
 
 /// Of five pieces and a part of one.
@@ -220,4 +220,34 @@ fn nothing_is_drawn_compared_or_read_out_of_a_forgetful_file() {
     let process = disk.machine.serve(&[]);
     assert_eq!(get(&process, &picture).status, 200);
     assert!(!get(&process, &compare).text().contains("cannot be read"));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_to_its_end_is_not_sent_as_if_it_could() {
+    let disk = Disk::new();
+    let content = disk.content("bin/big");
+    let url = disk.url("f/bin/big");
+    let process = disk.serve();
+    let whole = |body: &[u8]| body == content;
+    let mut cut = 0;
+    for read in 1..100 {
+        let fault = Fault {
+            kinds: kind::READ,
+            error: errno::EIO,
+            count: 1,
+        };
+        disk.machine.fail(fault, read);
+        let (head, body) = raw(process.address, &url, &[]);
+        let failed = disk.machine.mend();
+        let sent = head.starts_with("HTTP/1.1 200");
+        assert!(sent || head.starts_with("HTTP/1.1 500"), "{head}");
+        assert!(!sent || content.starts_with(&body), "read {read}");
+        cut += usize::from(!sent || !whole(&body));
+        if failed == 0 {
+            assert!(whole(&body));
+            break;
+        }
+    }
+    assert!(cut > 0);
+    assert!(whole(&raw(process.address, &url, &[]).1));
 }

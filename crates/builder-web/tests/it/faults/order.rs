@@ -9,7 +9,7 @@ use crate::carry::write_all;
 use crate::server::wait_until;
 
 use super::machine::{Call, Machine};
-use super::uploads::{numbered, upload};
+use super::uploads::{by_hand, numbered, upload};
 
 /// What is not sure to survive.
 #[derive(Default)]
@@ -87,13 +87,15 @@ fn what_an_upload_names_is_synced_before_its_rows_and_those_before_the_answer() 
         assert_eq!(upload(&process, &numbered(1)).status, 201);
         // The same content, in another job.
         assert_eq!(upload(&process, &numbered(2)).status, 201);
+        // One binary, sent by hand.
+        assert_eq!(by_hand(&process, 3).status, 201);
         let pictures = machine.datadir().join("_cache/builder-web");
         wait_until("pictures are kept", || {
             std::fs::read_dir(&pictures).is_ok_and(|mut all| all.next().is_some())
         });
     });
     let moved = check(&calls);
-    assert!(moved >= 2 * (5 + 2), "{moved} files");
+    assert!(moved >= 2 * (5 + 2) + 3, "{moved} files");
     let wrote = |file: &str| {
         calls
             .iter()

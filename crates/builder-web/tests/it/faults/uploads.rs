@@ -1,8 +1,10 @@
 //! Faults at each step of an upload: of the first step of a kind, of the second, and so on until
 //! an upload has no more of them.
 
+use builder_store::Store;
+
 use crate::build::{Build, build, noise};
-use crate::carry::db;
+use crate::carry::{db, is_verified};
 use crate::program::Process;
 use crate::server::{Answer, BUILDER, basic, exchange};
 
@@ -65,6 +67,16 @@ fn nothing_is_staged(machine: &Machine) {
     assert_eq!(staging.count(), 0);
 }
 
+/// The same while a server runs, at a moment when it takes in nothing; and every build is there.
+#[track_caller]
+fn all_are_kept(machine: &Machine, process: &Process, kept: &[Build]) {
+    is_verified(&Store::open_beside(machine.datadir()).unwrap());
+    nothing_is_staged(machine);
+    for build in kept {
+        assert_eq!(get(process, &build.url()).status, 200, "{}", build.url());
+    }
+}
+
 /// What happens to the server after a fault.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
@@ -81,6 +93,7 @@ fn at_each_step(fault: Fault, then: Then) -> i64 {
     let first = numbered(1);
     assert_eq!(upload(&process, &first).status, 201);
     let mut refused = 0;
+    let mut all = vec![first];
     for step in 1..STEPS_MAX {
         let build = numbered(1000 + u128::try_from(step).unwrap());
         let what = format!("{fault:?} from step {step} on");
@@ -108,12 +121,15 @@ fn at_each_step(fault: Fault, then: Then) -> i64 {
         let expected = if kept { 409 } else { 201 };
         assert_eq!(again.status, expected, "{what}: {}", process.log());
         is_whole_or_absent(&process, &build, true);
-        nothing_is_staged(&machine);
+        all.push(build);
+        all_are_kept(&machine, &process, &all);
         assert!(!process.log().contains("panicked"), "{}", process.log());
         refused += i64::from(answer.status != 201);
         if failed == 0 {
             assert!(refused > 0 && kept, "{fault:?} never hurt");
-            is_whole_or_absent(&process, &first, true);
+            for build in &all {
+                is_whole_or_absent(&process, build, true);
+            }
             is_clean(&machine);
             println!("{fault:?}: {} steps, {refused} refused", step - 1);
             return step - 1;
@@ -150,6 +166,84 @@ fn a_server_that_is_killed_after_a_failed_sync_or_write_finds_no_build_half_ther
     at_each_step(once(kind::SYNC, errno::EIO), Then::IsKilled);
     at_each_step(for_good(kind::SYNC, errno::EIO), Then::IsKilled);
     at_each_step(for_good(WRITES, errno::ENOSPC), Then::IsKilled);
+}
+
+#[test]
+fn a_server_that_is_killed_after_a_failed_rename_finds_no_build_half_there() {
+    at_each_step(once(kind::RENAME, errno::EIO), Then::IsKilled);
+    let kinds = WRITES | kind::RENAME | kind::REMOVE;
+    at_each_step(for_good(kinds, errno::EROFS), Then::IsKilled);
+}
+
+/// What an upload by hand is of: its build is named by the server.
+pub(crate) fn by_hand(process: &Process, number: i64) -> Answer {
+    let user = basic(BUILDER);
+    let content = noise(20_000 + usize::try_from(number).unwrap());
+    let length = content.len().to_string();
+    let headers = [("authorization", &*user), ("content-length", &*length)];
+    let target = format!("/job/by-hand-{number}/platform/p/upload?binary_name=x");
+    exchange(process.address, "POST", &target, &headers, &content)
+}
+
+#[test]
+fn an_upload_by_hand_is_whole_or_absent_whatever_fails() {
+    for fault in [
+        for_good(WRITES, errno::ENOSPC),
+        once(kind::SYNC, errno::EIO),
+        once(kind::RENAME, errno::EIO),
+    ] {
+        let machine = Machine::new();
+        let process = machine.serve(&["--expired-jobs", "0"]);
+        assert_eq!(by_hand(&process, 0).status, 201);
+        let mut refused = 0;
+        let steps = (1..STEPS_MAX).find(|step| {
+            machine.fail(fault, *step);
+            let answer = by_hand(&process, *step);
+            let failed = machine.mend();
+            let job = get(&process, &format!("/job/by-hand-{step}"));
+            let status = if answer.status == 201 { 200 } else { 404 };
+            assert_eq!(job.status, status, "{fault:?} {step}: {}", answer.text());
+            refused += i64::from(status == 404);
+            // The next one sweeps what could not be taken back.
+            assert_eq!(by_hand(&process, -*step + STEPS_MAX * 2).status, 201);
+            all_are_kept(&machine, &process, &[]);
+            failed == 0
+        });
+        assert!(steps.is_some() && refused > 0, "{fault:?}");
+        is_clean(&machine);
+    }
+}
+
+#[test]
+fn what_is_kept_is_shown_while_the_disk_is_full_or_read_only() {
+    let machine = Machine::new();
+    let process = machine.serve(&["--expired-jobs", "0"]);
+    let build = numbered(1);
+    assert_eq!(upload(&process, &build).status, 201);
+    for error in [errno::ENOSPC, errno::EROFS] {
+        let kinds = WRITES | kind::RENAME | kind::REMOVE | kind::SYNC;
+        machine.fail(for_good(kinds, error), 1);
+        is_whole_or_absent(&process, &build, true);
+        for target in [
+            "/",
+            "/job/job-1",
+            "/failed-builds",
+            "/search?q=job",
+            "/feed.atom",
+        ] {
+            let answer = get(&process, target);
+            assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+        }
+        let refused = upload(&process, &numbered(2));
+        assert!(
+            [500, 503, 507].contains(&refused.status),
+            "{}",
+            refused.status
+        );
+        machine.mend();
+    }
+    assert_eq!(upload(&process, &numbered(2)).status, 201);
+    is_clean(&machine);
 }
 
 #[test]
