@@ -12,6 +12,7 @@ const MIB: u64 = 1024 * KIB;
 
 /// What is bounded.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
 pub(super) struct LimitArgs {
     /// Largest upload to accept, in MiB
     #[arg(long, default_value_t = 4096, value_name = "MIB")]
