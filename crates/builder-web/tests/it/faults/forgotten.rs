@@ -76,6 +76,12 @@ impl Disk {
     }
 }
 
+/// An answer that began so, or was broken off before its head had left.
+#[track_caller]
+fn begins(head: &str, with: &str) {
+    assert!(head.is_empty() || head.starts_with(with), "{head}");
+}
+
 #[track_caller]
 fn says_damaged(answer: &Answer) {
     assert_eq!(answer.status, 500, "{}", answer.text());
@@ -92,7 +98,7 @@ fn a_forgotten_bit_is_found_before_its_piece_is_sent() {
         let process = disk.serve();
         disk.forget("bin/big", at);
         let (head, body) = raw(process.address, &url, &[]);
-        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        begins(&head, "HTTP/1.1 200");
         assert!(body.len() <= at / PIECE * PIECE, "{} of {at}", body.len());
         assert!(content.starts_with(&body), "{at}");
         // From then on it is said in words.
@@ -130,7 +136,7 @@ fn parts_are_sent_of_pieces_that_are_whole_and_of_no_others() {
     }
     // Begun before it, broken off before it.
     let (head, body) = part(PIECE + 7, BIG);
-    assert!(head.starts_with("HTTP/1.1 206"), "{head}");
+    begins(&head, "HTTP/1.1 206");
     assert!(body.len() <= 2 * PIECE - 7, "{}", body.len());
     assert!(content[PIECE + 7..].starts_with(&body));
     // In its piece, even beside it.
@@ -161,7 +167,7 @@ fn small_files_are_refused_and_what_is_made_of_a_forgetful_one_has_no_end() {
         assert!(whole.ends_with(b"0\r\n\r\n"));
         disk.forget("text.txt", TEXT.len() * 20_000 - 1);
         let (head, body) = packed();
-        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        begins(&head, "HTTP/1.1 200");
         assert!(!body.ends_with(b"0\r\n\r\n"), "it has an end");
     }
     for path in ["bin/big", "bin/small", "text.txt"] {
@@ -173,10 +179,8 @@ fn small_files_are_refused_and_what_is_made_of_a_forgetful_one_has_no_end() {
         let (_, body) = raw(process.address, &disk.url("all.tar.gz"), &[]);
         assert!(!body.ends_with(b"0\r\n\r\n"), "{path}: it has an end");
         let (head, body) = raw(process.address, &disk.url("exec"), &[]);
-        assert!(
-            head.contains(&format!("content-length: {exec}\r\n")),
-            "{head}"
-        );
+        let length = format!("content-length: {exec}\r\n");
+        assert!(head.is_empty() || head.contains(&length), "{head}");
         assert!(body.len() < exec, "{path}: {} of {exec}", body.len());
     }
 }
@@ -239,8 +243,8 @@ fn a_file_that_cannot_be_read_to_its_end_is_not_sent_as_if_it_could() {
         disk.machine.fail(fault, read);
         let (head, body) = raw(process.address, &url, &[]);
         let failed = disk.machine.mend();
-        let sent = head.starts_with("HTTP/1.1 200");
-        assert!(sent || head.starts_with("HTTP/1.1 500"), "{head}");
+        let sent = !head.starts_with("HTTP/1.1 500");
+        assert!(!sent || head.is_empty() || head.starts_with("HTTP/1.1 200"));
         assert!(!sent || content.starts_with(&body), "read {read}");
         cut += usize::from(!sent || !whole(&body));
         if failed == 0 {
