@@ -82,6 +82,8 @@ fn check(browser: &Browser, axe: &str, path: &str, wrong: &Mutex<Vec<String>>) {
     for width in [1200, 360] {
         browser.be_wide(width);
         browser.open(path);
+        // Painted, so that pictures and fonts have their size.
+        browser.until("return document.readyState", |state| state == "complete");
         let wide = browser.run(UNFOLD);
         if wide.as_u64().unwrap() > u64::from(width) {
             note(format!("{wide} wide in a window of {width}"));

@@ -17,17 +17,15 @@ fn reach(browser: &Browser, selector: &str) {
         if browser.run(&there) != json!(true) {
             continue;
         }
-        let seen = browser.run(
-            "const element = document.activeElement, style = getComputedStyle(element), at = element.getBoundingClientRect();
+        let seen = "const element = document.activeElement, style = getComputedStyle(element), at = element.getBoundingClientRect();
              const light = colour => { const [r, g, b] = colour.match(/[\\d.]+/g).map(part => { const c = part / 255;
                return c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4 }); return .2126 * r + .7152 * g + .0722 * b };
              const [one, other] = [light(style.outlineColor), light(getComputedStyle(document.body).backgroundColor)];
              return { outlined: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2,
                inside: at.width > 0 && at.bottom > 0 && at.top < innerHeight && at.right > 0 && at.left < innerWidth,
-               contrast: (Math.max(one, other) + .05) / (Math.min(one, other) + .05) >= 3 }",
-        );
+               contrast: (Math.max(one, other) + .05) / (Math.min(one, other) + .05) >= 3 }";
         let all = json!({ "outlined": true, "inside": true, "contrast": true });
-        assert_eq!(seen, all, "the focus of {selector} is not to be seen");
+        browser.becomes(seen, &all);
         return;
     }
     panic!("the keyboard does not reach {selector}");
@@ -54,7 +52,7 @@ fn the_keyboard_reaches_the_search_the_theme_the_filter_and_the_first_download()
     let ground = "return getComputedStyle(document.body).backgroundColor";
     let before = browser.run(ground);
     browser.press(" ");
-    assert_ne!(browser.run(ground), before);
+    browser.until(ground, |ground| *ground != before);
     reach(&browser, ".filter input[name=name]");
     browser.press("lan");
     browser.arrive("/?name=lan");
@@ -62,9 +60,8 @@ fn the_keyboard_reaches_the_search_the_theme_the_filter_and_the_first_download()
     // A download: taken by the keyboard, from the place that the link names.
     browser.run("addEventListener('click', event => { event.preventDefault(); window.taken = event.target.pathname })");
     browser.press(ENTER);
-    let taken = browser.run("return window.taken");
     let file = format!("{}/f/bin/lantern.hvt", site.build("lantern", 0));
-    assert_eq!(taken, json!(file));
+    browser.becomes("return window.taken", &json!(file));
     assert_eq!(site.server.get(&file).status, 200);
 
     browser.open("/");
@@ -101,8 +98,6 @@ fn nothing_that_can_be_used_is_out_of_the_keyboards_reach() {
     browser.open(&site.build("lantern", 0));
     reach(&browser, "details > summary");
     browser.press(ENTER);
-    assert_eq!(
-        browser.run("return document.activeElement.parentElement.open"),
-        json!(true)
-    );
+    let open = "return document.activeElement.parentElement.open";
+    browser.becomes(open, &json!(true));
 }

@@ -1,9 +1,13 @@
 //! A visitor with a mouse: from the front page to a build and its console, filters, search, theme.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Site;
-use crate::server::wait_until;
+
+/// A number of things, of which there is at least one.
+fn is_some(number: &Value) -> bool {
+    number.as_u64().is_some_and(|number| number > 0)
+}
 
 #[test]
 fn a_visitor_finds_a_job_a_build_and_the_build_of_a_file() {
@@ -11,45 +15,46 @@ fn a_visitor_finds_a_job_a_build_and_the_build_of_a_file() {
     let browser = site.browser();
     browser.open("/");
     assert_eq!(browser.title(), "Reproducible builds");
-    let text = browser.text();
     for part in ["Unikernels", "Packages", "lantern", "SHA256:"] {
-        assert!(
-            text.contains(part),
-            "{part} is not on the front page: {text}"
-        );
+        browser.says(part);
     }
     // The style sheet was let in and taken.
-    let family = browser.run("return getComputedStyle(document.body).fontFamily");
-    assert!(family.as_str().unwrap().contains("system-ui"), "{family}");
+    let has_ours = |family: &Value| family.as_str().is_some_and(|all| all.contains("system-ui"));
+    browser.until(
+        "return getComputedStyle(document.body).fontFamily",
+        has_ours,
+    );
 
     browser.follow("lantern");
-    browser.arrive("/job/lantern");
-    assert_eq!(browser.place(), "/job/lantern");
-    let tables = browser.run("return document.querySelectorAll('.markdown table').length");
-    assert!(tables.as_u64().unwrap() > 0, "the README has tables");
+    browser.arrive_at("/job/lantern");
+    // The README has tables.
+    browser.until(
+        "return document.querySelectorAll('.markdown table').length",
+        is_some,
+    );
     browser.follow("debian-12");
-    browser.arrive("/job/lantern?platform=debian-12");
-    assert_eq!(browser.place(), "/job/lantern?platform=debian-12");
+    browser.arrive_at("/job/lantern?platform=debian-12");
     browser.follow("With failed builds");
-    browser.arrive("/job/lantern/failed?platform=debian-12");
-    assert_eq!(browser.place(), "/job/lantern/failed?platform=debian-12");
-    assert!(browser.text().contains("no main binary"));
+    browser.arrive_at("/job/lantern/failed?platform=debian-12");
+    browser.says("no main binary");
 
     browser.click(&browser.find(".output p a"));
+    browser.arrive("/job/lantern/build/");
     let build = browser.place();
-    assert!(build.starts_with("/job/lantern/build/"), "{build}");
-    let digest = browser.run("return document.querySelector('tr.main code.sha256').innerText");
+    let digest = browser.until(
+        "return document.querySelector('tr.main code.sha256').innerText",
+        Value::is_string,
+    );
     let digest = digest.as_str().unwrap().to_owned();
     browser.follow("Console output");
-    assert_eq!(browser.place(), format!("{build}/console.html"));
-    assert!(browser.text().contains("orb"), "{}", browser.text());
+    browser.arrive_at(&format!("{build}/console.html"));
+    browser.says("orb");
 
     // What the page prints is found again by the form on every page.
     browser.open("/failed-builds");
     browser.write(&browser.find("#q"), &format!(" {digest} "));
     browser.click(&browser.find(".site-header form button"));
-    browser.arrive(&build);
-    assert_eq!(browser.place(), build);
+    browser.arrive_at(&build);
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
@@ -59,34 +64,32 @@ fn jobs_are_filtered_while_one_types_and_the_theme_is_remembered() {
     let browser = site.browser();
     browser.prefer("light");
     browser.open("/");
-    let shown = || {
-        browser.run(
-            "return [...document.querySelectorAll('.jobs tbody:not([hidden]) tr.job a')].map(link => link.textContent)",
-        )
-    };
-    assert_eq!(shown().as_array().unwrap().len(), 8);
+    let shown = "return [...document.querySelectorAll('.jobs tbody:not([hidden]) tr.job a')].map(link => link.textContent)";
+    browser.until(shown, |jobs| {
+        jobs.as_array().is_some_and(|all| all.len() == 8)
+    });
     browser.write(&browser.find(".filter input"), "lan");
-    assert_eq!(shown(), json!(["lantern"]));
-    browser.arrive("/?name=lan");
-    assert_eq!(browser.place(), "/?name=lan");
+    browser.becomes(shown, &json!(["lantern"]));
+    browser.arrive_at("/?name=lan");
     browser.open("/");
     browser.write(&browser.find("select[name=state]"), "not reproducible");
-    assert_eq!(shown(), json!(["ferryman"]));
+    browser.becomes(shown, &json!(["ferryman"]));
     browser.open("/");
     browser.write(&browser.find("select[name=platform]"), "debian-13");
-    assert_eq!(shown(), json!(["almanac"]));
+    browser.becomes(shown, &json!(["almanac"]));
 
     let ground = "return getComputedStyle(document.body).backgroundColor";
-    let light = browser.run(ground);
+    let light = browser.until(ground, Value::is_string);
     browser.click(&browser.find(".theme"));
-    let dark = browser.run(ground);
-    assert_ne!(light, dark);
+    let dark = browser.until(ground, |ground| *ground != light);
+    // Remembered on the next page, and against the system, too.
     browser.open("/job/lantern");
-    assert_eq!(browser.run(ground), dark, "remembered on the next page");
+    browser.becomes(ground, &dark);
     browser.prefer("dark");
     browser.click(&browser.find(".theme"));
+    browser.becomes(ground, &light);
     browser.open("/");
-    assert_eq!(browser.run(ground), light, "against the system, too");
+    browser.becomes(ground, &light);
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
@@ -95,33 +98,28 @@ fn the_search_box_finds_jobs_packages_files_digests_and_builds() {
     let site = Site::new();
     let browser = site.browser();
     let build = &site.builds("lantern")[0];
-    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-    let search = |words: &str| {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let search = |words: &str, leads_to: &str| {
         browser.open("/job/ferryman");
         browser.write(&browser.find("#q"), words);
         browser.click(&browser.find(".site-header form button"));
-        wait_until(words, || browser.place() != "/job/ferryman");
-        browser.place()
+        browser.arrive_at(leads_to);
     };
-    assert_eq!(search("lantern"), "/search?q=lantern");
+    search("lantern", "/search?q=lantern");
     for part in ["Jobs", "Files", "bin/lantern.hvt"] {
-        assert!(browser.text().contains(part), "{}", browser.text());
+        browser.says(part);
     }
     browser.follow("lantern");
-    browser.arrive("/job/lantern");
-    assert_eq!(browser.place(), "/job/lantern");
-    search("tls < 2.0.1");
+    browser.arrive_at("/job/lantern");
+    search("tls < 2.0.1", "/search?q=tls+%3C+2.0.1");
     browser.click(&browser.find("#builds + p a"));
     browser.arrive("/package/tls?version=");
     let page = site.build("lantern", 0);
-    assert_eq!(search(&text(&build["uuid"])), page);
-    assert_eq!(search(&text(&build["main_binary"]["sha256"])), page);
-    search(&text(&build["main_binary"]["sha256"])[..12]);
-    assert!(
-        browser.text().contains("bin/lantern.hvt"),
-        "{}",
-        browser.text()
-    );
+    search(&text(&build["uuid"]), &page);
+    let digest = text(&build["main_binary"]["sha256"]);
+    search(&digest, &page);
+    search(&digest[..12], &format!("/search?q={}", &digest[..12]));
+    browser.says("bin/lantern.hvt");
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
@@ -132,36 +130,30 @@ fn a_console_is_searched_its_first_error_shown_and_its_lines_linked() {
     let failed = site.failed("compile-error");
     browser.open(&format!("{failed}/console.html"));
     browser.click(&browser.find(".console-tools .choice a"));
+    browser.arrive("#L");
     let place = browser.place();
     let (_, line) = place.split_once("#L").unwrap_or_else(|| panic!("{place}"));
     // The line is marked, and in the window.
-    let chosen = browser.run(
-        "const line = document.querySelector('.console .chosen'), at = line.getBoundingClientRect();
-         return [line.id, at.top >= 0 && at.bottom <= innerHeight]",
-    );
-    assert_eq!(chosen, json!([format!("L{line}"), true]));
+    let chosen = "const line = document.querySelector('.console .chosen'), at = line.getBoundingClientRect();
+         return [line.id, at.top >= 0 && at.bottom <= innerHeight]";
+    browser.becomes(chosen, &json!([format!("L{line}"), true]));
     browser.click(&browser.find("#L2 > a"));
-    assert!(
-        browser.place().ends_with("/console.html#L2"),
-        "{}",
-        browser.place()
-    );
-    assert_eq!(
-        browser.run("return document.querySelectorAll('.chosen').length"),
-        json!(1)
-    );
+    browser.arrive_at(&format!("{failed}/console.html#L2"));
+    let chosen = "return [...document.querySelectorAll('.chosen')].map(line => line.id)";
+    browser.becomes(chosen, &json!(["L2"]));
     // What is sent to a colleague shows the same lines.
     browser.open("/");
     browser.open(&format!("{failed}/console.html#L3-L5"));
-    let chosen = "return [...document.querySelectorAll('.chosen')].map(line => line.id)";
-    assert_eq!(browser.run(chosen), json!(["L3", "L4", "L5"]));
+    browser.becomes(chosen, &json!(["L3", "L4", "L5"]));
     browser.write(&browser.find("input[name=find]"), "error");
     browser.click(&browser.find(".console-tools button"));
     browser.arrive("?find=error");
-    let marks = browser.run("return document.querySelectorAll('.console mark').length");
-    assert!(marks.as_u64().unwrap() > 0);
+    browser.until(
+        "return document.querySelectorAll('.console mark').length",
+        is_some,
+    );
     browser.follow("Raw text");
-    assert!(browser.place().ends_with("/console"), "{}", browser.place());
+    browser.arrive_at(&format!("{failed}/console"));
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
@@ -177,5 +169,5 @@ fn the_front_page_is_small_and_asks_for_little() {
     // How soon it is painted is measured by `scripts/bench-paint`; a browser notes it some time
     // after the page was loaded.
     let painted = "return performance.getEntriesByName('first-contentful-paint').length";
-    wait_until("a first paint", || browser.run(painted) == json!(1));
+    browser.becomes(painted, &json!(1));
 }

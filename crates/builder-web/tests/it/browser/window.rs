@@ -3,14 +3,18 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::server::wait_until;
-
 /// How the driver names an element in JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+/// How long what the browser does after a key, a click or a load may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the driver may take for a call; longer than what it waits for itself.
+const CALL_TIME_MAX: Duration = Duration::from_secs(180);
+/// How long the driver waits for a script or a page, in milliseconds.
+const DRIVER_PATIENCE: u64 = 90_000;
 
 /// A browser window on a site.
 pub(super) struct Browser {
@@ -21,7 +25,11 @@ pub(super) struct Browser {
     _profile: tempfile::TempDir,
 }
 
-pub(super) struct Element(String);
+/// An element, found anew each time it is used: the page may be another one by then.
+pub(super) struct Element {
+    strategy: &'static str,
+    value: String,
+}
 
 impl Browser {
     /// On the site at this address, `http://…` without a slash at its end.
@@ -70,18 +78,24 @@ impl Browser {
             &json!({ "capabilities": { "alwaysMatch": {
                 "goog:chromeOptions": { "args": arguments },
                 "goog:loggingPrefs": { "browser": "ALL" },
+                "timeouts": { "script": DRIVER_PATIENCE, "pageLoad": DRIVER_PATIENCE },
             } } }),
         );
         browser.session = format!("/session/{}", started["sessionId"].as_str().unwrap());
         browser
     }
 
-    /// A call to the driver: HTTP with JSON both ways.
+    /// A call to the driver that succeeds.
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.attempt(method, path, body)
+            .unwrap_or_else(|error| panic!("{method} {path} {body}: {error}"))
+    }
+
+    /// A call to the driver: HTTP with JSON both ways. It refuses what cannot be done at the moment,
+    /// such as using an element of a page that is just being left.
+    fn attempt(&self, method: &str, path: &str, body: &Value) -> Result<Value, Value> {
         let mut socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .unwrap();
+        socket.set_read_timeout(Some(CALL_TIME_MAX)).unwrap();
         let body = if method == "POST" {
             body.to_string()
         } else {
@@ -110,11 +124,26 @@ impl Browser {
         let mut json = vec![0; length];
         answer.read_exact(&mut json).unwrap();
         let json: Value = serde_json::from_slice(&json).unwrap();
-        assert!(
-            head.starts_with("HTTP/1.1 200"),
-            "{method} {path} {body}: {json}"
-        );
-        json["value"].clone()
+        match head.starts_with("HTTP/1.1 200") {
+            true => Ok(json["value"].clone()),
+            false => Err(json["value"].clone()),
+        }
+    }
+
+    /// Asks again and again until this gives something, and fails if it does not: with what it last
+    /// gave instead.
+    fn wait<T>(&self, what: &str, mut ask: impl FnMut() -> Result<T, Value>) -> T {
+        let begin = Instant::now();
+        loop {
+            match ask() {
+                Ok(found) => return found,
+                Err(instead) if begin.elapsed() > PATIENCE => {
+                    let place = self.place();
+                    panic!("waited too long at {place} for {what}: {instead}")
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
     }
 
     pub(super) fn get(&self, what: &str) -> Value {
@@ -144,33 +173,82 @@ impl Browser {
     /// Waits until it is at a place with this in it: the driver does not always wait for where a key
     /// or a button leads.
     pub(super) fn arrive(&self, part: &str) {
-        wait_until(part, || self.place().contains(part));
+        self.wait(part, || match self.place() {
+            place if place.contains(part) => Ok(()),
+            place => Err(place.into()),
+        });
     }
 
+    /// Waits until it is at just this place.
+    pub(super) fn arrive_at(&self, place: &str) {
+        self.wait(place, || match self.place() {
+            at if at == place => Ok(()),
+            at => Err(at.into()),
+        });
+    }
+
+    /// What a script returns now, of a page that does nothing by itself any more.
     pub(super) fn run(&self, script: &str) -> Value {
         self.post("execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    pub(super) fn text(&self) -> String {
-        self.run("return document.body.innerText")
-            .as_str()
-            .unwrap()
-            .to_owned()
+    /// Waits until a script returns what is wanted; gives that.
+    pub(super) fn until(&self, script: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let path = format!("{}/execute/sync", self.session);
+        let body = json!({ "script": script, "args": [] });
+        self.wait(script, || match self.attempt("POST", &path, &body)? {
+            value if wanted(&value) => Ok(value),
+            value => Err(value),
+        })
+    }
+
+    /// Waits until a script returns this.
+    pub(super) fn becomes(&self, script: &str, value: &Value) {
+        self.until(script, |now| now == value);
+    }
+
+    /// Waits until the text of the page has this.
+    pub(super) fn says(&self, part: &str) {
+        let has = |text: &Value| text.as_str().is_some_and(|text| text.contains(part));
+        self.until("return document.body.innerText", has);
+    }
+
+    /// Waits until the page as it is in HTML has this. Works without a script.
+    pub(super) fn has_source(&self, part: &str) -> String {
+        let path = format!("{}/source", self.session);
+        self.wait(part, || match self.attempt("GET", &path, &Value::Null)? {
+            Value::String(source) if source.contains(part) => Ok(source),
+            other => Err(other),
+        })
     }
 
     pub(super) fn find(&self, selector: &str) -> Element {
-        self.find_by("css selector", selector)
+        Element {
+            strategy: "css selector",
+            value: selector.to_owned(),
+        }
     }
 
-    fn find_by(&self, strategy: &str, value: &str) -> Element {
-        let found = self.post("element", &json!({ "using": strategy, "value": value }));
-        Element(found[ELEMENT].as_str().unwrap().to_owned())
+    /// Waits until there is such an element that does what it is asked to.
+    fn with<T>(
+        &self,
+        Element { strategy, value }: &Element,
+        ask: impl Fn(&str) -> Result<T, Value>,
+    ) -> T {
+        let path = format!("{}/element", self.session);
+        let body = json!({ "using": strategy, "value": value });
+        self.wait(value, || {
+            let found = self.attempt("POST", &path, &body)?;
+            let id = found[ELEMENT].as_str().unwrap_or_default();
+            ask(&format!("{path}/{id}"))
+        })
     }
 
     /// Whether an element is to be seen. Works without a script.
     pub(super) fn shows(&self, selector: &str) -> bool {
-        let Element(id) = self.find(selector);
-        self.get(&format!("element/{id}/displayed")) == json!(true)
+        self.with(&self.find(selector), |element| {
+            self.attempt("GET", &format!("{element}/displayed"), &Value::Null)
+        }) == json!(true)
     }
 
     /// Presses a key, or some, in whatever has the focus.
@@ -210,18 +288,22 @@ impl Browser {
     }
 
     pub(super) fn click(&self, element: &Element) {
-        self.post(&format!("element/{}/click", element.0), &json!({}));
+        self.with(element, |path| {
+            self.attempt("POST", &format!("{path}/click"), &json!({}))
+        });
     }
 
     pub(super) fn follow(&self, link_text: &str) {
-        self.click(&self.find_by("link text", link_text));
+        self.click(&Element {
+            strategy: "link text",
+            value: link_text.to_owned(),
+        });
     }
 
     pub(super) fn write(&self, element: &Element, text: &str) {
-        self.post(
-            &format!("element/{}/value", element.0),
-            &json!({ "text": text }),
-        );
+        self.with(element, |path| {
+            self.attempt("POST", &format!("{path}/value"), &json!({ "text": text }))
+        });
     }
 
     /// What was asked for, for the page that is shown: the address and the bytes that came.
