@@ -1,26 +1,40 @@
 //! Any bytes as what is drawn: a switch export, a binary, or two binaries, separated by the byte that ELF files of
-//! programs hardly have. Nothing panics, pictures have a bounded size, and no name becomes markup.
+//! programs hardly have. Nothing panics, pictures have a bounded size, no name becomes markup, and what is drawn is
+//! told as data, too.
 
-use builder_viz::{Side, dependencies, treemap, treemap_changes};
+use builder_viz::{
+    Side, dependencies, dependencies_data, treemap, treemap_changes, treemap_changes_data,
+    treemap_data,
+};
 
 /// One input.
 pub fn run(bytes: &[u8]) {
     let Some((which, bytes)) = bytes.split_first() else {
         return;
     };
-    let html = match which % 3 {
-        0 => dependencies(bytes).ok(),
-        1 => treemap(bytes, (which % 2 == 0).then_some(u64::from(*which) << 8)).ok(),
+    let (html, told) = match which % 3 {
+        0 => (dependencies(bytes).ok(), dependencies_data(bytes).is_ok()),
+        1 => {
+            let binary_bytes = (which % 2 == 0).then_some(u64::from(*which) << 8);
+            (
+                treemap(bytes, binary_bytes).ok(),
+                treemap_data(bytes, binary_bytes).is_ok(),
+            )
+        }
         _ => {
-            let middle = bytes.len() / 2;
+            let (left, right) = bytes.split_at(bytes.len() / 2);
             let side = |file| Side {
                 name: "<b>",
                 url: Some("/x\"y"),
                 file,
             };
-            treemap_changes(side(&bytes[..middle]), side(&bytes[middle..]), None).ok()
+            (
+                treemap_changes(side(left), side(right), None).ok(),
+                treemap_changes_data(left, right).is_ok(),
+            )
         }
     };
+    assert_eq!(html.is_some(), told);
     let Some(html) = html else { return };
     assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>\n"));
     assert!(html.len() < 64 * 1024 * 1024);

@@ -6,6 +6,7 @@
 //! | `treemap_N/HEX.html`, `dependencies_N/HEX.html` | made by upload hooks of an installation; N is the version of their program |
 //! | `builder-web/treemap-V/HEX-BYTES.html` | our treemap of a debug binary, V the version of the drawing, BYTES the size of the main binary it is measured against |
 //! | `builder-web/dependencies-V/HEX.html` | our graph of an opam switch |
+//! | `….json` beside them | what the picture of this version tells, as data |
 //! | `….txt` in their place | what cannot be drawn, and why, in a sentence |
 //! | `….tmp` | being written, or left by an interruption |
 //!
@@ -27,6 +28,8 @@ use crate::{Error, Result, Sha256, Store};
 
 /// The directory of what we draw ourselves, below `_cache/`.
 const OWN: &str = "builder-web";
+/// The extension of what cannot be drawn.
+const NOTHING: &str = "txt";
 /// An unfinished file that was not touched for this long was left by an interruption.
 const UNFINISHED_TIME_MAX: Duration = Duration::from_secs(60 * 60);
 
@@ -52,6 +55,26 @@ impl Picture {
     }
 }
 
+/// What a picture is given as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// A whole HTML document, for people.
+    Html,
+    /// What it tells, for programs.
+    Json,
+}
+
+impl Form {
+    const ALL: [Form; 2] = [Form::Html, Form::Json];
+
+    fn extension(self) -> &'static str {
+        match self {
+            Form::Html => "html",
+            Form::Json => "json",
+        }
+    }
+}
+
 /// One picture that is ours: what it shows, by which version of the drawing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Drawing {
@@ -64,14 +87,16 @@ pub struct Drawing {
     /// Bytes of the binary it is measured against, if it is: a part of its name, since the same
     /// artifact gives another picture beside another binary.
     pub binary_bytes: Option<u64>,
+    /// What it is given as.
+    pub form: Form,
 }
 
 /// What was drawn of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Drawn {
-    /// A whole HTML document.
+    /// The picture in the form that was asked for.
     Picture(Vec<u8>),
-    /// It cannot be drawn; why, in a sentence.
+    /// It cannot be drawn, in whatever form; why, in a sentence.
     Nothing(String),
 }
 
@@ -151,10 +176,11 @@ impl Cache {
 
     /// What we have drawn, or found that cannot be drawn.
     pub fn get(&self, drawing: &Drawing) -> Result<Option<Drawn>> {
-        let (picture, nothing) = (self.path(drawing, "html"), self.path(drawing, "txt"));
-        if let Some(html) = read(&picture)? {
-            return Ok(Some(Drawn::Picture(html)));
+        let picture = self.path(drawing, drawing.form.extension());
+        if let Some(picture) = read(&picture)? {
+            return Ok(Some(Drawn::Picture(picture)));
         }
+        let nothing = self.path(drawing, NOTHING);
         let why = read(&nothing)?;
         Ok(why.map(|why| Drawn::Nothing(String::from_utf8_lossy(&why).into_owned())))
     }
@@ -164,8 +190,11 @@ impl Cache {
     pub fn keep(&self, drawing: &Drawing, drawn: &Drawn) -> Result<()> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let (path, bytes) = match drawn {
-            Drawn::Picture(html) => (self.path(drawing, "html"), html.as_slice()),
-            Drawn::Nothing(why) => (self.path(drawing, "txt"), why.as_bytes()),
+            Drawn::Picture(picture) => (
+                self.path(drawing, drawing.form.extension()),
+                picture.as_slice(),
+            ),
+            Drawn::Nothing(why) => (self.path(drawing, NOTHING), why.as_bytes()),
         };
         let own = self.directory.join(OWN);
         let directory = own.join(own_directory(drawing.picture, drawing.version));
@@ -322,9 +351,10 @@ fn number(digits: &str) -> Option<u64> {
 
 /// The artifact that a file of ours shows.
 fn own_artifact(picture: Picture, name: &str) -> Option<Sha256> {
-    let name = name
-        .strip_suffix(".html")
-        .or_else(|| name.strip_suffix(".txt"))?;
+    let (name, extension) = name.rsplit_once('.')?;
+    if extension != NOTHING && Form::ALL.iter().all(|form| extension != form.extension()) {
+        return None;
+    }
     match picture {
         Picture::Treemap => {
             let (hex, bytes) = name.split_once('-')?;

@@ -12,6 +12,7 @@ use object::elf::{
 };
 use object::read::elf::{FileHeader, SectionHeader, SectionTable, Sym};
 use object::{Endianness, FileKind};
+use serde::Serialize;
 use symbol_names::{
     Marker, OcamlName, Units, library_and_module, library_of_symbol, marker, readable,
 };
@@ -60,12 +61,22 @@ pub(crate) struct Part {
     pub(crate) largest: Vec<(u64, String)>,
 }
 
-/// What a part is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Kind {
+/// What a part of a binary is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = TreemapPartKind))]
+pub enum Kind {
+    /// An OCaml module.
+    #[serde(rename = "ocaml")]
     OCaml,
+    /// A part of OCaml's runtime.
+    #[serde(rename = "runtime")]
     Runtime,
+    /// C code, by library and file.
+    #[serde(rename = "c")]
     C,
+    /// What no symbol names, by section.
+    #[serde(rename = "unnamed")]
     #[default]
     Unnamed,
 }

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use crate::Error;
 use crate::binary::{Binary, Kind, Part};
+use crate::data::Became;
 use crate::groups::{Group, groups};
 use crate::map::{self, Cell};
 use crate::page;
 use crate::squarify::Rect;
 use crate::text::{bytes, change, count, escape, escaped, float, push};
-use crate::treemap::{SMALL_PART, part_name};
+use crate::treemap::{SMALL_PART, module_name, part_name};
 
 /// Both maps are drawn in a square of this side; the larger fills it.
 const SIDE: f64 = 640.0;
@@ -40,8 +41,7 @@ pub fn treemap_changes(
     right: Side<'_>,
     back: Option<&str>,
 ) -> Result<String, (&'static str, Error)> {
-    let of_left = Binary::read(left.file).map_err(|error| ("left", error))?;
-    let of_right = Binary::read(right.file).map_err(|error| ("right", error))?;
+    let (of_left, of_right) = sides(left.file, right.file)?;
     let changes = changes(&of_left, &of_right);
     let (left_bytes, right_bytes) = (of_left.bytes(), of_right.bytes());
     let largest = left_bytes.max(right_bytes).max(1);
@@ -102,38 +102,44 @@ pub fn treemap_changes(
     Ok(page::document("What grew and what shrank", &out))
 }
 
+/// Both binaries; or which cannot be read, and why.
+pub(crate) fn sides(left: &[u8], right: &[u8]) -> Result<(Binary, Binary), (&'static str, Error)> {
+    let left = Binary::read(left).map_err(|error| ("left", error))?;
+    let right = Binary::read(right).map_err(|error| ("right", error))?;
+    Ok((left, right))
+}
+
 type Key<'b> = (Kind, &'b str, &'b str);
 
-/// A part in both, and its line in the table.
-struct Change<'b> {
-    name: String,
-    key: Key<'b>,
-    left: u64,
-    right: u64,
+/// A part in one or both, and its sizes.
+pub(crate) struct Change<'b> {
+    pub(crate) part: &'b Part,
+    pub(crate) left: u64,
+    pub(crate) right: u64,
+}
+
+fn key(part: &Part) -> Key<'_> {
+    (part.kind, part.group.as_str(), part.name.as_str())
 }
 
 impl Change<'_> {
     fn class(&self) -> &'static str {
-        match (self.left, self.right) {
-            (left, right) if left == right => "same",
-            (0, _) => "new",
-            (_, 0) => "gone",
-            (left, right) if right > left => match (right - left).saturating_mul(10) >= left {
-                true => "grew2",
-                false => "grew1",
-            },
-            (left, right) => match (left - right).saturating_mul(10) >= left {
-                true => "shrank2",
-                false => "shrank1",
-            },
+        let much = self.left.abs_diff(self.right).saturating_mul(10) >= self.left;
+        match (Became::of(self.left, self.right), much) {
+            (Became::Same, _) => "same",
+            (Became::New, _) => "new",
+            (Became::Gone, _) => "gone",
+            (Became::Larger, true) => "grew2",
+            (Became::Larger, false) => "grew1",
+            (Became::Smaller, true) => "shrank2",
+            (Became::Smaller, false) => "shrank1",
         }
     }
 }
 
 /// What is in one or both, the largest changes first.
-fn changes<'b>(left: &'b Binary, right: &'b Binary) -> Vec<Change<'b>> {
+pub(crate) fn changes<'b>(left: &'b Binary, right: &'b Binary) -> Vec<Change<'b>> {
     let mut by_key: BTreeMap<Key<'b>, (&'b Part, u64, u64)> = BTreeMap::new();
-    let key = |part: &'b Part| (part.kind, part.group.as_str(), part.name.as_str());
     for part in &left.parts {
         by_key.entry(key(part)).or_insert((part, 0, 0)).1 += part.bytes();
     }
@@ -141,13 +147,8 @@ fn changes<'b>(left: &'b Binary, right: &'b Binary) -> Vec<Change<'b>> {
         by_key.entry(key(part)).or_insert((part, 0, 0)).2 += part.bytes();
     }
     let mut changes: Vec<Change<'b>> = by_key
-        .into_iter()
-        .map(|(key, (part, left, right))| Change {
-            name: part_name(part),
-            key,
-            left,
-            right,
-        })
+        .into_values()
+        .map(|(part, left, right)| Change { part, left, right })
         .collect();
     changes.sort_by_key(|change| Reverse(change.left.abs_diff(change.right)));
     changes
@@ -185,7 +186,7 @@ fn cells(binary: &Binary, changes: &[Change<'_>], total: u64) -> Vec<Cell> {
     let rows: Rows<'_> = changes
         .iter()
         .enumerate()
-        .map(|(row, change)| (change.key, (row, change)))
+        .map(|(row, change)| (key(change.part), (row, change)))
         .collect();
     let groups = groups(binary);
     let kinds = groups.chunk_by(|one, other| one.kind == other.kind);
@@ -248,8 +249,7 @@ fn gathered(sizes: impl ExactSizeIterator<Item = u64>) -> Option<Cell> {
 }
 
 fn of<'r>(rows: &'r Rows<'_>, part: &Part) -> Option<(usize, &'r Change<'r>)> {
-    rows.get(&(part.kind, part.group.as_str(), part.name.as_str()))
-        .map(|(row, change)| (*row, *change))
+    rows.get(&key(part)).map(|(row, change)| (*row, *change))
 }
 
 fn group_cell(group: &Group<'_>, rows: &Rows<'_>, total: u64) -> Cell {
@@ -288,7 +288,7 @@ fn group_cell(group: &Group<'_>, rows: &Rows<'_>, total: u64) -> Cell {
     });
     let mut children: Vec<Cell> = shown
         .iter()
-        .map(|part| cell(part, &part.name.replace("__", ".")))
+        .map(|part| cell(part, &module_name(part)))
         .collect();
     children.extend(gathered(small.iter().map(|part| part.bytes())));
     Cell {
@@ -315,14 +315,15 @@ fn table(out: &mut String, changes: &[Change<'_>]) {
     out.push_str("<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table>\n<thead><tr><th scope=\"col\">What</th><th scope=\"col\">Became</th><th scope=\"col\" class=\"n\">Left</th>\
          <th scope=\"col\" class=\"n\">Right</th><th scope=\"col\" class=\"n\">Change</th></tr></thead>\n<tbody>\n");
     for (row, one) in changed.iter().take(ROWS_MAX).enumerate() {
-        let (word, class) = match one.class() {
-            "new" => ("new", "up"),
-            "gone" => ("gone", "down"),
-            "grew1" | "grew2" => ("larger", "up"),
-            _ => ("smaller", "down"),
+        let (word, class) = match Became::of(one.left, one.right) {
+            Became::New => ("new", "up"),
+            Became::Gone => ("gone", "down"),
+            Became::Larger => ("larger", "up"),
+            Became::Smaller => ("smaller", "down"),
+            Became::Same => continue,
         };
         push!(out, "<tr id=\"c{row}\"><th scope=\"row\">");
-        escape(out, &one.name);
+        escape(out, &part_name(one.part));
         push!(
             out,
             "</th><td>{word}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n {class}\">{}</td></tr>\n",

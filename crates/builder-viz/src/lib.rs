@@ -3,8 +3,9 @@
 //! Bytes in, text out: each picture is one HTML document that stands alone, with its SVG, its style
 //! and its script inside, and that a browser shows from anywhere, in a frame too. It asks for
 //! nothing else, says so in its content security policy, and without its script is still a picture
-//! and a table. This crate does no I/O, has no clock and no threads, and does not panic on any
-//! input; everything it reads or draws has a named limit.
+//! and a table. What it tells is there as data, too, for programs. This crate does no I/O, has no
+//! clock and no threads, and does not panic on any input; everything it reads or draws has a named
+//! limit.
 //!
 //! ```
 //! let switch = br#"
@@ -20,6 +21,7 @@
 
 mod binary;
 mod changes;
+mod data;
 mod dominators;
 mod graph;
 mod graph_picture;
@@ -30,16 +32,23 @@ mod squarify;
 mod text;
 mod treemap;
 
-pub use binary::{BINARY_BYTES_MAX, SYMBOLS_MAX};
+pub use binary::{BINARY_BYTES_MAX, Kind, SYMBOLS_MAX};
 pub use changes::{Side, treemap_changes};
+pub use data::{
+    Became, Dependencies, Dependency, DependencyPackage, PARTS_MAX, Treemap, TreemapChange,
+    TreemapChanges, TreemapFunction, TreemapGroup, TreemapKind, TreemapPart, dependencies_data,
+    treemap_changes_data, treemap_data,
+};
 pub use graph::{EDGES_MAX, PACKAGES_MAX, SWITCH_BYTES_MAX};
 pub use graph_picture::dependencies;
 pub use page::policy;
 pub use treemap::treemap;
 
-/// The version of [`treemap`]: counted up whenever the same binary gives another picture.
+/// The version of [`treemap`] and [`treemap_data`]: counted up whenever the same binary gives
+/// another picture or other data.
 pub const TREEMAP_VERSION: u32 = 4;
-/// The version of [`dependencies`]: counted up whenever the same switch gives another picture.
+/// The version of [`dependencies`] and [`dependencies_data`]: counted up whenever the same switch
+/// gives another picture or other data.
 pub const DEPENDENCIES_VERSION: u32 = 4;
 
 /// Why there is nothing to draw. Each message is a sentence for the person who asked.

@@ -111,7 +111,7 @@ fn is_small(bytes: u64, total: u64) -> bool {
 }
 
 /// What is gathered.
-fn small(groups: &[Group<'_>], total: u64) -> u64 {
+pub(crate) fn small(groups: &[Group<'_>], total: u64) -> u64 {
     let mut sum = 0_u64;
     for group in groups {
         let of_group = match is_small(group.bytes, total) {
@@ -244,7 +244,7 @@ fn group_cell(group: &Group<'_>, row: &str, total: u64) -> Cell {
                 gathered.add(part.bytes(), row);
             } else {
                 children.push(Cell {
-                    label: part.name.replace("__", "."),
+                    label: module_name(part),
                     title: part_title(part, total),
                     row: row.to_owned(),
                     bytes: part.bytes(),
@@ -284,10 +284,15 @@ fn group_cell(group: &Group<'_>, row: &str, total: u64) -> Cell {
 pub(crate) fn part_name(part: &Part) -> String {
     match part.kind {
         Kind::OCaml if part.group == part.name => part.name.clone(),
-        Kind::OCaml => format!("{}.{}", part.group, part.name.replace("__", ".")),
+        Kind::OCaml => format!("{}.{}", part.group, module_name(part)),
         Kind::Unnamed => format!("{} without symbols", part.name),
         _ => format!("{}, {}", part.group, part.name),
     }
+}
+
+/// What a part is called within what it belongs to.
+pub(crate) fn module_name(part: &Part) -> String {
+    part.name.replace("__", ".")
 }
 
 fn part_title(part: &Part, total: u64) -> String {
@@ -405,13 +410,7 @@ fn table(out: &mut String, groups: &[Group<'_>], total: u64, rows: usize) {
             }
             out.push_str("<tr class=\"part\">");
             let sizes = (part.code_bytes, part.data_bytes);
-            cells_of_row(
-                out,
-                &part.name.replace("__", "."),
-                sizes,
-                total,
-                &largest(part),
-            );
+            cells_of_row(out, &module_name(part), sizes, total, &largest(part));
             written += 1;
         }
     }

@@ -8,6 +8,7 @@ pub mod builds;
 pub mod comparison;
 pub mod jobs;
 pub mod packages;
+pub mod pictures;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -63,6 +64,9 @@ pub struct ApiError {
         builds::console,
         comparison::builds,
         comparison::files,
+        pictures::treemap,
+        pictures::dependencies,
+        pictures::treemap_changes,
         builds::failures,
         builds::by_hash,
         builds::removed,

@@ -9,7 +9,8 @@ use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use builder_store::builds::{self, Artifact, Build};
-use builder_store::cache::{Drawing, Drawn, Picture};
+use builder_store::cache::{Drawing, Drawn, Form, Picture};
+use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 use tracing::{debug, warn};
 use uuid::Uuid;
@@ -44,7 +45,7 @@ enum Key {
     /// Kept in the store.
     Kept(Drawing),
     /// Two builds: there are too many pairs to keep them all.
-    Changes(Uuid, Uuid),
+    Changes(Uuid, Uuid, Form),
 }
 
 /// A picture to be sent.
@@ -87,7 +88,7 @@ pub fn subject<'a>(
 }
 
 impl Subject {
-    fn of(picture: Picture, build: &Build, artifacts: &[Artifact]) -> Option<Subject> {
+    fn of(picture: Picture, form: Form, build: &Build, artifacts: &[Artifact]) -> Option<Subject> {
         let artifact = subject(picture, build, artifacts)?;
         let version = VERSIONS.iter().find(|(of, _)| *of == picture)?.1;
         let main = build.main_binary.as_ref();
@@ -101,6 +102,7 @@ impl Subject {
                 version,
                 sha256: artifact.sha256,
                 binary_bytes,
+                form,
             },
             bytes: artifact.size,
         })
@@ -138,7 +140,7 @@ impl Drawings {
 
 impl App {
     /// A picture of a build; none: it has nothing that could be shown so.
-    pub async fn picture(&self, picture: Picture, uuid: Uuid) -> Result<Option<Shown>> {
+    pub async fn picture(&self, picture: Picture, form: Form, uuid: Uuid) -> Result<Option<Shown>> {
         let found = self
             .blocking(move |app| {
                 let found = app.store().read(|tx| {
@@ -149,7 +151,7 @@ impl App {
                     Ok(Ok((build, artifacts)))
                 })?;
                 let (build, artifacts) = found?;
-                let Some(subject) = Subject::of(picture, &build, &artifacts) else {
+                let Some(subject) = Subject::of(picture, form, &build, &artifacts) else {
                     return Ok::<_, Error>(None);
                 };
                 let kept = kept(app, &subject)?;
@@ -166,11 +168,11 @@ impl App {
     /// The treemaps of two builds side by side.
     pub async fn treemap_changes(
         &self,
-        left: Uuid,
-        right: Uuid,
+        (left, right): (Uuid, Uuid),
+        form: Form,
         draw: impl FnOnce(&App) -> Result<Drawn> + Send + 'static,
     ) -> Result<Arc<Drawn>> {
-        self.once(Key::Changes(left, right), draw).await
+        self.once(Key::Changes(left, right, form), draw).await
     }
 
     /// Draws both pictures of a build before somebody asks for them, when there is little else to
@@ -189,7 +191,7 @@ impl App {
         tokio::spawn(async move {
             if let Ok(_place) = app.drawings().background.acquire().await {
                 for picture in Picture::ALL {
-                    if let Err(error) = app.picture(picture, uuid).await {
+                    if let Err(error) = app.picture(picture, Form::Html, uuid).await {
                         debug!("cannot draw {} of {uuid}: {error:?}", picture.name());
                     }
                 }
@@ -254,11 +256,15 @@ impl App {
     }
 }
 
-/// What is there already: a hook's, else ours.
+/// What is there already: a hook's, which is a page for people, else ours.
 fn kept(app: &App, subject: &Subject) -> Result<Option<Shown>> {
     let cache = app.store().cache();
     let drawing = &subject.drawing;
-    if let Some(path) = cache.of_hooks(drawing.picture, drawing.sha256)? {
+    let of_hooks = match drawing.form {
+        Form::Html => cache.of_hooks(drawing.picture, drawing.sha256)?,
+        Form::Json => None,
+    };
+    if let Some(path) = of_hooks {
         let bytes_max = app.limits().hook_picture_bytes_max;
         let mut bytes = Vec::new();
         let read = std::fs::File::open(&path)
@@ -286,14 +292,33 @@ fn drawn(app: &App, subject: &Subject) -> Result<Drawn> {
         return Ok(Drawn::Nothing(too_large(subject.bytes, bytes_max)));
     }
     let bytes = app.store().artifacts().bytes(drawing.sha256, bytes_max)?;
-    let html = match drawing.picture {
-        Picture::Treemap => builder_viz::treemap(&bytes, drawing.binary_bytes),
-        Picture::Dependencies => builder_viz::dependencies(&bytes),
+    let drawn = match (drawing.picture, drawing.form) {
+        (Picture::Treemap, Form::Html) => {
+            builder_viz::treemap(&bytes, drawing.binary_bytes).map(String::into_bytes)
+        }
+        (Picture::Treemap, Form::Json) => {
+            match builder_viz::treemap_data(&bytes, drawing.binary_bytes) {
+                Ok(data) => Ok(json(&data)?),
+                Err(error) => Err(error),
+            }
+        }
+        (Picture::Dependencies, Form::Html) => {
+            builder_viz::dependencies(&bytes).map(String::into_bytes)
+        }
+        (Picture::Dependencies, Form::Json) => match builder_viz::dependencies_data(&bytes) {
+            Ok(data) => Ok(json(&data)?),
+            Err(error) => Err(error),
+        },
     };
-    Ok(match html {
-        Ok(html) => Drawn::Picture(html.into_bytes()),
+    Ok(match drawn {
+        Ok(picture) => Drawn::Picture(picture),
         Err(error) => Drawn::Nothing(error.to_string()),
     })
+}
+
+/// What a picture tells, as programs get it.
+pub fn json(data: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(data).map_err(Error::internal)
 }
 
 fn bytes_max(app: &App, picture: Picture) -> u64 {

@@ -97,6 +97,12 @@ fn programs(app: &App) -> Router<App> {
     let dear = Router::new()
         .slash(pattern::API_COMPARE, get(api::comparison::builds))
         .slash(pattern::API_COMPARE_FILES, get(api::comparison::files))
+        .slash(pattern::API_TREEMAP, get(api::pictures::treemap))
+        .slash(pattern::API_DEPENDENCIES, get(api::pictures::dependencies))
+        .slash(
+            pattern::API_TREEMAP_CHANGES,
+            get(api::pictures::treemap_changes),
+        )
         .layer(from_fn_with_state(app.clone(), places::layer));
     Router::new()
         .slash(pattern::API_DESCRIPTION, get(api::describe))

@@ -69,8 +69,11 @@ pub mod pattern {
     pub const API_BUILD: &str = "/api/v1/builds/{uuid}";
     pub const API_BUILD_ARTIFACTS: &str = "/api/v1/builds/{uuid}/artifacts";
     pub const API_BUILD_CONSOLE: &str = "/api/v1/builds/{uuid}/console";
+    pub const API_TREEMAP: &str = "/api/v1/builds/{uuid}/treemap";
+    pub const API_DEPENDENCIES: &str = "/api/v1/builds/{uuid}/dependencies";
     pub const API_COMPARE: &str = "/api/v1/compare/{left}/{right}";
     pub const API_COMPARE_FILES: &str = "/api/v1/compare/{left}/{right}/file";
+    pub const API_TREEMAP_CHANGES: &str = "/api/v1/compare/{left}/{right}/treemap";
     pub const API_FAILURES: &str = "/api/v1/failures";
     pub const API_HASH: &str = "/api/v1/hashes/{sha256}";
     pub const API_REMOVED_BUILD: &str = "/api/v1/removed-builds/{uuid}";

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use builder_store::Sha256;
-use builder_store::cache::{Cache, Drawing, Drawn, Maker, Picture};
+use builder_store::cache::{Cache, Drawing, Drawn, Form, Maker, Picture};
 use tempfile::TempDir;
 
 struct Home {
@@ -37,6 +37,7 @@ fn treemap(of: Sha256, version: u32) -> Drawing {
         version,
         sha256: of,
         binary_bytes: Some(1234),
+        form: Form::Html,
     }
 }
 
@@ -46,6 +47,7 @@ fn graph(of: Sha256) -> Drawing {
         version: 1,
         sha256: of,
         binary_bytes: None,
+        form: Form::Html,
     }
 }
 
@@ -95,6 +97,30 @@ fn what_was_drawn_is_there_again_and_so_is_what_cannot_be_drawn() {
     assert_eq!(home.cache.get(&beside_another).unwrap(), None);
     assert_eq!(home.cache.get(&graph(one)).unwrap(), None);
     assert_eq!(home.cache.of_hooks(Picture::Treemap, one).unwrap(), None);
+}
+
+#[test]
+fn each_form_of_a_picture_is_kept_on_its_own_and_why_there_is_none_for_both() {
+    let home = Home::new();
+    let (one, other) = (Sha256::of(b"one"), Sha256::of(b"other"));
+    let json = |drawing| Drawing {
+        form: Form::Json,
+        ..drawing
+    };
+    let (page, data) = (
+        Drawn::Picture(b"<!DOCTYPE html>".to_vec()),
+        Drawn::Picture(b"{}".to_vec()),
+    );
+    home.cache.keep(&graph(one), &page).unwrap();
+    assert_eq!(home.cache.get(&json(graph(one))).unwrap(), None);
+    home.cache.keep(&json(graph(one)), &data).unwrap();
+    assert_eq!(home.cache.get(&json(graph(one))).unwrap(), Some(data));
+    assert_eq!(home.cache.get(&graph(one)).unwrap(), Some(page));
+    let nothing = Drawn::Nothing("it is no ELF file".to_owned());
+    home.cache.keep(&json(treemap(other, 1)), &nothing).unwrap();
+    assert_eq!(home.cache.get(&treemap(other, 1)).unwrap(), Some(nothing));
+    // Both forms go with the artifact.
+    assert_eq!(home.cache.remove_of(&HashSet::from([one])).unwrap(), 2);
 }
 
 #[test]

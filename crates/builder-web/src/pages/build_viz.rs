@@ -1,6 +1,7 @@
 //! `…/viztreemap` and `…/vizdependencies` of a build, and `viztreemap` of two.
 //!
-//! Each is a document of its own, made to stand in a frame of the build's page as well as alone.
+//! Each is a document of its own, made to stand in a frame of the build's page as well as alone; or
+//! what it tells as JSON.
 
 use std::sync::LazyLock;
 
@@ -10,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use builder_store::Sha256;
 use builder_store::builds::{self, Artifact, Build};
-use builder_store::cache::{Drawn, Picture};
+use builder_store::cache::{Drawn, Form, Picture};
 use builder_viz::Side;
 
 use crate::app::App;
@@ -48,10 +49,19 @@ pub async fn dependencies(
     picture(app, Picture::Dependencies, uuid, headers).await
 }
 
+/// What the client asks for.
+fn form(headers: &HeaderMap) -> Form {
+    match Accepts::of(headers).json {
+        true => Form::Json,
+        false => Form::Html,
+    }
+}
+
 async fn picture(app: App, picture: Picture, uuid: String, headers: HeaderMap) -> Result<Response> {
     let missing = || Error::NotFound("there is no such build".to_owned());
     let uuid = names::uuid(&uuid).ok_or_else(missing)?;
-    let shown = app.picture(picture, uuid).await?.ok_or_else(|| {
+    let form = form(&headers);
+    let shown = app.picture(picture, form, uuid).await?.ok_or_else(|| {
         let what = match picture {
             Picture::Treemap => "this build has no binary with symbols to draw a treemap of",
             Picture::Dependencies => "this build has no opam-switch to draw the dependencies of",
@@ -59,11 +69,11 @@ async fn picture(app: App, picture: Picture, uuid: String, headers: HeaderMap) -
         Error::NotFound(what.to_owned())
     })?;
     match shown {
-        Shown::OfHook(html) => send(&app, &headers, html.into(), HOOK_POLICY).await,
+        Shown::OfHook(html) => send(&app, &headers, form, html.into(), HOOK_POLICY).await,
         Shown::Own(drawn) => match &*drawn {
-            Drawn::Picture(html) => {
-                let html = Bytes::copy_from_slice(html);
-                send(&app, &headers, html, OWN_POLICY.clone()).await
+            Drawn::Picture(picture) => {
+                let picture = Bytes::copy_from_slice(picture);
+                send(&app, &headers, form, picture, OWN_POLICY.clone()).await
             }
             Drawn::Nothing(why) => {
                 let what = match picture {
@@ -98,13 +108,13 @@ pub async fn treemap_changes(
         })
         .await?;
     let (one, other) = (both.0?, both.1?);
-    let drawn = app
-        .treemap_changes(left, right, move |app| changes(app, &one, &other))
-        .await?;
+    let form = form(&headers);
+    let draw = move |app: &App| changes(app, form, &one, &other);
+    let drawn = app.treemap_changes((left, right), form, draw).await?;
     match &*drawn {
-        Drawn::Picture(html) => {
-            let html = Bytes::copy_from_slice(html);
-            send(&app, &headers, html, OWN_POLICY.clone()).await
+        Drawn::Picture(picture) => {
+            let picture = Bytes::copy_from_slice(picture);
+            send(&app, &headers, form, picture, OWN_POLICY.clone()).await
         }
         Drawn::Nothing(why) => Err(Error::NotFound(why.clone())),
     }
@@ -112,6 +122,7 @@ pub async fn treemap_changes(
 
 fn changes(
     app: &App,
+    form: Form,
     (left, of_left): &(Build, Vec<Artifact>),
     (right, of_right): &(Build, Vec<Artifact>),
 ) -> Result<Drawn> {
@@ -129,6 +140,12 @@ fn changes(
         Ok(file) => file,
         Err(why) => return nothing("right", why),
     };
+    if form == Form::Json {
+        return match builder_viz::treemap_changes_data(&left_file, &right_file) {
+            Ok(data) => Ok(Drawn::Picture(drawings::json(&data)?)),
+            Err((side, error)) => nothing(side, error.to_string()),
+        };
+    }
     let (left_name, right_name) = (name(left), name(right));
     let left_url = urls::build(&left.job, &left.uuid);
     let right_url = urls::build(&right.job, &right.uuid);
@@ -157,25 +174,27 @@ fn changes(
 async fn send(
     app: &App,
     headers: &HeaderMap,
-    html: Bytes,
+    form: Form,
+    picture: Bytes,
     policy: HeaderValue,
 ) -> Result<Response> {
-    let encoding = match (html.len() as u64) < PACKED_BYTES_MIN {
+    let content_type = match form {
+        Form::Html => respond::HTML,
+        Form::Json => respond::JSON,
+    };
+    let encoding = match (picture.len() as u64) < PACKED_BYTES_MIN {
         true => Encoding::Identity,
         false => Accepts::of(headers).encoding,
     };
-    let digest = Sha256::of(&html).to_hex();
+    let digest = Sha256::of(&picture).to_hex();
     let tag = digest.get(..32).unwrap_or_default().to_owned();
     let mut response = if respond::none_match(headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let packed = app.blocking(move |_| pack(html, encoding)).await?;
+        let packed = app.blocking(move |_| pack(picture, encoding)).await?;
         let mut response = Response::new(Body::from(packed.map_err(Error::internal)?));
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static(respond::HTML),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         if let Some(name) = encoding.name() {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
         }

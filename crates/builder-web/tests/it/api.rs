@@ -49,6 +49,19 @@ fn filled(server: &Server, path: &str) -> Vec<String> {
         let files = ["millrace.hvt.debug", "opam-switch"];
         return files.map(|file| format!("{target}?left={file}")).to_vec();
     }
+    if ["/treemap", "/dependencies"]
+        .iter()
+        .any(|end| path.ends_with(end))
+    {
+        // A failed build has neither a binary nor a switch to draw.
+        let builds = server.json("/api/v1/jobs/millrace/builds?result=successful");
+        let uuid = |index: usize| builds["items"][index]["uuid"].as_str().unwrap().to_owned();
+        let target = path
+            .replace("{uuid}", &uuid(0))
+            .replace("{left}", &uuid(1))
+            .replace("{right}", &uuid(0));
+        return vec![target];
+    }
     [uuid(0), failed]
         .into_iter()
         .map(|one| {
@@ -125,6 +138,9 @@ fn errors_are_as_they_are_described() {
         (format!("/api/v1/builds/{uuid}/console"), 404),
         (format!("/api/v1/builds/{uuid}/console?from=last"), 400),
         (format!("/api/v1/builds/{uuid}/artifacts"), 404),
+        (format!("/api/v1/builds/{uuid}/treemap"), 404),
+        (format!("/api/v1/builds/{uuid}/dependencies"), 404),
+        (format!("/api/v1/compare/{uuid}/{uuid}/treemap"), 404),
         (format!("/api/v1/compare/{uuid}/{uuid}"), 404),
         (format!("/api/v1/removed-builds/{uuid}"), 404),
         ("/api/v1/hashes/zz".to_owned(), 400),

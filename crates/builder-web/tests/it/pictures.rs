@@ -185,6 +185,66 @@ fn two_builds_are_shown_side_by_side_with_what_grew() {
 }
 
 #[test]
+fn what_a_picture_tells_is_json_at_its_own_address_and_below_the_api() {
+    let (old, new) = (unikernel(1, 4096), unikernel(2, 8192));
+    let plain = build("hello", 3).file("bin/hello", "no ELF");
+    let server = Server::of(&[old.clone(), new.clone(), plain.clone()]);
+    let pair = format!("{}/{}", old.uuid, new.uuid);
+    // A hook's picture is a page for people; what it tells nobody knows.
+    let directory: PathBuf = server.datadir().join("_cache/treemap_1");
+    fs::create_dir_all(&directory).unwrap();
+    let sha256 = Sha256::of(&debug_binary(8192));
+    fs::write(directory.join(format!("{sha256}.html")), "of a hook").unwrap();
+    assert_eq!(server.page(&page(&new, "viztreemap")), "of a hook");
+    let mut told = Vec::new();
+    for (at, api) in [
+        (
+            page(&new, "viztreemap"),
+            format!("/api/v1/builds/{}/treemap", new.uuid),
+        ),
+        (
+            page(&new, "vizdependencies"),
+            format!("/api/v1/builds/{}/dependencies", new.uuid),
+        ),
+        (
+            format!("/compare/{pair}/viztreemap"),
+            format!("/api/v1/compare/{pair}/treemap"),
+        ),
+    ] {
+        let answer = server.get_with(&at, &[("accept", "application/json")]);
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.header("vary"), Some("accept, accept-encoding"));
+        let json = answer.json();
+        assert_eq!(server.json(&api), json, "{api}");
+        // It has a tag of its own, and is kept.
+        let again = [
+            ("accept", "application/json"),
+            ("if-none-match", answer.header("etag").unwrap()),
+        ];
+        assert_eq!(server.get_with(&at, &again).status, 304);
+        assert_ne!(server.get(&at).header("etag"), answer.header("etag"));
+        told.push(json);
+    }
+    let module = &told[0]["kinds"][0]["groups"][0];
+    assert_eq!(module["name"], "Tls", "{module}");
+    assert_eq!(module["parts"][0]["bytes"], 8192);
+    assert_eq!(told[1]["packages"][0]["name"], "hello");
+    let change = &told[2]["parts"][0];
+    assert_eq!(change["became"], "larger", "{change}");
+    assert_eq!(
+        (&change["left_bytes"], &change["right_bytes"]),
+        (&4096.into(), &8192.into())
+    );
+    let kept = |path: &String| path.ends_with(".json");
+    assert_eq!(cached(&server).iter().filter(|path| kept(path)).count(), 2);
+    let missing = format!("/api/v1/compare/{}/{}/treemap", old.uuid, plain.uuid);
+    let answer = server.get(&missing);
+    assert_eq!(answer.status, 404);
+    let error = answer.json()["error"].to_string();
+    assert!(error.contains("no treemap of the right build"), "{error}");
+}
+
+#[test]
 fn many_who_ask_at_once_get_one_picture() {
     let hello = unikernel(1, 4096);
     let server = Server::of(std::slice::from_ref(&hello));
