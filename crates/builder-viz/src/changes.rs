@@ -7,18 +7,24 @@ use crate::Error;
 use crate::binary::{Binary, Kind, Part};
 use crate::data::Became;
 use crate::groups::{Group, groups};
-use crate::map::{self, Cell};
+use crate::map::{self, Cell, Screen};
 use crate::page;
 use crate::squarify::Rect;
 use crate::text::{bytes, change, count, escape, escaped, float, push};
-use crate::treemap::{SMALL_PART, module_name, part_name};
+use crate::treemap::{module_name, part_name, title_of};
 
-/// Both maps are drawn in a square of this side; the larger fills it.
-const SIDE: f64 = 640.0;
+/// Both maps are drawn in a square of this side, in pixels of the screen; the larger fills it.
+fn side_of(screen: Screen) -> f64 {
+    match screen {
+        Screen::Wide => 640.0,
+        Screen::Narrow => 330.0,
+    }
+}
+
 /// Lines of the table.
 const ROWS_MAX: usize = 1000;
-/// What changed has a rectangle of its own if it has one in so many bytes.
-const SMALL_CHANGE: u64 = 20 * SMALL_PART;
+/// What changed has a rectangle of its own if it is so many times smaller than what did not.
+const SMALL_CHANGE: u64 = 20;
 
 /// One of two builds.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +74,12 @@ pub fn treemap_changes(
          <li><span class=\"shrank\"></span>shrank</li><li><span class=\"gone\"></span>gone</li><li><span class=\"same\"></span>same size</li></ul>\n",
     );
     let hint = "Point at a rectangle to read what became of it. Both maps have the same scale.";
-    out.push_str(&page::search_and_info("module, library or file", hint));
+    let touch = "Tap a rectangle to go to its line in the table. Both maps have the same scale.";
+    out.push_str(&page::search_and_info(
+        "module, library or file",
+        hint,
+        touch,
+    ));
     out.push_str("<div class=\"pair\">\n");
     for (id, side, binary) in [("left", left, &of_left), ("right", right, &of_right)] {
         out.push_str("<figure>\n<figcaption>");
@@ -82,20 +93,24 @@ pub fn treemap_changes(
             None => escape(&mut out, side.name),
         }
         push!(out, ", {}</figcaption>\n", bytes(binary.bytes()));
-        push!(
-            out,
-            "<svg class=\"map\" viewBox=\"0 0 {SIDE} {SIDE}\" role=\"group\" aria-labelledby=\"{id}-title\"><title id=\"{id}-title\">Treemap of {}</title>\n",
-            escaped(side.name)
-        );
-        let side = SIDE * (float(binary.bytes()) / float(largest)).sqrt();
-        let area = Rect {
-            x: 0.0,
-            y: SIDE - side,
-            width: side,
-            height: side,
-        };
-        map::draw(&mut out, cells(binary, &changes, largest), area);
-        out.push_str("</svg>\n</figure>\n");
+        for screen in Screen::BOTH {
+            let (whole, class) = (side_of(screen), screen.class());
+            push!(
+                out,
+                "<svg class=\"map {class}\" viewBox=\"0 0 {whole} {whole}\" role=\"group\" aria-labelledby=\"{id}-{class}-title\"><title id=\"{id}-{class}-title\">Treemap of {}</title>\n",
+                escaped(side.name)
+            );
+            let side = whole * (float(binary.bytes()) / float(largest)).sqrt();
+            let area = Rect {
+                x: 0.0,
+                y: whole - side,
+                width: side,
+                height: side,
+            };
+            map::draw(&mut out, cells(binary, &changes, largest, screen), area);
+            out.push_str("</svg>\n");
+        }
+        out.push_str("</figure>\n");
     }
     out.push_str("</div>\n");
     table(&mut out, &changes);
@@ -182,7 +197,7 @@ fn summary(changes: &[Change<'_>]) -> String {
     }
 }
 
-fn cells(binary: &Binary, changes: &[Change<'_>], total: u64) -> Vec<Cell> {
+fn cells(binary: &Binary, changes: &[Change<'_>], total: u64, screen: Screen) -> Vec<Cell> {
     let rows: Rows<'_> = changes
         .iter()
         .enumerate()
@@ -194,7 +209,7 @@ fn cells(binary: &Binary, changes: &[Change<'_>], total: u64) -> Vec<Cell> {
         .filter_map(|of_kind| {
             let first = of_kind.first()?;
             let sum = of_kind.iter().map(|group| group.bytes).sum();
-            let children = group_cells(of_kind, &rows, total);
+            let children = group_cells(of_kind, &rows, total, screen);
             Some(Cell {
                 label: first.kind.title().to_owned(),
                 title: format!("{}\n{}", first.kind.title(), bytes(sum)),
@@ -221,13 +236,16 @@ fn closed_class(children: &[Cell]) -> Option<&'static str> {
 
 type Rows<'b> = BTreeMap<Key<'b>, (usize, &'b Change<'b>)>;
 
-fn group_cells(groups: &[Group<'_>], rows: &Rows<'_>, total: u64) -> Vec<Cell> {
-    let (small, shown): (Vec<&Group<'_>>, Vec<&Group<'_>>) = groups
-        .iter()
-        .partition(|group| group.bytes.saturating_mul(SMALL_CHANGE) < total);
+fn group_cells(groups: &[Group<'_>], rows: &Rows<'_>, total: u64, screen: Screen) -> Vec<Cell> {
+    let (small, shown): (Vec<&Group<'_>>, Vec<&Group<'_>>) = groups.iter().partition(|group| {
+        group
+            .bytes
+            .saturating_mul(screen.small_part() * SMALL_CHANGE)
+            < total
+    });
     let shown = shown
         .into_iter()
-        .map(|group| group_cell(group, rows, total));
+        .map(|group| group_cell(group, rows, total, screen));
     let small = gathered(small.iter().map(|group| group.bytes));
     shown.chain(small).collect()
 }
@@ -252,7 +270,7 @@ fn of<'r>(rows: &'r Rows<'_>, part: &Part) -> Option<(usize, &'r Change<'r>)> {
     rows.get(&key(part)).map(|(row, change)| (*row, *change))
 }
 
-fn group_cell(group: &Group<'_>, rows: &Rows<'_>, total: u64) -> Cell {
+fn group_cell(group: &Group<'_>, rows: &Rows<'_>, total: u64, screen: Screen) -> Cell {
     let cell = |part: &Part, label: &str| {
         let (row, class, left, right) = of(rows, part)
             .map_or((0, "same", 0, 0), |(row, change)| {
@@ -283,8 +301,8 @@ fn group_cell(group: &Group<'_>, rows: &Rows<'_>, total: u64) -> Cell {
     // What is small and unchanged says nothing here; what changed is shown down to a smaller size.
     let (small, shown): (Vec<&Part>, Vec<&Part>) = group.parts.iter().partition(|part| {
         let changed = of(rows, part).is_some_and(|(_, change)| change.left != change.right);
-        let small = if changed { SMALL_CHANGE } else { SMALL_PART };
-        part.bytes().saturating_mul(small) < total
+        let smaller = if changed { SMALL_CHANGE } else { 1 };
+        part.bytes().saturating_mul(screen.small_part() * smaller) < total
     });
     let mut children: Vec<Cell> = shown
         .iter()
@@ -292,8 +310,8 @@ fn group_cell(group: &Group<'_>, rows: &Rows<'_>, total: u64) -> Cell {
         .collect();
     children.extend(gathered(small.iter().map(|part| part.bytes())));
     Cell {
-        label: group.name.to_owned(),
-        title: format!("{}\n{}", group.name, bytes(group.bytes)),
+        label: title_of(group),
+        title: format!("{}\n{}", title_of(group), bytes(group.bytes)),
         row: "changes".to_owned(),
         bytes: group.bytes,
         class: "change",
@@ -312,7 +330,7 @@ fn table(out: &mut String, changes: &[Change<'_>]) {
         out.push_str("<p>Every part has the same size.</p>\n");
         return;
     }
-    out.push_str("<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table>\n<thead><tr><th scope=\"col\">What</th><th scope=\"col\">Became</th><th scope=\"col\" class=\"n\">Left</th>\
+    out.push_str("<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table class=\"changes\">\n<thead><tr><th scope=\"col\">What</th><th scope=\"col\">Became</th><th scope=\"col\" class=\"n\">Left</th>\
          <th scope=\"col\" class=\"n\">Right</th><th scope=\"col\" class=\"n\">Change</th></tr></thead>\n<tbody>\n");
     for (row, one) in changed.iter().take(ROWS_MAX).enumerate() {
         let (word, class) = match Became::of(one.left, one.right) {

@@ -59,7 +59,8 @@ pub fn dependencies(switch: &[u8]) -> Result<String, Error> {
          <li><span class=\"s0\"></span>needed by one</li><li><span class=\"s4\"></span>needed by many</li><li><b>bold</b>: direct dependency</li></ul>\n",
     );
     let hint = "Point at a package to see what it needs and what needs it; press it to hold it, twice to go to its line in the table. Arrow keys walk around.";
-    out.push_str(&page::search_and_info("package", hint));
+    let touch = "Tap a package to see what it needs and what needs it, twice to go to its line in the table. The picture can be moved sideways.";
+    out.push_str(&page::search_and_info("package", hint, touch));
     draw(&mut out, &graph, &circle);
     table(&mut out, &graph);
     Ok(page::document("Dependencies", &out))
@@ -349,7 +350,7 @@ fn title(index: usize, package: &Package) -> String {
 }
 
 fn table(out: &mut String, graph: &Graph) {
-    out.push_str("<h2>As a table</h2>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table>\n<thead><tr><th scope=\"col\">Package</th><th scope=\"col\">Version</th><th scope=\"col\" class=\"n\">Steps</th>\
+    out.push_str("<h2>As a table</h2>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table class=\"packages\">\n<thead><tr><th scope=\"col\">Package</th><th scope=\"col\">Version</th><th scope=\"col\" class=\"n\">Steps</th>\
          <th scope=\"col\" class=\"n\">Needed by</th><th scope=\"col\" class=\"n\">Brings in</th><th scope=\"col\">Needs</th></tr></thead>\n<tbody>\n");
     let mut order: Vec<usize> = (1..graph.packages.len()).collect();
     let name = |index: &usize| {

@@ -41,15 +41,15 @@ pub use data::{
 };
 pub use graph::{EDGES_MAX, PACKAGES_MAX, SWITCH_BYTES_MAX};
 pub use graph_picture::dependencies;
-pub use page::policy;
+pub use page::{framed, policy};
 pub use treemap::treemap;
 
 /// The version of [`treemap`] and [`treemap_data`]: counted up whenever the same binary gives
 /// another picture or other data.
-pub const TREEMAP_VERSION: u32 = 4;
+pub const TREEMAP_VERSION: u32 = 5;
 /// The version of [`dependencies`] and [`dependencies_data`]: counted up whenever the same switch
 /// gives another picture or other data.
-pub const DEPENDENCIES_VERSION: u32 = 4;
+pub const DEPENDENCIES_VERSION: u32 = 5;
 
 /// Why there is nothing to draw. Each message is a sentence for the person who asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

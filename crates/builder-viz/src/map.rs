@@ -1,7 +1,39 @@
 //! A treemap as SVG: nested rectangles with a name where it fits. Knows nothing of binaries.
 
 use crate::squarify::{Rect, squarify};
-use crate::text::{self, escape, number, push};
+use crate::text::{escape, fitting, number, push};
+
+/// What a map is drawn for. Each map is drawn for both, and the style sheet shows the one that fits:
+/// a map for a wide window, made as small as a telephone, cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Screen {
+    Wide,
+    Narrow,
+}
+
+impl Screen {
+    pub(crate) const BOTH: [Screen; 2] = [Screen::Wide, Screen::Narrow];
+
+    /// The class of its map, which is a part of its id, too.
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            Screen::Wide => "on-wide",
+            Screen::Narrow => "on-narrow",
+        }
+    }
+
+    /// What has less than one in so many bytes is gathered into one rectangle: what would be too
+    /// small to be pointed at.
+    pub(crate) fn small_part(self) -> u64 {
+        match self {
+            Screen::Wide => SMALL_PART,
+            Screen::Narrow => 150,
+        }
+    }
+}
+
+/// What has less than one in so many bytes is gathered into one rectangle of a wide map.
+pub(crate) const SMALL_PART: u64 = 1000;
 
 /// A rectangle to be, with those inside of it.
 #[derive(Debug, Default)]
@@ -23,8 +55,10 @@ pub(crate) struct Cell {
 /// Height of the name of what has something inside.
 const HEAD: f64 = 17.0;
 const FONT: f64 = 12.0;
-/// Width of a character, on average, as a part of the height of the font.
-const CHAR_WIDTH: f64 = 0.58;
+/// How much wider the bold names are than others.
+const BOLD: f64 = 1.1;
+/// Between the name and the side of its rectangle.
+const LABEL_MARGIN: f64 = 4.0;
 /// Below this width or height nothing is drawn inside.
 const INSIDE_MIN: f64 = 14.0;
 
@@ -82,7 +116,8 @@ fn draw_cell(out: &mut String, cell: Cell, rect: Rect) {
     out.push_str("</g>\n");
 }
 
-/// The name, at the top left; larger in large rectangles.
+/// The name, at the top left; larger in large rectangles. How wide it becomes depends on the fonts of
+/// who looks at it: it is cut to what is likely to fit, and what does not is hidden by a frame.
 fn label(out: &mut String, label: &str, rect: Rect, is_head: bool) {
     let font = match is_head {
         true => FONT,
@@ -91,29 +126,35 @@ fn label(out: &mut String, label: &str, rect: Rect, is_head: bool) {
     if rect.height < font + 2.0 {
         return;
     }
-    let mut room = 0;
-    let mut width = 8.0 + font * CHAR_WIDTH;
-    while width <= rect.width && room < text::NAME_CHARS_MAX {
-        room += 1;
-        width += font * CHAR_WIDTH;
-    }
-    if room < 2 {
+    let room = (rect.width - 2.0 * LABEL_MARGIN) / if is_head { font * BOLD } else { font };
+    let Some(label) = fitting(label, room) else {
         return;
-    }
-    out.push_str("<text");
-    if is_head {
-        out.push_str(" class=\"head\"");
-    }
+    };
+    out.push_str("<svg");
+    let height = match is_head {
+        true => rect.height.min(HEAD),
+        false => rect.height,
+    };
     for (name, value) in [
-        ("x", rect.x + 4.0),
-        ("y", rect.y + font + 1.0),
-        ("font-size", font),
+        ("x", rect.x),
+        ("y", rect.y),
+        ("width", rect.width - LABEL_MARGIN / 2.0),
+        ("height", height),
     ] {
         push!(out, " {name}=\"");
         number(out, value);
         out.push('"');
     }
+    out.push_str("><text");
+    if is_head {
+        out.push_str(" class=\"head\"");
+    }
+    for (name, value) in [("x", LABEL_MARGIN), ("y", font + 1.0), ("font-size", font)] {
+        push!(out, " {name}=\"");
+        number(out, value);
+        out.push('"');
+    }
     out.push('>');
-    escape(out, &text::cut(label, room));
-    out.push_str("</text>");
+    escape(out, &label);
+    out.push_str("</text></svg>");
 }

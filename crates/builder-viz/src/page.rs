@@ -28,10 +28,24 @@ pub fn policy() -> &'static str {
     &POLICY
 }
 
+/// How every picture begins.
+const BEGIN: &str = "<!DOCTYPE html>\n<html lang=\"en\"";
+
+/// A picture for a frame of a page that says itself what it is: without its own heading, and no
+/// higher than the frame. Anything else stays as it is.
+pub fn framed(mut document: Vec<u8>) -> Vec<u8> {
+    if document.starts_with(BEGIN.as_bytes()) {
+        let end = BEGIN.len();
+        document.splice(end..end, *b" class=\"framed\"");
+    }
+    document
+}
+
 /// A whole document. `body` is markup.
 pub(crate) fn document(title: &str, body: &str) -> String {
     let mut out = String::with_capacity(body.len() + STYLE.len() + SCRIPT.len() + 1024);
-    out.push_str("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
+    out.push_str(BEGIN);
+    out.push_str(">\n<head>\n<meta charset=\"utf-8\">\n");
     out.push_str("<meta http-equiv=\"Content-Security-Policy\" content=\"");
     escape(&mut out, policy());
     out.push_str(
@@ -49,13 +63,14 @@ pub(crate) fn document(title: &str, body: &str) -> String {
 }
 
 /// The field to search in, which is of no use without the script, and the line where it tells what
-/// is pointed at.
-pub(crate) fn search_and_info(what: &str, hint: &str) -> String {
+/// is pointed at; what to do with it, by a mouse and by touch.
+pub(crate) fn search_and_info(what: &str, hint: &str, touch: &str) -> String {
     format!(
         "<div class=\"bar\"><form id=\"find\" role=\"search\" hidden><label for=\"q\">Find a {what}</label> \
          <input id=\"q\" type=\"search\" autocomplete=\"off\" spellcheck=\"false\"> <span id=\"found\" role=\"status\"></span></form>\
-         <p id=\"info\" aria-live=\"polite\" data-hint=\"{hint}\">{hint}</p></div>\n",
+         <p id=\"info\" aria-live=\"polite\" data-hint=\"{hint}\" data-touch=\"{touch}\">{hint}</p></div>\n",
         what = escaped(what),
         hint = escaped(hint),
+        touch = escaped(touch),
     )
 }

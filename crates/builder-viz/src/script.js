@@ -1,7 +1,6 @@
 (function () {
   "use strict";
   var root = document.documentElement;
-  if (window.self !== window.top) root.classList.add("framed");
   function theme() {
     var chosen = null;
     try { chosen = window.localStorage.getItem("theme"); } catch (error) { /* kept from us: the system's it is */ }
@@ -12,7 +11,9 @@
   window.addEventListener("storage", theme);
 
   var info = document.getElementById("info");
-  var hint = info ? info.getAttribute("data-hint") : "";
+  var touch = window.matchMedia && window.matchMedia("(hover: none)").matches;
+  var hint = info ? info.getAttribute(touch ? "data-touch" : "data-hint") : "";
+  if (info) info.textContent = hint;
   var items = Array.prototype.slice.call(document.querySelectorAll("svg a"));
   function titleOf(item) {
     var title = item.querySelector("title");
@@ -24,6 +25,8 @@
   }
 
   var graph = document.querySelector("svg.graph");
+  // Where it is wider than the window, its middle is what is seen first.
+  if (graph) graph.parentNode.scrollLeft = (graph.parentNode.scrollWidth - graph.parentNode.clientWidth) / 2;
   var edges = [];
   var pinned = null;
   if (graph) {
@@ -80,7 +83,7 @@
     });
   }
   // One stop of the tab key for each picture; arrows go from one to the next.
-  Array.prototype.forEach.call(document.querySelectorAll("svg"), function (svg) {
+  Array.prototype.forEach.call(document.querySelectorAll(".map, .graph"), function (svg) {
     var own = Array.prototype.slice.call(svg.querySelectorAll("a"));
     own.forEach(function (item, at) { if (at > 0) item.setAttribute("tabindex", "-1"); });
     svg.addEventListener("keydown", function (event) {
@@ -100,17 +103,50 @@
     });
   });
 
+  // Lines shown as cards stay lines of a table to those who hear them.
+  if (window.matchMedia && window.matchMedia("(max-width:720px)").matches) {
+    Array.prototype.forEach.call(document.querySelectorAll("table"), function (table) {
+      table.setAttribute("role", "table");
+      Array.prototype.forEach.call(table.rows, function (row) {
+        row.setAttribute("role", "row");
+        Array.prototype.forEach.call(row.cells, function (cell) {
+          var scope = cell.getAttribute("scope");
+          cell.setAttribute("role", scope === "col" ? "columnheader" : scope ? "rowheader" : "cell");
+        });
+      });
+    });
+  }
+
   var find = document.getElementById("find");
   var field = document.getElementById("q");
   var found = document.getElementById("found");
   if (!find || !field) return;
   find.hidden = false;
+  // Of the maps for a wide and a narrow window one is shown.
+  function isShown(item) { return item.getClientRects().length > 0; }
   function matching() {
     var wanted = field.value.trim().toLowerCase();
     if (!wanted) return [];
     return items.filter(function (item) {
       return (item.getAttribute("data-q") || "").toLowerCase().indexOf(wanted) >= 0;
     });
+  }
+  // The lines of the table that have the words: those of a group with that of the group.
+  function filterRows() {
+    var wanted = field.value.trim().toLowerCase();
+    var count = 0, kind = null, group = null, whole = false;
+    Array.prototype.forEach.call(document.querySelectorAll("tbody tr"), function (row) {
+      var hit = !wanted || row.cells[0].textContent.toLowerCase().indexOf(wanted) >= 0;
+      if (row.cells.length === 1) { kind = row; hit = !wanted; }
+      else if (row.classList.contains("group")) { group = row; whole = hit; }
+      else if (row.classList.contains("part")) hit = hit || whole;
+      row.hidden = !hit;
+      if (!hit || row.cells.length === 1) return;
+      count += 1;
+      if (kind) kind.hidden = false;
+      if (group && row.classList.contains("part")) group.hidden = false;
+    });
+    return count;
   }
   function search() {
     var hits = matching();
@@ -120,18 +156,20 @@
       item.classList.toggle("hit", hit);
       if (!graph) item.classList.toggle("off", any && !hit && item.hasAttribute("data-leaf"));
     });
+    hits = hits.filter(isShown);
     if (graph) {
       pinned = hits.length === 1 ? hits[0] : null;
       point(null);
       if (hits.length > 1) graph.classList.add("on");
     } else if (hits.length) tell(titleOf(hits[0]));
     else tell("");
-    found.textContent = !any ? "" : hits.length === 1 ? "1 found" : hits.length + " found";
+    var rows = filterRows();
+    found.textContent = any ? hits.length + " in the picture, " + rows + " in the table" : "";
   }
   field.addEventListener("input", search);
   find.addEventListener("submit", function (event) {
     event.preventDefault();
-    var hits = matching();
+    var hits = matching().filter(isShown);
     if (hits.length) { hits[0].setAttribute("tabindex", "0"); hits[0].focus(); }
   });
 }());

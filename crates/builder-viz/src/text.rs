@@ -47,6 +47,42 @@ pub(crate) fn cut(text: &str, chars_max: usize) -> String {
     out
 }
 
+/// Characters of a name below which it says nothing.
+const FITTING_CHARS_MIN: usize = 3;
+
+/// As much of a name as fits into a width, in heights of the font; none: too little of it does.
+pub(crate) fn fitting(text: &str, width: f64) -> Option<String> {
+    let mut used = 0.0;
+    let mut chars = 0;
+    // Where it would be cut, so that there is room for what says so.
+    let mut cut_at = 0;
+    for char in text.chars() {
+        used += char_width(char);
+        if used > width || chars >= NAME_CHARS_MAX {
+            let shown = cut(text, cut_at + 1);
+            return (cut_at >= FITTING_CHARS_MIN).then_some(shown);
+        }
+        chars += 1;
+        if used + char_width('…') <= width {
+            cut_at = chars;
+        }
+    }
+    (chars > 0).then(|| text.to_owned())
+}
+
+/// How wide a character is in the usual fonts of systems, a little more rather than less.
+fn char_width(char: char) -> f64 {
+    match char {
+        'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '\'' | '|' | '!' => 0.3,
+        'f' | 'r' | 't' | 'I' | ' ' | '-' | '(' | ')' | '/' | '[' | ']' => 0.4,
+        'm' | 'w' | 'M' | 'W' | '@' | '%' | '…' => 0.95,
+        'A'..='Z' => 0.72,
+        char if char.is_ascii() => 0.6,
+        // Of other scripts some characters are as wide as they are high.
+        _ => 1.0,
+    }
+}
+
 /// A size in bytes with two to three digits and a binary unit, as on the site's pages.
 pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -136,6 +172,16 @@ mod tests {
         );
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(cut("abcd", 4), "abcd");
+    }
+
+    #[test]
+    fn a_name_is_cut_to_its_room_or_left_out() {
+        assert_eq!(fitting("Unnamed", 9.0).as_deref(), Some("Unnamed"));
+        assert_eq!(fitting("Unnamed", 4.0).as_deref(), Some("Unna…"));
+        assert_eq!(fitting("Unnamed", 2.0), None);
+        assert_eq!(fitting("C", 0.8).as_deref(), Some("C"));
+        assert_eq!(fitting("", 9.0), None);
+        assert_eq!(fitting("il", -1.0), None);
     }
 
     #[test]

@@ -3,15 +3,21 @@
 use crate::Error;
 use crate::binary::{Binary, Kind, Part};
 use crate::groups::{Group, groups};
-use crate::map::{self, Cell};
+use crate::map::{self, Cell, SMALL_PART, Screen};
 use crate::page;
 use crate::squarify::Rect;
 use crate::text::{bytes, count, escape, escaped, percent, push};
 
-const WIDTH: f64 = 1200.0;
-const HEIGHT: f64 = 760.0;
-/// What has less than one in so many bytes is gathered into one rectangle.
-pub(crate) const SMALL_PART: u64 = 1000;
+/// Width and height of a map, in pixels of the screen that it is for.
+fn size(screen: Screen) -> (f64, f64) {
+    match screen {
+        Screen::Wide => (1200.0, 760.0),
+        Screen::Narrow => (330.0, 540.0),
+    }
+}
+
+/// Width of the scale, which is as wide as there is room.
+const SCALE_WIDTH: f64 = 1000.0;
 /// Lines of the table.
 const ROWS_MAX: usize = 2000;
 
@@ -26,13 +32,14 @@ pub fn treemap(file: &[u8], binary_bytes: Option<u64>) -> Result<String, Error> 
     let total = binary.bytes();
     let rows = rows(&groups);
     let small_bytes: u64 = small(&groups, total);
+    let description = escaped(&description(&groups, total));
 
     let mut out = String::new();
     out.push_str("<h1>What takes space in the binary</h1>\n");
     push!(
         out,
         "<p class=\"soft\">Everything that is loaded into memory: {} by module and file, as its symbols tell. A larger rectangle takes more space; \
-         what is smaller than one in {SMALL_PART} is gathered in its group. The table below says the same.</p>\n",
+         what is too small to be pointed at is gathered in its group. The table below says the same.</p>\n",
         escaped(&bytes(total)),
     );
     if let Some(binary_bytes) = binary_bytes {
@@ -68,21 +75,29 @@ pub fn treemap(file: &[u8], binary_bytes: Option<u64>) -> Result<String, Error> 
     }
     out.push_str("</ul>\n");
     let hint = "Point at a rectangle, or walk with the arrow keys; its link leads to its line in the table.";
-    out.push_str(&page::search_and_info("module, library or file", hint));
-    push!(
-        out,
-        "<svg class=\"map\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"group\" aria-labelledby=\"map-title map-desc\">\
-         <title id=\"map-title\">Treemap of the binary</title><desc id=\"map-desc\">{}</desc>\n",
-        escaped(&description(&groups, total))
-    );
-    let area = Rect {
-        x: 0.0,
-        y: 0.0,
-        width: WIDTH,
-        height: HEIGHT,
-    };
-    map::draw(&mut out, cells(&groups, total), area);
-    out.push_str("</svg>\n");
+    let touch = "Tap a rectangle to go to its line in the table.";
+    out.push_str(&page::search_and_info(
+        "module, library or file",
+        hint,
+        touch,
+    ));
+    for screen in Screen::BOTH {
+        let (width, height) = size(screen);
+        let class = screen.class();
+        push!(
+            out,
+            "<svg class=\"map {class}\" viewBox=\"0 0 {width} {height}\" role=\"group\" aria-labelledby=\"{class}-title {class}-desc\">\
+             <title id=\"{class}-title\">Treemap of the binary</title><desc id=\"{class}-desc\">{description}</desc>\n",
+        );
+        let area = Rect {
+            x: 0.0,
+            y: 0.0,
+            width,
+            height,
+        };
+        map::draw(&mut out, cells(&groups, total, screen), area);
+        out.push_str("</svg>\n");
+    }
     table(&mut out, &groups, total, rows);
     Ok(page::document("Treemap", &out))
 }
@@ -102,24 +117,26 @@ fn legend(kind: Kind) -> &'static str {
         Kind::OCaml => "OCaml modules",
         Kind::Runtime => "OCaml’s runtime",
         Kind::C => "C code",
-        Kind::Unnamed => "of sections, without a symbol",
+        Kind::Unnamed => "without a symbol, by section",
     }
 }
 
-fn is_small(bytes: u64, total: u64) -> bool {
-    bytes.saturating_mul(SMALL_PART) < total
+fn is_small(bytes: u64, total: u64, small_part: u64) -> bool {
+    bytes.saturating_mul(small_part) < total
 }
 
-/// What is gathered.
+/// What is gathered in a wide map.
 pub(crate) fn small(groups: &[Group<'_>], total: u64) -> u64 {
     let mut sum = 0_u64;
     for group in groups {
-        let of_group = match is_small(group.bytes, total) {
+        let of_group = match is_small(group.bytes, total, SMALL_PART) {
             true => group.bytes,
             false if group.is_one() => 0,
             false => {
                 let parts = group.parts.iter().map(|part| part.bytes());
-                parts.filter(|bytes| is_small(*bytes, total)).sum()
+                parts
+                    .filter(|bytes| is_small(*bytes, total, SMALL_PART))
+                    .sum()
             }
         };
         sum = sum.saturating_add(of_group);
@@ -133,7 +150,7 @@ fn scale(out: &mut String, total: u64, small: u64, binary_bytes: u64) {
     let small = small.min(shown);
     let large = shown - small;
     let whole = binary_bytes.max(1);
-    let width = |bytes: u64| WIDTH * crate::text::float(bytes) / crate::text::float(whole);
+    let width = |bytes: u64| SCALE_WIDTH * crate::text::float(bytes) / crate::text::float(whole);
     let mut said = format!(
         "The binary has {}. The treemap shows {} of them ({}), {} in small entries; {} are headers, padding and what is not loaded.",
         bytes(binary_bytes),
@@ -147,9 +164,9 @@ fn scale(out: &mut String, total: u64, small: u64, binary_bytes: u64) {
     }
     push!(
         out,
-        "<svg class=\"scale\" viewBox=\"0 0 {WIDTH} 18\" role=\"img\" aria-labelledby=\"scale-title\"><title id=\"scale-title\">{}</title>\
-         <rect class=\"all\" width=\"{WIDTH}\" height=\"18\" rx=\"4\"/>\
-         <rect class=\"drawn\" width=\"{:.1}\" height=\"18\" rx=\"4\"/>\
+        "<svg class=\"scale\" viewBox=\"0 0 {SCALE_WIDTH} 18\" preserveAspectRatio=\"none\" role=\"img\" aria-labelledby=\"scale-title\"><title id=\"scale-title\">{}</title>\
+         <rect class=\"all\" width=\"{SCALE_WIDTH}\" height=\"18\"/>\
+         <rect class=\"drawn\" width=\"{:.1}\" height=\"18\"/>\
          <rect class=\"small\" x=\"{:.1}\" width=\"{:.1}\" height=\"18\"/></svg>\n",
         escaped(&said),
         width(large),
@@ -187,7 +204,7 @@ fn description(groups: &[Group<'_>], total: u64) -> String {
 }
 
 /// What a group is called on its own.
-fn title_of(group: &Group<'_>) -> String {
+pub(crate) fn title_of(group: &Group<'_>) -> String {
     match (group.kind, group.name) {
         (Kind::Unnamed, name) => format!("{name} without symbols"),
         (Kind::OCaml, "Dune__exe") => "the program itself".to_owned(),
@@ -195,7 +212,7 @@ fn title_of(group: &Group<'_>) -> String {
     }
 }
 
-fn cells(groups: &[Group<'_>], total: u64) -> Vec<Cell> {
+fn cells(groups: &[Group<'_>], total: u64, screen: Screen) -> Vec<Cell> {
     let mut kinds = Vec::new();
     let mut next = 0;
     for of_kind in groups.chunk_by(|one, other| one.kind == other.kind) {
@@ -204,10 +221,10 @@ fn cells(groups: &[Group<'_>], total: u64) -> Vec<Cell> {
         for group in of_kind {
             let row = format!("g{next}");
             next += 1;
-            if is_small(group.bytes, total) {
+            if is_small(group.bytes, total, screen.small_part()) {
                 gathered.add(group.bytes, &row);
             } else {
-                children.push(group_cell(group, &row, total));
+                children.push(group_cell(group, &row, total, screen));
             }
         }
         children.extend(gathered.cell("group", "groups", total));
@@ -235,12 +252,12 @@ fn cells(groups: &[Group<'_>], total: u64) -> Vec<Cell> {
     kinds
 }
 
-fn group_cell(group: &Group<'_>, row: &str, total: u64) -> Cell {
+fn group_cell(group: &Group<'_>, row: &str, total: u64, screen: Screen) -> Cell {
     let mut children = Vec::new();
     let mut gathered = Gathered::default();
     if !group.is_one() {
         for part in &group.parts {
-            if is_small(part.bytes(), total) {
+            if is_small(part.bytes(), total, screen.small_part()) {
                 gathered.add(part.bytes(), row);
             } else {
                 children.push(Cell {
@@ -345,7 +362,7 @@ impl Gathered {
     fn cell(self, one: &str, many: &str, total: u64) -> Option<Cell> {
         let what = format!("smaller {}", if self.count == 1 { one } else { many });
         (self.count > 0).then(|| Cell {
-            label: format!("{} {what}", self.count),
+            label: format!("{} smaller", self.count),
             title: format!(
                 "{} {what}\n{}, {}",
                 self.count,
@@ -371,7 +388,7 @@ fn rows(groups: &[Group<'_>]) -> usize {
 }
 
 fn table(out: &mut String, groups: &[Group<'_>], total: u64, rows: usize) {
-    out.push_str("<h2>As a table</h2>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table>\n<thead><tr><th scope=\"col\">What</th><th scope=\"col\" class=\"n\">Code</th>\
+    out.push_str("<h2>As a table</h2>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table class=\"sizes\">\n<thead><tr><th scope=\"col\">What</th><th scope=\"col\" class=\"n\">Code</th>\
          <th scope=\"col\" class=\"n\">Data</th><th scope=\"col\" class=\"n\">Size</th><th scope=\"col\" class=\"n\">Share</th><th scope=\"col\">Largest functions</th></tr></thead>\n");
     let mut written = 0;
     let mut kind = None;
@@ -445,7 +462,7 @@ fn cells_of_row(
     for cell in [shown(code), shown(data), bytes(sum), percent(sum, total)] {
         push!(out, "<td class=\"n\">{cell}</td>");
     }
-    out.push_str("<td>");
+    out.push_str("<td class=\"functions\">");
     escape(out, functions);
     out.push_str("</td></tr>\n");
 }

@@ -13,6 +13,7 @@ pub use builder_store::with_causes;
 use tracing::error;
 
 use crate::app::App;
+use crate::query::Query;
 use crate::respond::{self, Accepts};
 use crate::urls;
 
@@ -226,10 +227,14 @@ pub async fn render(State(app): State<App>, request: Request, next: Next) -> Res
     let accepts = Accepts::of(request.headers());
     let method = request.method().clone();
     let back = referring_page(request.headers());
+    // Browsers tell of frames only where the connection cannot be listened to.
     let is_framed = request
         .headers()
         .get("sec-fetch-dest")
-        .is_some_and(|destination| destination == "iframe");
+        .is_some_and(|destination| destination == "iframe")
+        || Query::parse(request.uri().query())
+            .get(urls::FRAMED)
+            .is_some();
     let target = request.uri().path().to_owned();
     let mut response = next.run(request).await;
     let status = response.status();

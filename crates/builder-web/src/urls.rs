@@ -154,6 +154,14 @@ pub fn below_build(job: &str, uuid: &Uuid, rest: &str) -> String {
     format!("/job/{}/build/{uuid}/{rest}", segment(job))
 }
 
+/// The parameter of a picture that is shown within a page, which says what the picture is.
+pub const FRAMED: &str = "framed";
+
+/// A picture for a frame of a page.
+pub fn framed(picture: &str) -> String {
+    format!("{picture}?{FRAMED}")
+}
+
 /// The lines of a console from one on, counted from 1, with what is looked for in it.
 pub fn console_page(job: &str, uuid: &Uuid, from: u64, find: Option<&str>) -> String {
     let mut url = below_build(job, uuid, "console.html");

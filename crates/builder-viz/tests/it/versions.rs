@@ -20,7 +20,7 @@ fn digest(html: &str) -> String {
 #[test]
 fn a_treemap_that_is_drawn_differently_has_another_version() {
     let drawn = digest(&treemap(&program(), None).unwrap());
-    assert_eq!((TREEMAP_VERSION, drawn.as_str()), (4, "fecf725ccdbd3237"));
+    assert_eq!((TREEMAP_VERSION, drawn.as_str()), (5, "155dc86b50033e92"));
 }
 
 #[test]
@@ -28,6 +28,6 @@ fn a_graph_that_is_drawn_differently_has_another_version() {
     let drawn = digest(&dependencies(SWITCH).unwrap());
     assert_eq!(
         (DEPENDENCIES_VERSION, drawn.as_str()),
-        (4, "6f0b24dda35ddd41")
+        (5, "baec0be4044d269a")
     );
 }

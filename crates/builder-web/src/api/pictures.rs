@@ -1,6 +1,6 @@
 //! What the pictures of builds tell. The pages of the pictures answer here, too.
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use builder_viz::{Dependencies, Treemap, TreemapChanges};
 
@@ -16,7 +16,8 @@ use crate::urls::pattern;
     params(("uuid" = String, Path, description = "The uuid of a build")),
     responses((status = 200, description = "What takes space", body = Treemap), (status = 410, description = "The build was removed", body = ApiError), (status = 404, description = "There is no such build, or it has no binary with symbols", body = ApiError)))]
 pub async fn treemap(state: State<App>, Path(uuid): Path<String>) -> Result<Response> {
-    build_viz::treemap(state, Path((String::new(), uuid)), json_headers()).await
+    let path = Path((String::new(), uuid));
+    build_viz::treemap(state, path, RawQuery(None), json_headers()).await
 }
 
 /// Which package of a build's opam switch needs which, from its root on.
@@ -24,7 +25,8 @@ pub async fn treemap(state: State<App>, Path(uuid): Path<String>) -> Result<Resp
     params(("uuid" = String, Path, description = "The uuid of a build")),
     responses((status = 200, description = "Packages and dependencies", body = Dependencies), (status = 410, description = "The build was removed", body = ApiError), (status = 404, description = "There is no such build, or it has no opam switch", body = ApiError)))]
 pub async fn dependencies(state: State<App>, Path(uuid): Path<String>) -> Result<Response> {
-    build_viz::dependencies(state, Path((String::new(), uuid)), json_headers()).await
+    let path = Path((String::new(), uuid));
+    build_viz::dependencies(state, path, RawQuery(None), json_headers()).await
 }
 
 /// What grew and what shrank from one build's binary to another's.

@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use builder_store::Sha256;
@@ -19,6 +19,7 @@ use crate::drawings::{self, Shown};
 use crate::error::{Error, Result};
 use crate::names::{self, Path};
 use crate::pack::{PACKED_BYTES_MIN, pack};
+use crate::query::Query;
 use crate::respond::{self, Accepts, Encoding};
 use crate::{removed, urls};
 
@@ -35,18 +36,20 @@ const HOOK_POLICY: HeaderValue = HeaderValue::from_static(
 pub async fn treemap(
     State(app): State<App>,
     Path((_, uuid)): Path<(String, String)>,
+    query: RawQuery,
     headers: HeaderMap,
 ) -> Result<Response> {
-    picture(app, Picture::Treemap, uuid, headers).await
+    picture(app, Picture::Treemap, uuid, query, headers).await
 }
 
 /// `GET …/vizdependencies`
 pub async fn dependencies(
     State(app): State<App>,
     Path((_, uuid)): Path<(String, String)>,
+    query: RawQuery,
     headers: HeaderMap,
 ) -> Result<Response> {
-    picture(app, Picture::Dependencies, uuid, headers).await
+    picture(app, Picture::Dependencies, uuid, query, headers).await
 }
 
 /// What the client asks for.
@@ -57,7 +60,14 @@ fn form(headers: &HeaderMap) -> Form {
     }
 }
 
-async fn picture(app: App, picture: Picture, uuid: String, headers: HeaderMap) -> Result<Response> {
+async fn picture(
+    app: App,
+    picture: Picture,
+    uuid: String,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let is_framed = Query::parse(query.as_deref()).get(urls::FRAMED).is_some();
     let missing = || Error::NotFound("there is no such build".to_owned());
     let uuid = names::uuid(&uuid).ok_or_else(missing)?;
     let form = form(&headers);
@@ -72,7 +82,10 @@ async fn picture(app: App, picture: Picture, uuid: String, headers: HeaderMap) -
         Shown::OfHook(html) => send(&app, &headers, form, html.into(), HOOK_POLICY).await,
         Shown::Own(drawn) => match &*drawn {
             Drawn::Picture(picture) => {
-                let picture = Bytes::copy_from_slice(picture);
+                let picture = match is_framed {
+                    true => builder_viz::framed(picture.clone()).into(),
+                    false => Bytes::copy_from_slice(picture),
+                };
                 send(&app, &headers, form, picture, OWN_POLICY.clone()).await
             }
             Drawn::Nothing(why) => {

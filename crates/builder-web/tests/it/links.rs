@@ -86,11 +86,12 @@ fn kind_of(url: &str) -> String {
 
 /// What is dear to make, and there in hundreds of the same kind. With `BUILDER_WEB_LINKS=all` each is
 /// followed, otherwise so many of each kind.
-const DEAR: [&str; 4] = [
+const DEAR: [&str; 5] = [
     "/compare/UUID/UUID?",
     "/compare/UUID/UUID/f?left",
     "/compare/UUID/UUID/viztreemap?",
     "/job/NAME/build/UUID/viztreemap?",
+    "/job/NAME/build/UUID/viztreemap?framed",
 ];
 const DEAR_MAX: u32 = 12;
 

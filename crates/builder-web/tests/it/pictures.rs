@@ -46,8 +46,15 @@ fn a_build_shows_what_takes_space_and_what_depends_on_what() {
     let html = server.page(&page(&hello, ""));
     for below in ["viztreemap", "vizdependencies"] {
         let url = page(&hello, below);
-        assert!(html.contains(&format!("<iframe src=\"{url}\"")), "{html}");
+        let framed = format!("{url}?framed");
+        let frame = format!("<iframe src=\"{framed}\"");
+        assert!(html.contains(&frame), "{html}");
         assert!(html.contains(&format!("<a href=\"{url}\">")), "{html}");
+        // The same picture, and it says so before any script runs.
+        let begin = "<!DOCTYPE html>\n<html lang=\"en\"";
+        let (alone, within) = (server.page(&url), server.page(&framed));
+        let rest = alone.strip_prefix(begin).unwrap();
+        assert_eq!(within, format!("{begin} class=\"framed\"{rest}"));
     }
     let answer = server.get(&page(&hello, "viztreemap"));
     assert_eq!(answer.status, 200);
@@ -137,6 +144,8 @@ fn where_there_is_nothing_to_draw_a_page_says_so_and_a_small_one_in_a_frame() {
         let framed = server.get_with(&page(&broken, below), &[FRAME]);
         assert_eq!(framed.status, 404);
         let text = framed.text();
+        let as_linked = server.get(&format!("{}?framed", page(&broken, below)));
+        assert_eq!(as_linked.text(), text);
         assert!(
             text.contains("Visualization not found") && !text.contains("<nav"),
             "{text}"
