@@ -29,6 +29,13 @@ pub struct Explanation {
     pub left_out: u64,
 }
 
+impl Explanation {
+    /// How many of a thousand changed bytes a changed package owns.
+    pub fn explained_per_mille(&self) -> u64 {
+        1000_u64.saturating_sub(self.unexplained_per_mille)
+    }
+}
+
 /// A changed package or directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = ExplainedBy)]

@@ -30,6 +30,8 @@ use crate::view::OnPlatform;
 const NO_SECTION: &str = "Uncategorized";
 /// More jobs than this do not fit on a screen or two: links lead to their sections.
 const MANY_JOBS: usize = 30;
+/// The states that somebody who looks after the builds wants to know of first.
+const TROUBLE: [&str; 2] = ["not-reproducible", "failed"];
 
 /// `GET /`: without builds that finished too long ago.
 pub async fn active(
@@ -206,6 +208,22 @@ impl BuildsPage {
             platforms: BTreeSet::new(),
             sections: by_section(jobs),
         })
+    }
+
+    /// What is not well with the newest builds, and how many of them: what somebody who looks after
+    /// them wants to know first.
+    fn trouble(&self) -> Vec<(&'static str, &'static str, usize)> {
+        let jobs = self.sections.iter().flat_map(|section| &section.jobs);
+        let newest: Vec<&str> = jobs
+            .flat_map(|job| &job.latest)
+            .filter(|latest| latest.newest().is_some())
+            .map(|latest| latest.newest_verdict().name())
+            .collect();
+        let all = show::VERDICTS.iter().filter_map(|(name, words)| {
+            let count = newest.iter().filter(|newest| *newest == name).count();
+            (TROUBLE.contains(name) && count > 0).then_some((*name, *words, count))
+        });
+        all.collect()
     }
 
     /// How many jobs are shown.

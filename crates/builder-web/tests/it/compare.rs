@@ -66,7 +66,7 @@ fn a_build_that_is_not_reproducible_says_so_first_and_why() {
     let (server, [first, second, _]) = server();
     let page = server.page(&url(&first, &second));
     let verdict = page.find("Same input, different output: this build is not reproducible.");
-    let cause = page.find("Identical apart from timestamps.");
+    let cause = page.find("The main binaries: identical apart from timestamps.");
     assert!(verdict.unwrap() < cause.unwrap(), "{page}");
     assert!(
         page.contains("<code>2026-05-12 04:12:33</code>")
@@ -76,7 +76,7 @@ fn a_build_that_is_not_reproducible_says_so_first_and_why() {
     let again = server
         .again(builder_web::Clock::System, |_| {})
         .page(&url(&first, &second));
-    assert!(again.contains("Identical apart from timestamps."));
+    assert!(again.contains("The main binaries: identical apart from timestamps."));
 }
 
 #[test]
