@@ -5,6 +5,7 @@
 //! not know. Every list has `items` and `next_cursor`; every error is `{"error": "…"}`.
 
 pub mod builds;
+mod choices;
 pub mod comparison;
 pub mod jobs;
 pub mod packages;
@@ -20,6 +21,7 @@ use serde::Serialize;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema};
 
+use crate::api::choices::Choices;
 use crate::app::App;
 use crate::cursor;
 use crate::error::{Error, Result};
@@ -78,7 +80,7 @@ pub struct ApiError {
         crate::pages::audit::get,
     ),
     components(schemas(ApiError)),
-    modifiers(&LogIns)
+    modifiers(&LogIns, &Choices)
 )]
 struct Description;
 

@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::client::Client;
 use crate::cursor;
 use crate::error::{Error, Result};
+use crate::failure::Class;
 use crate::names::{self, Path};
 use crate::pages;
 use crate::pages::build::BuildPage;
@@ -258,6 +259,16 @@ pub async fn failures(State(app): State<App>, RawQuery(query): RawQuery) -> Resu
     let query = Query::parse(query.as_deref());
     let count = limit(&query)?;
     let before = age(LIST, &query)?;
+    let class = query.text("class");
+    if class
+        .as_deref()
+        .is_some_and(|class| Class::of_name(class).is_none())
+    {
+        return Err(Error::BadRequest(format!(
+            "class is to be one of {}",
+            Class::ALL.map(Class::name).join(", ")
+        )));
+    }
     answer(app, move |_, tx| {
         let job_id = match query.get("job").filter(|job| !job.is_empty()) {
             Some(job) => Some(
@@ -270,7 +281,7 @@ pub async fn failures(State(app): State<App>, RawQuery(query): RawQuery) -> Resu
         let filter = told::Filter {
             job_id,
             platform: platform.as_deref(),
-            class: query.get("class").filter(|class| !class.is_empty()),
+            class: class.as_deref(),
         };
         let mut failed = told::before(tx, filter, before, count + 1)?;
         let more = failed.len() > count;

@@ -263,6 +263,9 @@ pub async fn history(
     })
 }
 
+/// Which builds can be asked for by their result.
+pub(super) const RESULTS: [&str; 2] = ["successful", "failed"];
+
 /// Whether successful or failed builds are asked for.
 fn result(query: &Query) -> Result<Option<bool>> {
     match query.get("result") {

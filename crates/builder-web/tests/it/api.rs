@@ -156,6 +156,7 @@ fn errors_are_as_they_are_described() {
         ("/api/v1/search?q=x&cursor=AAAA".to_owned(), 400),
         ("/api/v1/search?q=x&kind=none".to_owned(), 400),
         ("/api/v1/failures?job=none".to_owned(), 404),
+        ("/api/v1/failures?class=so-so".to_owned(), 400),
         ("/api/v1/jobs/hello/builds?result=so-so".to_owned(), 400),
         ("/api/v1/jobs/hello/builds?since=yesterday".to_owned(), 400),
         ("/api/v1/jobs/hello/builds?output=12".to_owned(), 400),
@@ -174,6 +175,33 @@ fn errors_are_as_they_are_described() {
     for list in ["jobs?", "builds?", "packages?", "failures?", "search?q=&"] {
         let whole = server.json(&format!("/api/v1/{list}"));
         assert_eq!(server.json(&format!("/api/v1/{list}cursor=")), whole);
+    }
+}
+
+#[test]
+fn parameters_take_each_value_that_is_described_and_no_other() {
+    let server = demo_site();
+    let description = description(&server);
+    let mut seen = BTreeSet::new();
+    for (path, operations) in description["paths"].as_object().unwrap() {
+        let parameters = operations["get"]["parameters"].as_array();
+        for parameter in parameters.into_iter().flatten() {
+            let Some(values) = parameter["schema"]["enum"].as_array() else {
+                continue;
+            };
+            let name = parameter["name"].as_str().unwrap();
+            seen.insert(name.to_owned());
+            let path = path.replace("{job}", "lantern");
+            let ask = |value: &str| server.get(&format!("{path}?q=tls&{name}={value}")).status;
+            for value in values {
+                let value = value.as_str().unwrap();
+                assert_eq!(ask(value), 200, "{path}: {name}={value}");
+            }
+            assert_eq!(ask("something-else"), 400, "{path}: {name}");
+        }
+    }
+    for name in ["state", "kind", "class", "result"] {
+        assert!(seen.contains(name), "{name} among {seen:?}");
     }
 }
 
