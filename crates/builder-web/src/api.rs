@@ -19,6 +19,7 @@ use builder_store::Tx;
 use builder_store::builds::Build;
 use serde::Serialize;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Content, HeaderBuilder, ObjectBuilder, Ref, ResponseBuilder, Type};
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::api::choices::Choices;
@@ -53,6 +54,7 @@ pub struct ApiError {
             64 hexadecimal digits.",
         license(name = "ISC", identifier = "ISC")
     ),
+    servers((url = "/", description = "The site that gave out this description")),
     paths(
         describe,
         jobs::list,
@@ -80,7 +82,7 @@ pub struct ApiError {
         crate::pages::audit::get,
     ),
     components(schemas(ApiError)),
-    modifiers(&LogIns, &Choices)
+    modifiers(&LogIns, &Overload, &Choices)
 )]
 struct Description;
 
@@ -99,6 +101,36 @@ impl Modify for LogIns {
     }
 }
 
+/// What every operation may answer when there is too much to do.
+struct Overload;
+
+impl Modify for Overload {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let seconds = HeaderBuilder::new()
+            .schema(Some(ObjectBuilder::new().schema_type(Type::Integer)))
+            .description(Some("After how many seconds to try again"))
+            .build();
+        let overload = ResponseBuilder::new()
+            .description(
+                "The server has too much to do, or another process has locked its database. Not as \
+                 JSON where it takes no more connections from this address",
+            )
+            .header("Retry-After", seconds)
+            .content(
+                respond::JSON,
+                Content::new(Some(Ref::from_schema_name("ApiError"))),
+            )
+            .build();
+        let paths = description.paths.paths.values_mut();
+        for operation in paths.filter_map(|path| path.get.as_mut()) {
+            let answers = &mut operation.responses.responses;
+            answers
+                .entry("503".to_owned())
+                .or_insert_with(|| overload.clone().into());
+        }
+    }
+}
+
 /// The OpenAPI description, as it is served and committed.
 pub fn description() -> String {
     let mut text = serde_json::to_string_pretty(&Description::openapi()).unwrap_or_default();
@@ -107,7 +139,7 @@ pub fn description() -> String {
 }
 
 /// This description.
-#[utoipa::path(get, path = crate::urls::pattern::API_DESCRIPTION, tag = "description",
+#[utoipa::path(get, path = crate::urls::pattern::API_DESCRIPTION, operation_id = "get_description", tag = "description",
     responses((status = 200, description = "The OpenAPI 3.1 description", body = serde_json::Value)))]
 pub async fn describe(State(_app): State<App>) -> Response {
     let headers = [(

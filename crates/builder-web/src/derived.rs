@@ -10,6 +10,7 @@ use builder_store::{Sha256, Store, Tx};
 use serde::{Deserialize, Serialize};
 use solo5_elf::Unikernel;
 use tracing::{debug, warn};
+use utoipa::ToSchema;
 
 use crate::error::with_causes;
 use crate::markdown::{self, Html};
@@ -36,7 +37,7 @@ pub struct Derived {
 }
 
 /// The manifest and ABI of a unikernel, in the form that clients read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Solo5 {
     /// Which devices it needs.
     pub solo5_manifest: Manifest,
@@ -45,7 +46,8 @@ pub struct Solo5 {
 }
 
 /// Which devices a unikernel needs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Solo5Manifest)]
 pub struct Manifest {
     /// `solo5.manifest`.
     #[serde(rename = "type")]
@@ -57,7 +59,8 @@ pub struct Manifest {
 }
 
 /// A device a unikernel needs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Solo5Device)]
 pub struct Device {
     /// What it is called when the unikernel is started.
     pub name: String,
@@ -67,7 +70,8 @@ pub struct Device {
 }
 
 /// What a unikernel runs on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Solo5Abi)]
 pub struct Abi {
     /// `solo5.abi`.
     #[serde(rename = "type")]

@@ -41,7 +41,7 @@ fn build(tx: &mut Tx<'_>, uuid: &str) -> Result<Build> {
 }
 
 /// Builds of all jobs, the last upload first.
-#[utoipa::path(get, path = pattern::API_BUILDS, tag = "builds",
+#[utoipa::path(get, path = pattern::API_BUILDS, operation_id = "list_builds", tag = "builds",
     params(
         ("limit" = Option<u32>, Query, description = "At most so many entries", minimum = 1, maximum = 200),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the part before"),
@@ -77,7 +77,7 @@ fn row<T: std::str::FromStr>(list: &str, query: &Query) -> Result<Option<T>> {
 }
 
 /// One build, with all that its page shows.
-#[utoipa::path(get, path = pattern::API_BUILD, tag = "builds",
+#[utoipa::path(get, path = pattern::API_BUILD, operation_id = "get_build", tag = "builds",
     params(("uuid" = String, Path, description = "The uuid of a build")),
     responses((status = 200, description = "The build", body = BuildDetail), (status = 410, description = "The build was removed; the error says where to look", body = ApiError), (status = 404, description = "There is no such build", body = ApiError)))]
 pub async fn one(State(app): State<App>, Path(uuid): Path<String>) -> Result<Response> {
@@ -98,7 +98,7 @@ pub(super) async fn detail(
 }
 
 /// The files of a build, by path.
-#[utoipa::path(get, path = pattern::API_BUILD_ARTIFACTS, tag = "builds",
+#[utoipa::path(get, path = pattern::API_BUILD_ARTIFACTS, operation_id = "list_artifacts_of_build", tag = "builds",
     params(
         ("uuid" = String, Path, description = "The uuid of a build"),
         ("limit" = Option<u32>, Query, description = "At most so many entries", minimum = 1, maximum = 200),
@@ -220,13 +220,13 @@ pub struct ConsoleLine {
 }
 
 /// Lines of a build's console.
-#[utoipa::path(get, path = pattern::API_BUILD_CONSOLE, tag = "builds",
+#[utoipa::path(get, path = pattern::API_BUILD_CONSOLE, operation_id = "get_console_of_build", tag = "builds",
     params(
         ("uuid" = String, Path, description = "The uuid of a build"),
         ("from" = Option<u64>, Query, description = "The first line, counted from 1"),
         ("find" = Option<String>, Query, description = "A text to look for, too"),
     ),
-    responses((status = 200, description = "Lines", body = Console), (status = 400, description = "A parameter is wrong", body = ApiError), (status = 404, description = "There is no such build", body = ApiError)))]
+    responses((status = 200, description = "Lines", body = Console), (status = 410, description = "The build was removed; the error says where to look", body = ApiError), (status = 400, description = "A parameter is wrong", body = ApiError), (status = 404, description = "There is no such build", body = ApiError)))]
 pub async fn console(
     state: State<App>,
     client: Option<Extension<Client>>,
@@ -245,7 +245,7 @@ pub async fn console(
 }
 
 /// Builds without a main binary, newest first.
-#[utoipa::path(get, path = pattern::API_FAILURES, tag = "builds",
+#[utoipa::path(get, path = pattern::API_FAILURES, operation_id = "list_failures", tag = "builds",
     params(
         ("job" = Option<String>, Query, description = "Of this job"),
         ("platform" = Option<String>, Query, description = "On this platform"),
@@ -302,7 +302,7 @@ pub async fn failures(State(app): State<App>, RawQuery(query): RawQuery) -> Resu
 }
 
 /// Builds that have a file of this content, the last upload first.
-#[utoipa::path(get, path = pattern::API_HASH, tag = "builds",
+#[utoipa::path(get, path = pattern::API_HASH, operation_id = "list_builds_with_file", tag = "builds",
     params(
         ("sha256" = String, Path, description = "64 hexadecimal digits", pattern = "^[0-9A-Fa-f]{64}$"),
         ("limit" = Option<u32>, Query, description = "At most so many entries", minimum = 1, maximum = 200),
@@ -342,7 +342,7 @@ pub async fn by_hash(
 }
 
 /// What stays of a build that was removed.
-#[utoipa::path(get, path = pattern::API_REMOVED_BUILD, tag = "builds",
+#[utoipa::path(get, path = pattern::API_REMOVED_BUILD, operation_id = "get_removed_build", tag = "builds",
     params(("uuid" = String, Path, description = "The uuid of a build")),
     responses((status = 200, description = "What stays of it", body = RemovedDetail), (status = 404, description = "No such build was removed", body = ApiError)))]
 pub async fn removed(State(app): State<App>, Path(uuid): Path<String>) -> Result<Response> {

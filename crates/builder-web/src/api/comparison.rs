@@ -230,25 +230,25 @@ pub struct FileOfBuild {
 }
 
 /// What differs between two builds, as `/compare/LEFT/RIGHT` tells it.
-#[utoipa::path(get, path = pattern::API_COMPARE, tag = "builds",
+#[utoipa::path(get, path = pattern::API_COMPARE, operation_id = "compare_builds", tag = "builds",
     params(
         ("left" = String, Path, description = "The uuid of a build"),
         ("right" = String, Path, description = "The uuid of another"),
     ),
-    responses((status = 200, description = "The differences", body = Comparison), (status = 404, description = "One of the builds does not exist", body = ApiError)))]
+    responses((status = 200, description = "The differences", body = Comparison), (status = 410, description = "One of the builds was removed", body = ApiError), (status = 404, description = "One of the builds does not exist", body = ApiError)))]
 pub async fn builds(state: State<App>, path: Path<(String, String)>) -> Result<Response> {
     pages::compare::get(state, None, path, json_headers()).await
 }
 
 /// What differs between two files of two builds, and why. The answer waits for the comparison, up to a minute.
-#[utoipa::path(get, path = pattern::API_COMPARE_FILES, tag = "builds",
+#[utoipa::path(get, path = pattern::API_COMPARE_FILES, operation_id = "compare_files", tag = "builds",
     params(
         ("left" = String, Path, description = "The uuid of a build"),
         ("right" = String, Path, description = "The uuid of another"),
         ("left" = String, Query, description = "The path of a file of the left build, such as `bin/hello.hvt`"),
         ("right" = Option<String>, Query, description = "The path of a file of the right build, if it is another one"),
     ),
-    responses((status = 200, description = "The differences", body = ComparedFiles), (status = 400, description = "The path is missing", body = ApiError), (status = 404, description = "A build or file does not exist", body = ApiError), (status = 503, description = "The comparison is still under way", body = ApiError)))]
+    responses((status = 200, description = "The differences", body = ComparedFiles), (status = 410, description = "One of the builds was removed", body = ApiError), (status = 400, description = "The path is missing", body = ApiError), (status = 404, description = "A build or file does not exist", body = ApiError), (status = 503, description = "The comparison is still under way, or there is too much to do: try again after the seconds that `Retry-After` tells", body = ApiError)))]
 pub async fn files(
     state: State<App>,
     place: Option<Extension<Held>>,

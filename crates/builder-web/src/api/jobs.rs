@@ -44,7 +44,7 @@ pub struct JobDetail {
 }
 
 /// All jobs, by name.
-#[utoipa::path(get, path = pattern::API_JOBS, tag = "jobs",
+#[utoipa::path(get, path = pattern::API_JOBS, operation_id = "list_jobs", tag = "jobs",
     params(
         ("section" = Option<String>, Query, description = "Listed under this heading"),
         ("platform" = Option<String>, Query, description = "Built on this platform"),
@@ -108,7 +108,7 @@ fn job_id(tx: &mut Tx<'_>, name: &str) -> Result<i64> {
 }
 
 /// One job, with its newest builds on each platform.
-#[utoipa::path(get, path = pattern::API_JOB, tag = "jobs",
+#[utoipa::path(get, path = pattern::API_JOB, operation_id = "get_job", tag = "jobs",
     params(("job" = String, Path, description = "The name of a job")),
     responses((status = 200, description = "The job", body = JobDetail), (status = 404, description = "There is no such job", body = ApiError)))]
 pub async fn one(State(app): State<App>, Path(name): Path<String>) -> Result<Response> {
@@ -128,7 +128,7 @@ pub async fn one(State(app): State<App>, Path(name): Path<String>) -> Result<Res
 }
 
 /// The builds of a job, newest first.
-#[utoipa::path(get, path = pattern::API_JOB_BUILDS, tag = "jobs",
+#[utoipa::path(get, path = pattern::API_JOB_BUILDS, operation_id = "list_builds_of_job", tag = "jobs",
     params(
         ("job" = String, Path, description = "The name of a job"),
         ("platform" = Option<String>, Query, description = "On this platform"),
@@ -175,7 +175,7 @@ pub async fn builds(
 }
 
 /// The newest successful build of a job.
-#[utoipa::path(get, path = pattern::API_JOB_LATEST, tag = "jobs",
+#[utoipa::path(get, path = pattern::API_JOB_LATEST, operation_id = "get_latest_build_of_job", tag = "jobs",
     params(
         ("job" = String, Path, description = "The name of a job"),
         ("platform" = Option<String>, Query, description = "On this platform"),
@@ -209,7 +209,7 @@ pub struct JobHistoryPart {
 }
 
 /// How a job went: since when it is reproduced or not, its outputs, and what changed between them.
-#[utoipa::path(get, path = pattern::API_JOB_HISTORY, tag = "jobs",
+#[utoipa::path(get, path = pattern::API_JOB_HISTORY, operation_id = "get_history_of_job", tag = "jobs",
     params(
         ("job" = String, Path, description = "The name of a job"),
         ("platform" = Option<String>, Query, description = "On this platform"),

@@ -19,7 +19,7 @@ use crate::urls::pattern;
 use crate::view::{BuildSummary, FoundBuild, IndexState, PackageVersion, Page, SearchResults};
 
 /// Jobs, builds, packages and files by one text.
-#[utoipa::path(get, path = pattern::API_SEARCH, tag = "search",
+#[utoipa::path(get, path = pattern::API_SEARCH, operation_id = "search", tag = "search",
     params(
         ("q" = String, Query, description = "A job, `package`, `package.version`, `package < version`, a file, a SHA-256 or uuid or the beginning of one"),
         ("kind" = Option<String>, Query, description = "`jobs`, `builds`, `packages` or `files` alone"),
@@ -62,7 +62,7 @@ pub struct PackageName {
 }
 
 /// The opam packages that builds contain, in opam's order of names.
-#[utoipa::path(get, path = pattern::API_PACKAGES, tag = "packages",
+#[utoipa::path(get, path = pattern::API_PACKAGES, operation_id = "list_packages", tag = "packages",
     params(
         ("limit" = Option<u32>, Query, description = "At most so many entries", minimum = 1, maximum = 200),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the part before"),
@@ -128,7 +128,7 @@ impl LatestWithPackage {
 }
 
 /// One opam package: its versions, and the jobs whose newest build contains it.
-#[utoipa::path(get, path = pattern::API_PACKAGE, tag = "packages",
+#[utoipa::path(get, path = pattern::API_PACKAGE, operation_id = "get_package", tag = "packages",
     params(
         ("name" = String, Path, description = "The name of an opam package"),
         ("limit" = Option<u32>, Query, description = "At most so many versions", minimum = 1, maximum = 200),
@@ -159,7 +159,7 @@ pub async fn one(
 }
 
 /// The builds that contain an opam package, the newest input first.
-#[utoipa::path(get, path = pattern::API_PACKAGE_BUILDS, tag = "packages",
+#[utoipa::path(get, path = pattern::API_PACKAGE_BUILDS, operation_id = "list_builds_with_package", tag = "packages",
     params(
         ("name" = String, Path, description = "The name of an opam package"),
         ("version" = Option<String>, Query, description = "A version, or conditions on it: `2.0.1`, `< 2.0.1`, `>= 1.0 & < 2.0.1`"),
@@ -180,7 +180,7 @@ pub async fn builds(
 }
 
 /// The newest builds of jobs on platforms that contain an opam package.
-#[utoipa::path(get, path = pattern::API_PACKAGE_LATEST, tag = "packages",
+#[utoipa::path(get, path = pattern::API_PACKAGE_LATEST, operation_id = "list_latest_builds_with_package", tag = "packages",
     params(
         ("name" = String, Path, description = "The name of an opam package"),
         ("version" = Option<String>, Query, description = "A version, or conditions on it: `2.0.1`, `< 2.0.1`, `>= 1.0 & < 2.0.1`"),

@@ -9,6 +9,7 @@ use builder_store::record::audit::{self, Filter};
 use serde_json::json;
 use utoipa::ToSchema;
 
+use crate::api::ApiError;
 use crate::app::App;
 use crate::auth;
 use crate::client::Client;
@@ -58,7 +59,7 @@ pub struct AuditEntry {
 /// Who did what, and what was refused.
 ///
 /// Needs a token that was made with `--scope admin`.
-#[utoipa::path(get, path = urls::pattern::AUDIT, tag = "operators",
+#[utoipa::path(get, path = urls::pattern::AUDIT, operation_id = "list_audit_record", tag = "operators",
     security(("token" = []), ("password" = [])),
     params(
         ("user" = Option<String>, Query, description = "By this user, with whichever token"),
@@ -67,7 +68,7 @@ pub struct AuditEntry {
         ("before" = Option<i64>, Query, description = "Before the entry of this id"),
         ("count" = Option<u32>, Query, description = "At most so many entries; 1000 at most"),
     ),
-    responses((status = 200, description = "Entries", body = Audit), (status = 401, description = "Nobody is logged in who may read it"), (status = 403, description = "The token is not for that")))]
+    responses((status = 200, description = "Entries", body = Audit), (status = 401, description = "Nobody is logged in who may read it", body = ApiError), (status = 403, description = "The token is not for that", body = ApiError), (status = 429, description = "Too many wrong passwords came before", body = ApiError)))]
 pub async fn get(
     State(app): State<App>,
     client: Option<Extension<Client>>,

@@ -169,7 +169,7 @@ impl BuildPage {
                 files: of_input.cloned().collect(),
             },
             artifacts,
-            solo5: self.solo5.as_ref().map(|solo5| json!(solo5)),
+            solo5: self.solo5.clone(),
             commands: view::Commands {
                 run: self.run(),
                 check: self.fetch(),

@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Artifact, BuildSummary, State};
+use crate::derived::Solo5;
 
 /// A build, with all that its page shows.
 #[derive(Debug, Serialize, ToSchema)]
@@ -31,7 +32,7 @@ pub struct BuildDetail {
     pub input: Input,
     /// What the main binary says of itself as a unikernel: manifest and ABI, as in the JSON of the build's page.
     #[schema(required)]
-    pub solo5: Option<serde_json::Value>,
+    pub solo5: Option<Solo5>,
     /// Command lines to copy.
     pub commands: Commands,
     /// The end of the console.

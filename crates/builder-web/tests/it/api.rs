@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use crate::build::{Build, build, switch};
 use crate::demo_site::demo_site;
+use crate::openapi::closed;
+use crate::removed::vacuum;
 use crate::server::Server;
 
 pub(crate) fn description(server: &Server) -> Value {
@@ -87,7 +89,7 @@ fn every_operation_answers_as_it_is_described() {
             assert_eq!(method, "get", "{path}");
             let good = &operation["responses"]["200"]["content"]["application/json"]["schema"];
             assert!(good.is_object(), "{path}");
-            let validator = validator(&description, good);
+            let validator = closed(&description, good);
             if path == "/audit" {
                 // For operators alone; `tokens.rs` reads it.
                 assert_eq!(server.get(path).status, 401);
@@ -118,6 +120,23 @@ fn every_operation_answers_as_it_is_described() {
             }
         }
     }
+}
+
+/// The operation that answers at this address: of those whose paths fit, the one with the fewest
+/// places for names.
+fn operation(description: &Value, target: &str) -> Value {
+    let path = target.split('?').next().unwrap();
+    let fits = |template: &str| {
+        template.split('/').count() == path.split('/').count()
+            && template
+                .split('/')
+                .zip(path.split('/'))
+                .all(|(known, part)| known.starts_with('{') || known == part)
+    };
+    let paths = description["paths"].as_object().unwrap();
+    let fitting = paths.iter().filter(|(template, _)| fits(template));
+    let fitting = fitting.min_by_key(|(template, _)| template.matches('{').count());
+    fitting.unwrap().1["get"].clone()
 }
 
 #[test]
@@ -164,6 +183,13 @@ fn errors_are_as_they_are_described() {
         // Whatever the client accepts.
         let answer = server.get(&target);
         assert_eq!(answer.status, status, "{target}: {}", answer.text());
+        if target != "/api/v1/nowhere" {
+            let operation = operation(&description, &target);
+            assert!(
+                operation["responses"].get(status.to_string()).is_some(),
+                "{target} answers {status}, which is not described"
+            );
+        }
         assert!(
             validator.is_valid(&answer.json()),
             "{target}: {}",
@@ -203,6 +229,42 @@ fn parameters_take_each_value_that_is_described_and_no_other() {
     for name in ["state", "kind", "class", "result"] {
         assert!(seen.contains(name), "{name} among {seen:?}");
     }
+}
+
+#[test]
+fn what_was_removed_is_gone_as_it_is_described() {
+    let build = |number: u128| {
+        let later = i64::try_from(number).unwrap() * 60;
+        build("hello", number).later(later).file("bin/x", "x")
+    };
+    let server = Server::of(&[build(1), build(2)]);
+    vacuum(&server);
+    let description = description(&server);
+    let (gone, there) = (build(1).uuid, build(2).uuid);
+    for target in [
+        format!("/api/v1/builds/{gone}"),
+        format!("/api/v1/builds/{gone}/artifacts"),
+        format!("/api/v1/builds/{gone}/console"),
+        format!("/api/v1/compare/{gone}/{there}"),
+        format!("/api/v1/compare/{there}/{gone}/file?left=bin/x"),
+    ] {
+        let answer = server.get(&target);
+        assert_eq!(answer.status, 410, "{target}: {}", answer.text());
+        let described = operation(&description, &target);
+        let schema = &described["responses"]["410"]["content"]["application/json"]["schema"];
+        assert!(
+            closed(&description, schema).is_valid(&answer.json()),
+            "{target}"
+        );
+    }
+    let kept = format!("/api/v1/removed-builds/{gone}");
+    let schema = &operation(&description, &kept)["responses"]["200"]["content"]["application/json"]
+        ["schema"];
+    let errors: Vec<String> = closed(&description, schema)
+        .iter_errors(&server.json(&kept))
+        .map(|error| error.to_string())
+        .collect();
+    assert_eq!(errors, Vec::<String>::new());
 }
 
 #[test]

@@ -155,6 +155,9 @@ mod search;
 mod api;
 
 #[cfg(test)]
+mod openapi;
+
+#[cfg(test)]
 mod page_json;
 
 #[cfg(test)]
