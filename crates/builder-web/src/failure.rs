@@ -1,17 +1,18 @@
 //! Why a build failed, as far as its result and the end of its console tell. Pure: knows neither
 //! files nor the database. What is recognised is a list of rules, tried in the order of how much
-//! they explain: a full disk explains a compiler's error, and not the other way round.
+//! they explain: a full disk explains a compiler's error, and not the other way round. But a console
+//! is full of complaints that ended nothing: most rules are believed near the final error alone.
 
 use builder_exec::ExecutionResult;
 
 pub use class::Class;
-use rules::{RULES, Rules};
+use rules::{CONSEQUENCES, RULES, Rules, Trust};
 
 mod class;
 mod rules;
 
 /// Counted up when the same console gives another class: what was kept is then made anew.
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 
 /// Bytes of a console's end that are looked at.
 pub const TAIL_BYTES_MAX: usize = 256 * 1024;
@@ -21,8 +22,6 @@ const TAIL_LINES_MAX: usize = 400;
 const LINE_CHARS_MAX: usize = 400;
 /// Lines of the end that are kept to be shown.
 const LAST_LINES: usize = 5;
-/// A complaint of the network further from the end than this was followed by something that went well.
-const NETWORK_LINES_MAX: usize = 60;
 
 /// What is told of a failed build.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +46,7 @@ pub fn classify(result: &ExecutionResult, tail: &[String]) -> Failure {
     let first = tail.len().saturating_sub(TAIL_LINES_MAX);
     let lines = tail.get(first..).unwrap_or_default();
     let lower: Vec<String> = lines.iter().map(|line| cut(line).to_lowercase()).collect();
-    let of_log = RULES
-        .iter()
-        .find_map(|rules| Some((rules.class, first_match(rules, &lower)?)));
+    let of_log = class_of_log(&lower);
     let of_result = class_of_result(result);
     let (class, told) = match (of_result, of_log) {
         // The log tells why it was killed; that it was is known.
@@ -123,18 +120,69 @@ fn class_of_result(result: &ExecutionResult) -> Option<Class> {
     }
 }
 
-/// The first line that tells: what follows from a failure comes after it.
-fn first_match(rules: &Rules, lower: &[String]) -> Option<usize> {
-    let first = match rules.class {
-        Class::Network => lower.len().saturating_sub(NETWORK_LINES_MAX),
-        _ => 0,
-    };
-    let found = |line: &String| rules.rules.iter().any(|rule| has_in_order(line, rule));
-    let at = lower.iter().skip(first).position(|line| {
+/// The class that explains most, and the line that tells it.
+fn class_of_log(lower: &[String]) -> Option<(Class, usize)> {
+    let final_error = lower
+        .iter()
+        .rposition(|line| tells_error_in_lower_case(line))
+        .unwrap_or(lower.len().saturating_sub(1));
+    // What went wrong in a source, a test or the linker, if that is what ended it.
+    let of_code = RULES.iter().filter(|rules| is_of_code(rules.class));
+    let of_code: Vec<usize> = of_code
+        .filter_map(|rules| line_that_tells(rules, lower, final_error))
+        .filter(|at| !tells_a_consequence(&lower[*at]))
+        .collect();
+    let mut told = RULES.iter().filter_map(|rules| {
+        let at = line_that_tells(rules, lower, final_error)?;
+        let is_believed = rules.trust != Trust::Weak || of_code.is_empty() || of_code.contains(&at);
+        is_believed.then_some((rules, at))
+    });
+    let (explains_most, at) = told.next()?;
+    if explains_most.trust != Trust::Weak {
+        return Some((explains_most.class, at));
+    }
+    // Of complaints that may have been overcome, the one nearest the end was not.
+    let mut nearest = (explains_most.class, at);
+    for (rules, at) in told {
+        if at > nearest.1 && !tells_a_consequence(&lower[at]) {
+            nearest = (rules.class, at);
+        }
+    }
+    Some(nearest)
+}
+
+fn is_of_code(class: Class) -> bool {
+    matches!(
+        class,
+        Class::TestFailure | Class::CompileError | Class::LinkError
+    )
+}
+
+/// Of the lines that tell, those of the failure nearest the end; of these the first, since what
+/// follows from a failure comes after it, and one that tells why before one that does not.
+fn line_that_tells(rules: &Rules, lower: &[String], final_error: usize) -> Option<usize> {
+    let first = (final_error + 1).saturating_sub(rules.trust.reach_lines());
+    let lines = lower.iter().enumerate().skip(first).rev();
+    let mut told: Option<usize> = None;
+    let mut told_why: Option<usize> = None;
+    for (at, line) in lines {
+        if told.is_some_and(|later| later - at > rules.trust.one_failure_lines()) {
+            break;
+        }
+        let tells = rules.rules.iter().any(|rule| has_in_order(line, rule));
         // A warning is not what ended it.
-        found(line) && !line.contains("warning:") && !tells_that_none_failed(line)
-    })?;
-    Some(first + at)
+        if tells && !line.contains("warning:") && !tells_that_none_failed(line) {
+            told = Some(at);
+            if !tells_a_consequence(line) {
+                told_why = Some(at);
+            }
+        }
+    }
+    told_why.or(told)
+}
+
+fn tells_a_consequence(line: &str) -> bool {
+    CONSEQUENCES.iter().any(|words| line.contains(words))
 }
 
 /// `0 tests failed` and the like.
@@ -208,6 +256,9 @@ fn tells_error_in_lower_case(line: &str) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod whole_logs;
 
 #[cfg(test)]
 mod tests {

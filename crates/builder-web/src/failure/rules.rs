@@ -2,12 +2,55 @@
 
 use super::Class;
 
-/// Rules of one class: a line, in lower case, that has all parts of one of the rules tells it.
+/// Rules of one class that are trusted alike: a line, in lower case, that has all parts of one of the rules tells it.
 /// Parts stand in the order they are to be found.
 pub(super) struct Rules {
     pub(super) class: Class,
+    pub(super) trust: Trust,
     pub(super) rules: &'static [&'static [&'static str]],
 }
+
+/// How far a line is believed to have ended the build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Nothing goes well after it, however much is printed.
+    Anywhere,
+    /// It may be overcome, or be a question that was answered with no: near the final error alone.
+    Near,
+    /// As before, and it is printed by what goes on after it, too: not where an error of a source, a
+    /// test or the linker follows or is before it, and not far from the final error.
+    Weak,
+}
+
+impl Trust {
+    /// Lines before the final error that are looked at.
+    pub(super) fn reach_lines(self) -> usize {
+        match self {
+            Trust::Anywhere => usize::MAX,
+            Trust::Near => 120,
+            Trust::Weak => 60,
+        }
+    }
+
+    /// Lines that tell the same within so many lines of each other are of one failure.
+    pub(super) fn one_failure_lines(self) -> usize {
+        match self {
+            Trust::Anywhere | Trust::Near => 60,
+            Trust::Weak => 5,
+        }
+    }
+}
+
+/// Lines that tell that something failed, not why: what they follow from was printed before.
+pub(super) const CONSEQUENCES: &[&str] = &[
+    "configure: error:",
+    "cmake error",
+    "#=== error while compiling",
+    "[error] the compilation of",
+    "error: could not compile",
+    "collect2: error",
+    "linker command failed",
+];
 
 /// In the order of how much they explain. Each part is from a message of a tool that builds meet:
 /// coreutils and libc, gcc and ld, make, ocamlfind and dune, opam, orb, apt and dpkg, pkg, curl,
@@ -15,6 +58,7 @@ pub(super) struct Rules {
 pub(super) const RULES: &[Rules] = &[
     Rules {
         class: Class::DiskFull,
+        trust: Trust::Anywhere,
         rules: &[
             &["no space left on device"],
             &["disk quota exceeded"],
@@ -27,6 +71,7 @@ pub(super) const RULES: &[Rules] = &[
     },
     Rules {
         class: Class::OutOfMemory,
+        trust: Trust::Anywhere,
         rules: &[
             &["out of memory"],
             &["out_of_memory"],
@@ -42,6 +87,7 @@ pub(super) const RULES: &[Rules] = &[
     },
     Rules {
         class: Class::ChecksumMismatch,
+        trust: Trust::Near,
         rules: &[
             &["checksum mismatch"],
             &["bad checksum"],
@@ -58,6 +104,7 @@ pub(super) const RULES: &[Rules] = &[
     },
     Rules {
         class: Class::MissingPackage,
+        trust: Trust::Near,
         rules: &[
             &["e: unable to locate package"],
             &["has no installation candidate"],
@@ -70,15 +117,22 @@ pub(super) const RULES: &[Rules] = &[
             &["packages are unavailable on this host"],
             &["system package install failed"],
             &["unmet dependencies", "not installable"],
-            &["no package '", "' found"],
-            &["ocamlfind: package `", "' not found"],
             &["error: library \"", "\" not found"],
             &["error: library", "not found"],
+        ],
+    },
+    Rules {
+        class: Class::MissingPackage,
+        trust: Trust::Weak,
+        rules: &[
+            &["no package '", "' found"],
+            &["ocamlfind: package `", "' not found"],
             &["package '", "', required by", "not found"],
         ],
     },
     Rules {
         class: Class::DependencyConflict,
+        trust: Trust::Near,
         rules: &[
             &["conflict between the dependencies"],
             &["package conflict!"],
@@ -95,6 +149,7 @@ pub(super) const RULES: &[Rules] = &[
     },
     Rules {
         class: Class::Solver,
+        trust: Trust::Near,
         rules: &[
             &["sorry, resolution of the request timed out"],
             &["resolution of the request timed out"],
@@ -108,13 +163,14 @@ pub(super) const RULES: &[Rules] = &[
     },
     Rules {
         class: Class::Network,
+        trust: Trust::Weak,
         rules: NETWORK,
     },
     Rules {
         class: Class::Timeout,
+        trust: Trust::Near,
         rules: &[
             &["timeout: sending signal"],
-            &["timed out after"],
             &["build timed out"],
             &["job timed out"],
             &["execution timed out"],
@@ -123,7 +179,13 @@ pub(super) const RULES: &[Rules] = &[
         ],
     },
     Rules {
+        class: Class::Timeout,
+        trust: Trust::Weak,
+        rules: &[&["timed out after"]],
+    },
+    Rules {
         class: Class::Permission,
+        trust: Trust::Weak,
         rules: &[
             &["permission denied"],
             &["operation not permitted"],
@@ -136,6 +198,7 @@ pub(super) const RULES: &[Rules] = &[
     },
     Rules {
         class: Class::MissingCommand,
+        trust: Trust::Weak,
         rules: &[
             &["command not found"],
             &[": not found"],
@@ -147,6 +210,7 @@ pub(super) const RULES: &[Rules] = &[
     },
     Rules {
         class: Class::TestFailure,
+        trust: Trust::Near,
         rules: &[
             &["tests failed"],
             &["test failed"],
@@ -164,6 +228,7 @@ pub(super) const RULES: &[Rules] = &[
     },
     Rules {
         class: Class::LinkError,
+        trust: Trust::Near,
         rules: &[
             &["undefined reference to"],
             &["undefined symbol"],
@@ -180,6 +245,7 @@ pub(super) const RULES: &[Rules] = &[
     },
     Rules {
         class: Class::CompileError,
+        trust: Trust::Anywhere,
         rules: &[
             &[": error: "],
             &[": fatal error: "],
@@ -211,6 +277,7 @@ pub(super) const RULES: &[Rules] = &[
     },
     Rules {
         class: Class::MissingFile,
+        trust: Trust::Weak,
         rules: &[
             &["no such file or directory"],
             &["no rule to make target"],
@@ -219,6 +286,7 @@ pub(super) const RULES: &[Rules] = &[
     },
     Rules {
         class: Class::Crash,
+        trust: Trust::Near,
         rules: &[
             &["segmentation fault"],
             &["bus error ("],
@@ -232,6 +300,7 @@ pub(super) const RULES: &[Rules] = &[
     },
     Rules {
         class: Class::Killed,
+        trust: Trust::Weak,
         rules: &[
             &[" killed "],
             &["]: killed"],
