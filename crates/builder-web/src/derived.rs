@@ -126,11 +126,21 @@ impl Derived {
 
     /// Markdown from an upload as HTML. In memory only: making it takes less than a millisecond.
     pub fn markdown(&self, text: &str) -> Html {
-        let sha256 = Sha256::of(text.as_bytes());
+        self.html(Sha256::of(text.as_bytes()), text, markdown::to_html)
+    }
+
+    /// What the operator wrote as HTML, likewise.
+    pub fn introduction(&self, text: &str) -> Html {
+        // The same text may be a README, too, and reads otherwise there.
+        let key = Sha256::of(format!("introduction {text}").as_bytes());
+        self.html(key, text, markdown::introduction)
+    }
+
+    fn html(&self, sha256: Sha256, text: &str, make: impl FnOnce(&str) -> Html) -> Html {
         if let Some(html) = lock(&self.markdown).get(&sha256) {
             return html.clone();
         }
-        let html = markdown::to_html(text);
+        let html = make(text);
         if text.len() > MARKDOWN_BYTES_MAX {
             return html;
         }

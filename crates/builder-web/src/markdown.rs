@@ -1,4 +1,4 @@
-//! Markdown from an upload, as HTML that can do no harm.
+//! Markdown as HTML that can do no harm: from an upload, or the operator's own.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,8 +11,24 @@ use comrak::nodes::NodeValue;
 #[derive(Debug, Clone)]
 pub struct Html(Arc<str>);
 
-/// The README's first heading becomes one of this level: the page has its own above it.
-const TOP_HEADING_LEVEL: u8 = 3;
+/// Who wrote a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Author {
+    /// Who uploads: nothing in the text is ours, and its links are no recommendation.
+    Uploader,
+    /// The operator: the text may link within the site.
+    Operator,
+}
+
+impl Author {
+    /// What its first heading becomes: the page has its own above it, and before a README, too.
+    fn top_heading_level(self) -> u8 {
+        match self {
+            Author::Uploader => 3,
+            Author::Operator => 2,
+        }
+    }
+}
 
 impl fmt::Display for Html {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,6 +45,16 @@ const NESTING_MAX: usize = 100;
 /// CommonMark with tables, task lists and the like. HTML in it is left out, and so are pictures:
 /// they would be loaded from other hosts. What is nested too deeply is shown as the text it is.
 pub fn to_html(markdown: &str) -> Html {
+    html(markdown, Author::Uploader)
+}
+
+/// The same of what the operator wrote: headings are those of the page, links may lead to other pages
+/// of this site, and are links like any other.
+pub fn introduction(markdown: &str) -> Html {
+    html(markdown, Author::Operator)
+}
+
+fn html(markdown: &str, author: Author) -> Html {
     let mut options = comrak::Options::default();
     options.extension.table = true;
     options.extension.strikethrough = true;
@@ -43,7 +69,7 @@ pub fn to_html(markdown: &str) -> Html {
             NodeEdge::Start(node) => {
                 depth += 1;
                 if let NodeValue::Heading(heading) = &mut node.data.borrow_mut().value {
-                    heading.level = (heading.level + TOP_HEADING_LEVEL - 1).min(6);
+                    heading.level = (heading.level + author.top_heading_level() - 1).min(6);
                 }
             }
             NodeEdge::End(_) => depth -= 1,
@@ -58,6 +84,13 @@ pub fn to_html(markdown: &str) -> Html {
         html.clear();
     }
     // Nothing harmful should be in it; this one does not know how it was made, and makes sure.
+    let (relative, rel) = match author {
+        Author::Uploader => (
+            ammonia::UrlRelative::Deny,
+            Some("nofollow noopener noreferrer"),
+        ),
+        Author::Operator => (ammonia::UrlRelative::PassThrough, None),
+    };
     let clean = ammonia::Builder::default()
         .add_tags(["input", "section"])
         .add_tag_attributes("input", ["checked"])
@@ -72,9 +105,9 @@ pub fn to_html(markdown: &str) -> Html {
         .add_tag_attributes("th", ["align"])
         .add_tag_attributes("td", ["align"])
         .add_tag_attributes("code", ["class"])
-        .url_relative(ammonia::UrlRelative::Deny)
+        .url_relative(relative)
         .rm_tags(["img"])
-        .link_rel(Some("nofollow noopener noreferrer"))
+        .link_rel(rel)
         .clean(&html)
         .to_string();
     Html(clean.into())
@@ -104,6 +137,29 @@ mod tests {
         ] {
             assert!(html.contains(part), "{part} in {html}");
         }
+    }
+
+    #[test]
+    fn an_introduction_links_within_the_site_and_has_headings_of_the_page() {
+        let text =
+            "# Ours\n\n[failed](/failed-builds) [states](#states) [web](https://example.org)";
+        let html = introduction(text).to_string();
+        for part in [
+            "<h2>Ours</h2>",
+            "<a href=\"/failed-builds\">failed</a>",
+            "<a href=\"#states\">states</a>",
+            "<a href=\"https://example.org\">web</a>",
+        ] {
+            assert!(html.contains(part), "{part} in {html}");
+        }
+        let html = introduction("[x](javascript:alert(1)) <script>alert(1)</script>").to_string();
+        assert!(
+            !html.contains("javascript:") && !html.contains("<script"),
+            "{html}"
+        );
+        let of_upload = to_html(text).to_string();
+        assert!(!of_upload.contains("href=\"/failed"), "{of_upload}");
+        assert!(of_upload.contains("nofollow"), "{of_upload}");
     }
 
     #[test]

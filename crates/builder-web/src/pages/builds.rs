@@ -249,7 +249,7 @@ fn by_section(jobs: Vec<Job>) -> Vec<Section> {
 impl Page for BuildsPage {
     fn prepare(&mut self, app: &App) {
         let introduction = app.config().site.introduction.as_ref();
-        self.introduction = introduction.map(|text| app.derived().markdown(text));
+        self.introduction = introduction.map(|text| app.derived().introduction(text));
     }
 
     fn share(&self) -> Option<Share> {
