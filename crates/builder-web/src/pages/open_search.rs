@@ -38,8 +38,7 @@ pub async fn description(
     let site = &app.config().site.name;
     let description = Description {
         namespace: NAMESPACE,
-        // The specification has at most 16 characters for it.
-        name: site.chars().take(16).collect(),
+        name: short_name(site),
         search_url: format!("{origin}{}", urls::SEARCH_TEMPLATE),
         suggest_url: format!("{origin}{}", urls::SUGGEST_TEMPLATE),
     };
@@ -52,6 +51,29 @@ pub async fn description(
         (header::VARY, "host"),
     ];
     Ok((headers, xml).into_response())
+}
+
+/// Characters of a short name, by the specification.
+const SHORT_NAME_CHARS_MAX: usize = 16;
+
+/// As many whole words of a name as a short name has room for; of a longer word its beginning.
+fn short_name(name: &str) -> String {
+    let mut short = String::new();
+    for word in name.split_whitespace() {
+        let chars = short.chars().count() + word.chars().count();
+        // With the blank between them.
+        if chars + usize::from(!short.is_empty()) > SHORT_NAME_CHARS_MAX {
+            break;
+        }
+        if !short.is_empty() {
+            short.push(' ');
+        }
+        short.push_str(word);
+    }
+    match short.is_empty() {
+        true => name.trim().chars().take(SHORT_NAME_CHARS_MAX).collect(),
+        false => short,
+    }
 }
 
 /// `GET /suggest?q=`: jobs whose name begins with it, then those that have it elsewhere; with
@@ -89,4 +111,23 @@ pub async fn suggest(State(app): State<App>, RawQuery(query): RawQuery) -> Resul
         (header::CACHE_CONTROL, "no-cache"),
     ];
     Ok((headers, body.to_string()).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short_name;
+
+    #[test]
+    fn a_short_name_ends_with_a_word() {
+        for (name, short) in [
+            ("Reproducible builds", "Reproducible"),
+            ("Builds", "Builds"),
+            ("Robots & unikernels", "Robots &"),
+            ("sixteen letters!", "sixteen letters!"),
+            ("  Reproduzierbarkeitsnachweis", "Reproduzierbarke"),
+            ("", ""),
+        ] {
+            assert_eq!(short_name(name), short);
+        }
+    }
 }
