@@ -15,7 +15,7 @@ use crate::metrics::Held;
 /// What our pages may do: show themselves with our style sheet, script and pictures (the icon is in
 /// the page, pictures of builds are in frames), and send our forms.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
-     img-src 'self' data:; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'";
+     img-src 'self' data:; connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'";
 /// What an uploaded file may do when a browser shows it: nothing, and not as of our origin.
 pub const FILE_POLICY: &str = "sandbox; default-src 'none'";
 

@@ -5,22 +5,28 @@
 const root = document.documentElement;
 const remembered = {
   get theme() { try { return localStorage.getItem("theme"); } catch { return null; } },
-  set theme(theme) { try { localStorage.setItem("theme", theme); } catch { /* not allowed to: until the page is left */ } },
+  set theme(theme) { try { if (theme) localStorage.setItem("theme", theme); else localStorage.removeItem("theme"); } catch { /* not allowed to: until the page is left */ } },
 };
 if (["light", "dark"].includes(remembered.theme)) root.dataset.theme = remembered.theme;
 
+// To the other theme than the system's, and back to following the system.
 function themeButton() {
   const button = document.querySelector(".theme");
   if (!button) return;
-  const dark = () => root.dataset.theme
-    ? root.dataset.theme === "dark"
-    : matchMedia("(prefers-color-scheme: dark)").matches;
-  const show = () => button.setAttribute("aria-pressed", String(dark()));
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const show = () => {
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : system.matches;
+    button.setAttribute("aria-pressed", String(dark));
+    button.title = root.dataset.theme ? "Chosen here" : "As the system has it";
+  };
   button.addEventListener("click", () => {
-    root.dataset.theme = dark() ? "light" : "dark";
+    const other = system.matches ? "light" : "dark";
+    if (root.dataset.theme === other) delete root.dataset.theme;
+    else root.dataset.theme = other;
     remembered.theme = root.dataset.theme;
     show();
   });
+  system.addEventListener("change", show);
   button.hidden = false;
   show();
 }
@@ -36,10 +42,19 @@ function copyButton(text, what) {
   return button;
 }
 
-function copyButtons() {
-  for (const code of document.querySelectorAll("code.sha256")) {
+function copyButtonsOf(digests) {
+  for (const code of digests) {
     code.after(copyButton(code.textContent.replace(/^SHA256:/, ""), "SHA-256"));
   }
+}
+
+function copyButtons() {
+  // What is put into it is read aloud.
+  const said = document.createElement("span");
+  said.className = "visually-hidden";
+  said.setAttribute("role", "status");
+  document.querySelector("main").append(said);
+  copyButtonsOf(document.querySelectorAll("code.sha256"));
   for (const pre of document.querySelectorAll(".command > pre")) {
     pre.after(copyButton(pre.textContent, "the command"));
   }
@@ -55,7 +70,8 @@ function copyButtons() {
       if (text) getSelection().selectAllChildren(text);
       button.textContent = "Selected";
     }
-    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    said.textContent = button.textContent;
+    setTimeout(() => { button.textContent = "Copy"; said.textContent = ""; }, 1500);
   });
 }
 
@@ -64,15 +80,18 @@ function filterJobs() {
   const form = document.querySelector("form[data-filter=jobs]");
   if (!form) return;
   const { name, platform, state } = form.elements;
-  const jobs = [...document.querySelectorAll(".jobs tbody")].map((body) => ({
-    body,
-    text: body.rows[0].textContent.toLowerCase(),
-    rows: [...body.rows].slice(1).map((row) => ({
-      row,
-      platform: row.cells[0].textContent,
-      state: row.querySelector(".state").classList[1],
-    })),
-  }));
+  let jobs = [];
+  const list = () => {
+    jobs = [...document.querySelectorAll(".jobs tbody")].map((body) => ({
+      body,
+      text: body.rows[0].textContent.toLowerCase(),
+      rows: [...body.rows].slice(1).map((row) => ({
+        row,
+        platform: row.cells[0].textContent,
+        state: row.querySelector(".state").classList[1],
+      })),
+    }));
+  };
   const none = document.querySelector(".none");
   const apply = () => {
     const words = name.value.toLowerCase().split(/\s+/);
@@ -97,14 +116,31 @@ function filterJobs() {
     const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value)).toString();
     history.replaceState(null, "", query ? "?" + query : location.pathname);
   };
-  // A page that the server has filtered does not hold the other jobs: from there, ask the server.
-  if (location.search && [name, platform, state].some((field) => field.value)) {
-    for (const select of [platform, state]) select.addEventListener("change", () => form.requestSubmit());
-    return;
-  }
+  // A page that the server has filtered does not hold the other jobs: they are asked for once.
+  let whole = !(location.search && [name, platform, state].some((field) => field.value));
+  const complete = async () => {
+    const answer = await fetch(location.pathname);
+    if (!answer.ok) throw new Error(answer.statusText);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    document.querySelectorAll(".jobs, .no-jobs").forEach((part) => part.remove());
+    none.before(...page.querySelectorAll(".jobs"));
+    if (cards.matches) tableRoles();
+    copyButtonsOf(document.querySelectorAll(".jobs code.sha256"));
+    whole = true;
+    list();
+  };
+  let asking = null;
+  list();
   form.querySelector("button").hidden = true;
-  form.addEventListener("input", apply);
-  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("input", async () => {
+    try {
+      if (!whole) await (asking ||= complete());
+      apply();
+    } catch {
+      form.requestSubmit();
+    }
+  });
+  form.addEventListener("submit", (event) => { if (whole) event.preventDefault(); });
 }
 
 // Lines of a console, named by #L17 or #L17-L21: shown, also when they are on another page of it,

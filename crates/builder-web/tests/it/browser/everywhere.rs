@@ -71,11 +71,16 @@ fn examine(browser: &Browser, axe: &str, options: &Value) -> Findings {
     }
 }
 
+/// All rules that axe-core has on its own, and that of the size of what is pointed at.
+fn all_rules() -> Value {
+    json!({ "iframes": false, "rules": { "target-size": { "enabled": true } } })
+}
+
 /// Looks at a page in both themes and widths, and adds what is wrong with it.
 fn check(browser: &Browser, axe: &str, path: &str, wrong: &Mutex<Vec<String>>) {
     let note = |what: String| wrong.lock().unwrap().push(format!("{path}: {what}"));
-    let everything = json!({ "pictures": true, "rules": { "iframes": false } });
-    let without_pictures = json!({ "rules": { "iframes": false } });
+    let everything = json!({ "pictures": true, "rules": all_rules() });
+    let without_pictures = json!({ "rules": all_rules() });
     // The other theme is other colours and nothing else.
     let colours = json!({ "rules": { "iframes": false, "runOnly": ["color-contrast", "link-in-text-block"] } });
     let mut grounds = Vec::new();
@@ -160,16 +165,19 @@ fn every_kind_of_page_is_accessible_and_fits_in_light_and_dark_wide_and_narrow()
         browser.prefer(theme);
         browser.open("/");
         browser.run(&format!(
-            "document.querySelector('main').innerHTML = '<h1>Pale</h1><p>pale</p><input>';
-             document.querySelector('main p').style.color = '{pale}'"
+            "document.querySelector('main').innerHTML = '<h1>Pale</h1><p>pale</p><input><div><button>a</button><button>b</button></div>';
+             document.querySelector('main p').style.color = '{pale}';
+             for (const button of document.querySelectorAll('main button'))
+               Object.assign(button.style, {{ width: '12px', height: '12px', minHeight: 0, padding: 0 }})"
         ));
-        let found = examine(&browser, &axe, &json!({ "rules": { "iframes": false } }));
+        let found = examine(&browser, &axe, &json!({ "rules": all_rules() }));
         let rules: Vec<_> = found
             .serious
             .iter()
             .map(|finding| &finding["rule"])
             .collect();
-        assert_eq!(rules, ["color-contrast", "label"], "{theme}");
+        let expected = ["color-contrast", "label", "target-size"];
+        assert_eq!(rules, expected, "{theme}");
     }
 }
 

@@ -54,7 +54,8 @@ fn a_visitor_finds_a_job_a_build_and_the_build_of_a_file() {
     browser.open("/failed-builds");
     browser.write(&browser.find("#q"), &format!(" {digest} "));
     browser.click(&browser.find(".site-header form button"));
-    browser.arrive_at(&build);
+    let sha256 = digest.trim_start_matches("SHA256:");
+    browser.arrive_at(&format!("{build}#sha256-{sha256}"));
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
@@ -71,6 +72,18 @@ fn jobs_are_filtered_while_one_types_and_the_theme_is_remembered() {
     browser.write(&browser.find(".filter input"), "lan");
     browser.becomes(shown, &json!(["lantern"]));
     browser.arrive_at("/?name=lan");
+    // From an address that is filtered already, without another page.
+    browser.open("/?state=not-reproducible");
+    browser.becomes(shown, &json!(["ferryman"]));
+    browser.run("window.same = true");
+    browser.write(&browser.find("select[name=state]"), "all");
+    browser.until(shown, |jobs| {
+        jobs.as_array().is_some_and(|all| all.len() == 8)
+    });
+    browser.write(&browser.find(".filter input"), "lan");
+    browser.becomes(shown, &json!(["lantern"]));
+    browser.arrive_at("/?name=lan");
+    assert_eq!(browser.run("return window.same"), json!(true));
     browser.open("/");
     browser.write(&browser.find("select[name=state]"), "not reproducible");
     browser.becomes(shown, &json!(["ferryman"]));
@@ -90,6 +103,19 @@ fn jobs_are_filtered_while_one_types_and_the_theme_is_remembered() {
     browser.becomes(ground, &light);
     browser.open("/");
     browser.becomes(ground, &light);
+    // Back to what the system has, and along with it.
+    browser.click(&browser.find(".theme"));
+    browser.open("/");
+    browser.becomes(ground, &dark);
+    browser.prefer("light");
+    browser.becomes(ground, &light);
+
+    // What a button did is said to those who do not see it.
+    browser.click(&browser.find("button.copy"));
+    let said = "return document.querySelector('[role=status]').textContent";
+    browser.until(said, |said| {
+        *said == json!("Copied") || *said == json!("Selected")
+    });
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
@@ -117,7 +143,11 @@ fn the_search_box_finds_jobs_packages_files_digests_and_builds() {
     let page = site.build("lantern", 0);
     search(&text(&build["uuid"]), &page);
     let digest = text(&build["main_binary"]["sha256"]);
-    search(&digest, &page);
+    search(&digest, &format!("{page}#sha256-{digest}"));
+    browser.becomes(
+        "return document.querySelector(':target').className",
+        &json!("get"),
+    );
     search(&digest[..12], &format!("/search?q={}", &digest[..12]));
     browser.says("bin/lantern.hvt");
     assert_eq!(browser.complaints(), Vec::<String>::new());
