@@ -165,6 +165,19 @@ pub fn by_uuid(tx: &mut Tx<'_>, uuid: Uuid) -> Result<Option<Build>> {
     )
 }
 
+/// The build in this row.
+pub(crate) fn by_id(tx: &mut Tx<'_>, id: i64) -> Result<Option<Build>> {
+    tx.query_opt(
+        select_build!(
+            "FROM build b JOIN job j ON j.id = b.job
+             LEFT JOIN build_artifact m ON m.id = b.main_binary
+             WHERE b.id = $1"
+        ),
+        &[id.into()],
+        Build::from_row,
+    )
+}
+
 /// Whether there is a build of this name.
 pub fn exists(tx: &mut Tx<'_>, uuid: Uuid) -> Result<bool> {
     Ok(kept(tx, uuid)?.is_some())
@@ -471,65 +484,6 @@ pub fn newest(
             Build::from_row,
         ),
     }
-}
-
-/// Other builds from the same input with the same main binary: those that reproduced it.
-pub fn same_input_same_output(tx: &mut Tx<'_>, build: &Build) -> Result<Vec<Build>> {
-    let (Some(input_id), Some(main)) = (&build.input_id, &build.main_binary) else {
-        return Ok(Vec::new());
-    };
-    tx.query_list(
-        select_build!(
-            "FROM build b JOIN job j ON j.id = b.job JOIN build_artifact m ON m.id = b.main_binary
-             WHERE b.input_id = $1 AND m.sha256 = $2 AND b.id <> $3
-             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC"
-        ),
-        &[input_id.into(), (&main.sha256).into(), build.id.into()],
-        Build::from_row,
-    )
-}
-
-/// Builds from the same input with another main binary, one for each output: the newest.
-pub fn same_input_different_output(tx: &mut Tx<'_>, build: &Build) -> Result<Vec<Build>> {
-    let (Some(input_id), Some(main)) = (&build.input_id, &build.main_binary) else {
-        return Ok(Vec::new());
-    };
-    let mut builds = tx.query_list(
-        select_build!(
-            "FROM build b JOIN job j ON j.id = b.job JOIN build_artifact m ON m.id = b.main_binary
-             WHERE b.input_id = $1 AND m.sha256 <> $2
-             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC"
-        ),
-        &[input_id.into(), (&main.sha256).into()],
-        Build::from_row,
-    )?;
-    let mut seen = std::collections::HashSet::new();
-    builds.retain(|build| {
-        build
-            .main_binary
-            .as_ref()
-            .is_some_and(|main| seen.insert(main.sha256))
-    });
-    Ok(builds)
-}
-
-/// Builds from another input with the same main binary, one for each input: the newest.
-pub fn different_input_same_output(tx: &mut Tx<'_>, build: &Build) -> Result<Vec<Build>> {
-    let (Some(input_id), Some(main)) = (&build.input_id, &build.main_binary) else {
-        return Ok(Vec::new());
-    };
-    let mut builds = tx.query_list(
-        select_build!(
-            "FROM build_artifact m JOIN build b ON b.main_binary = m.id JOIN job j ON j.id = b.job
-             WHERE m.sha256 = $1 AND b.input_id <> $2
-             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC"
-        ),
-        &[(&main.sha256).into(), input_id.into()],
-        Build::from_row,
-    )?;
-    let mut seen = std::collections::HashSet::new();
-    builds.retain(|build| build.input_id.is_some_and(|input_id| seen.insert(input_id)));
-    Ok(builds)
 }
 
 /// The nearest earlier successful build of the same job and platform whose output differs.

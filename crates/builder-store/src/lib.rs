@@ -36,6 +36,7 @@ pub mod jobs;
 pub mod latest;
 pub mod listing;
 pub mod migrations;
+pub mod neighbours;
 pub mod record;
 pub mod removal;
 pub mod search;

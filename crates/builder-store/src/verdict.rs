@@ -19,6 +19,7 @@
 //! [`Build::age`].
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use crate::builds::Build;
 use crate::db::{Value, days, picoseconds};
@@ -152,11 +153,57 @@ pub(crate) fn facts(tx: &mut Tx<'_>, build: &Build) -> Result<Option<Facts>> {
     }))
 }
 
+/// A build, and what is known of it.
+pub type Judged = (Build, Verdict);
+
+/// Any builds, each with its verdict.
+pub fn judged(tx: &mut Tx<'_>, builds: Vec<Build>) -> Result<Vec<Judged>> {
+    let verdicts = of_builds(tx, &builds)?;
+    Ok(builds.into_iter().zip(verdicts).collect())
+}
+
+/// The verdicts on any builds, in their order. Each input is looked at once, and what was before a
+/// build only where its input does not tell.
+pub fn of_builds<'b>(
+    tx: &mut Tx<'_>,
+    builds: impl IntoIterator<Item = &'b Build>,
+) -> Result<Vec<Verdict>> {
+    let mut by_input: HashMap<Sha256, Vec<(Sha256, i64)>> = HashMap::new();
+    let mut verdicts = Vec::new();
+    for build in builds {
+        let Some(main) = &build.main_binary else {
+            verdicts.push(Verdict::Failed);
+            continue;
+        };
+        let (same_output, other_output) = match build.input_id {
+            Some(input_id) => {
+                let outputs = match by_input.entry(input_id) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(vacant) => vacant.insert(outputs_of_input(tx, input_id)?),
+                };
+                count(outputs, main.sha256)
+            }
+            None => (0, 0),
+        };
+        let before = match (same_output, other_output) {
+            (0, 0) => Before::of(main.sha256, output_before(tx, build)?),
+            _ => Before::None,
+        };
+        let facts = Facts {
+            same_output,
+            other_output,
+            before,
+        };
+        verdicts.push(facts.verdict());
+    }
+    Ok(verdicts)
+}
+
 /// The verdicts on builds of one job, which are given newest first without a gap.
 pub fn of_history(tx: &mut Tx<'_>, builds: &[Build]) -> Result<Vec<Verdict>> {
     let mut by_input: HashMap<Sha256, Vec<(Sha256, i64)>> = HashMap::new();
     for input_id in builds.iter().filter_map(|build| build.input_id) {
-        if let std::collections::hash_map::Entry::Vacant(vacant) = by_input.entry(input_id) {
+        if let Entry::Vacant(vacant) = by_input.entry(input_id) {
             vacant.insert(outputs_of_input(tx, input_id)?);
         }
     }

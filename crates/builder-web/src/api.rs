@@ -15,8 +15,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use builder_exec::Timestamp;
-use builder_store::Tx;
-use builder_store::builds::Build;
+use builder_store::{Sha256, Tx};
 use serde::Serialize;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Content, HeaderBuilder, ObjectBuilder, Ref, ResponseBuilder, Type};
@@ -26,13 +25,14 @@ use crate::api::choices::Choices;
 use crate::app::App;
 use crate::cursor;
 use crate::error::{Error, Result};
+use crate::job_filter::JobFilter;
 use crate::query::Query;
-use crate::respond;
+use crate::{respond, show};
 
 /// Entries of a list when nothing else is asked for.
-const LIMIT: usize = 50;
+const LIMIT: u32 = 50;
 /// The most entries of a list.
-pub const LIMIT_MAX: usize = 200;
+pub const LIMIT_MAX: u32 = 200;
 
 /// Why a request was not answered.
 #[derive(Debug, Serialize, ToSchema)]
@@ -65,6 +65,7 @@ pub struct ApiError {
         builds::list,
         builds::one,
         builds::artifacts,
+        builds::packages,
         builds::console,
         comparison::builds,
         comparison::files,
@@ -192,22 +193,50 @@ fn json_headers() -> HeaderMap {
 
 /// How many entries are asked for.
 fn limit(query: &Query) -> Result<usize> {
+    Ok(limit_up_to(query, LIMIT, LIMIT_MAX)? as usize)
+}
+
+/// How many entries are asked for, of a list with bounds of its own.
+fn limit_up_to(query: &Query, usual: u32, max: u32) -> Result<u32> {
     let Some(text) = query.get("limit") else {
-        return Ok(LIMIT);
+        return Ok(usual);
     };
     text.parse()
         .ok()
-        .filter(|limit| (1..=LIMIT_MAX).contains(limit))
-        .ok_or_else(|| Error::BadRequest(format!("limit is to be a number from 1 to {LIMIT_MAX}")))
+        .filter(|limit| (1..=max).contains(limit))
+        .ok_or_else(|| Error::BadRequest(format!("limit is to be a number from 1 to {max}")))
 }
 
-/// The cursor of a list that goes by age, behind a build.
-fn age_cursor(list: &str, build: &Build) -> String {
-    let (days, picoseconds) = (build.start.days(), build.start.picoseconds());
+/// The digest that is asked for.
+fn digest(query: &Query, name: &str) -> Result<Option<Sha256>> {
+    let Some(text) = query.get(name).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    Sha256::from_hex(text)
+        .map(Some)
+        .ok_or_else(|| Error::BadRequest(format!("{name} is to be 64 hexadecimal digits")))
+}
+
+/// The state that is asked for.
+fn state(query: &Query) -> Result<Option<String>> {
+    let Some(state) = query.text("state") else {
+        return Ok(None);
+    };
+    match show::VERDICTS.iter().any(|(name, _)| *name == state) {
+        true => Ok(Some(state)),
+        false => Err(Error::BadRequest(format!(
+            "state is to be one of {}",
+            JobFilter::states()
+        ))),
+    }
+}
+
+/// The cursor of a list that goes by age, behind a build of this age.
+fn age_cursor(list: &str, (start, id): (Timestamp, i64)) -> String {
     let parts = [
-        days.to_string(),
-        picoseconds.to_string(),
-        build.id.to_string(),
+        start.days().to_string(),
+        start.picoseconds().to_string(),
+        id.to_string(),
     ];
     cursor::encode(list, &parts.each_ref().map(String::as_str))
 }

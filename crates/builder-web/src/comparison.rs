@@ -2,6 +2,7 @@
 
 use artifact_diff::{Hints, Kind};
 use builder_store::builds::{self, Artifact, Build};
+use builder_store::verdict::{self, Verdict};
 use builder_store::{Sha256, Store, Tx};
 use opam_file::{Comparison, SwitchExport};
 use uuid::Uuid;
@@ -22,6 +23,10 @@ pub struct Builds {
     pub left: Build,
     /// The right build.
     pub right: Build,
+    /// What is known of the left build.
+    pub left_verdict: Verdict,
+    /// What is known of the right build.
+    pub right_verdict: Verdict,
     /// The artifacts of the left build, by path.
     pub left_artifacts: Vec<Artifact>,
     /// The artifacts of the right build, by path.
@@ -60,6 +65,8 @@ impl Builds {
         };
         let (left, right) = (build(left)?, build(right)?);
         Ok(Builds {
+            left_verdict: verdict::of_build(tx, &left)?,
+            right_verdict: verdict::of_build(tx, &right)?,
             left_artifacts: builds::artifacts(tx, left.id)?,
             right_artifacts: builds::artifacts(tx, right.id)?,
             left,

@@ -197,6 +197,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A file that tells what went into a build, from among its artifacts; none where it was not recorded,
+/// or is larger than is read.
+pub fn file(app: &crate::app::App, artifacts: &[Artifact], path: &str) -> Option<Vec<u8>> {
+    read(
+        app.store(),
+        artifacts,
+        path,
+        app.limits().opam_switch_bytes_max,
+    )
+}
+
 /// How many inputs there are of each kind among a build's artifacts; none where they were not all
 /// recorded. Opam packages are counted once for each switch: it takes some milliseconds.
 pub fn counted(app: &crate::app::App, artifacts: &[Artifact]) -> Option<InputChanges> {

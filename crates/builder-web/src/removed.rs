@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use builder_store::builds::{self, Build};
+use builder_store::builds;
 use builder_store::record::removed::{self, RemovedBuild};
 use builder_store::{Store, Tx};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::app::{App, Page};
 use crate::error::{Error, Result};
 use crate::respond::Layout;
 use crate::share::Share;
-use crate::view::{self, BuildSummary, RemovedDetail};
+use crate::view::{self, RemovedDetail};
 use crate::{show, urls};
 
 /// Builds of the same output that are listed.
@@ -68,7 +68,7 @@ pub fn day(build: &RemovedBuild) -> String {
 pub struct RemovedPage {
     layout: Arc<Layout>,
     build: RemovedBuild,
-    same_output: Vec<Build>,
+    same_output: Vec<Judged>,
     removed_same_output: Vec<RemovedBuild>,
 }
 
@@ -80,7 +80,8 @@ impl RemovedPage {
         };
         let (mut same_output, mut removed_same_output) = (Vec::new(), Vec::new());
         if let Some(main) = &build.main_binary {
-            same_output = builds::with_main_binary(tx, main.sha256, SAME_OUTPUT_MAX)?;
+            let builds = builds::with_main_binary(tx, main.sha256, SAME_OUTPUT_MAX)?;
+            same_output = verdict::judged(tx, builds)?;
             removed_same_output = removed::with_main_binary(tx, main.sha256, SAME_OUTPUT_MAX)?;
             removed_same_output.retain(|other| other.uuid != uuid);
         }
@@ -97,7 +98,7 @@ impl RemovedPage {
         let removed = self.removed_same_output.iter();
         RemovedDetail {
             build: view::RemovedBuild::of(&self.build),
-            same_output: self.same_output.iter().map(BuildSummary::of).collect(),
+            same_output: view::summaries(&self.same_output),
             removed_same_output: removed.map(view::RemovedBuild::of).collect(),
         }
     }

@@ -6,11 +6,13 @@ pub mod query;
 
 use builder_store::builds::{Artifact, Build};
 use builder_store::search::{self as index, FilePlace, PackagePlace, Progress};
+use builder_store::verdict::{self, Verdict};
 use builder_store::{Sha256, Tx, builds, jobs};
 use opam_file::{compare_names, version};
+use uuid::Uuid;
 
-use crate::cursor;
 use crate::error::Result;
+use crate::{cursor, urls};
 use query::{Constraint, Query, glob};
 
 /// Builds of a package are counted up to this many inputs.
@@ -23,6 +25,8 @@ pub enum Kind {
     Jobs,
     /// Builds by uuid, by what they hold and by what went in.
     Builds,
+    /// Builds that were removed, by uuid, by their main binary and by what went in.
+    Removed,
     /// opam packages by name and version.
     Packages,
     /// Files of builds by path.
@@ -77,7 +81,7 @@ pub struct Found {
     /// Packages.
     pub packages: Group<FoundPackage>,
     /// Files.
-    pub files: Group<index::Found>,
+    pub files: Group<FoundFile>,
 }
 
 /// A build, and why it was found.
@@ -85,6 +89,8 @@ pub struct Found {
 pub struct FoundBuild {
     /// The build.
     pub build: Build,
+    /// What is known of it.
+    pub verdict: Verdict,
     /// Why.
     pub why: Why,
 }
@@ -107,6 +113,17 @@ pub enum Why {
     },
 }
 
+/// A file that was found.
+#[derive(Debug, Clone)]
+pub struct FoundFile {
+    /// Where it is inside the build.
+    pub path: String,
+    /// The newest build of its job that has it.
+    pub build: Build,
+    /// What is known of that build.
+    pub verdict: Verdict,
+}
+
 /// A package that was found.
 #[derive(Debug, Clone)]
 pub struct FoundPackage {
@@ -121,6 +138,7 @@ impl Found {
     pub fn is_empty(&self) -> bool {
         self.jobs.items.is_empty()
             && self.builds.items.is_empty()
+            && self.removed.items.is_empty()
             && self.packages.items.is_empty()
             && self.files.items.is_empty()
     }
@@ -152,6 +170,22 @@ pub fn one(
         Kind::Files => found.files = files(tx, query, cursor, count)?,
     }
     Ok(found)
+}
+
+/// A build that was found, before it is judged.
+pub type BuildAndWhy = (Build, Why);
+
+/// Builds with why they were found, and what is known of each.
+pub fn judged(tx: &mut Tx<'_>, found: Vec<BuildAndWhy>) -> Result<Vec<FoundBuild>> {
+    let verdicts = verdict::of_builds(tx, found.iter().map(|(build, _)| build))?;
+    let found = found.into_iter().zip(verdicts);
+    Ok(found
+        .map(|((build, why), verdict)| FoundBuild {
+            build,
+            verdict,
+            why,
+        })
+        .collect())
 }
 
 /// How far the index has come.
@@ -308,18 +342,15 @@ pub fn builds_with(
         let known = versions.iter().find(|known| known.package == package);
         known.map_or_else(String::new, |known| known.version.clone())
     };
+    let found = page.builds.into_iter().map(|found| {
+        let why = Why::Package {
+            name: constraint.name.clone(),
+            version: version(found.package),
+        };
+        (found.build, why)
+    });
     Ok(Group {
-        items: page
-            .builds
-            .into_iter()
-            .map(|found| FoundBuild {
-                why: Why::Package {
-                    name: constraint.name.clone(),
-                    version: version(found.package),
-                },
-                build: found.build,
-            })
-            .collect(),
+        items: judged(tx, found.collect())?,
         next: page.next.map(|place| {
             cursor::encode(
                 LIST,
@@ -350,18 +381,21 @@ fn builds(
         }
         None => (0, None),
     };
-    let mut group = Group::default();
+    let (mut all, mut next_cursor) = (Vec::new(), None);
     while let Some(name) = BY.get(by) {
-        let room = count - group.items.len();
+        let room = count - all.len();
         let (found, next) = builds_by(tx, query, name, after.as_deref(), room)?;
-        group.items.extend(found);
+        all.extend(found);
         if let Some(next) = next {
-            group.next = Some(cursor::encode(LIST, &[name, &next]));
-            return Ok(group);
+            next_cursor = Some(cursor::encode(LIST, &[name, &next]));
+            break;
         }
         (by, after) = (by + 1, None);
     }
-    Ok(group)
+    Ok(Group {
+        items: judged(tx, all)?,
+        next: next_cursor,
+    })
 }
 
 /// Builds by one of [`BY`], and where to go on.
@@ -371,7 +405,7 @@ fn builds_by(
     by: &str,
     after: Option<&str>,
     count: usize,
-) -> Result<(Vec<FoundBuild>, Option<String>)> {
+) -> Result<(Vec<BuildAndWhy>, Option<String>)> {
     let row = || after.map(cursor::number::<i64>).transpose();
     if by == "uuid" {
         let Some(beginning) = &query.uuid else {
@@ -382,20 +416,14 @@ fn builds_by(
             None => None,
         };
         let builds = index::uuids_from(tx, beginning, after, count + 1)?;
-        let found = builds.into_iter().map(|build| FoundBuild {
-            build,
-            why: Why::Uuid,
-        });
-        let key = |found: &FoundBuild| found.build.uuid.to_string();
+        let found = builds.into_iter().map(|build| (build, Why::Uuid));
+        let key = |(build, _): &BuildAndWhy| build.uuid.to_string();
         return Ok(cut(found.collect(), count, key));
     }
     let Some(range) = query.digest else {
         return Ok((Vec::new(), None));
     };
-    let with_artifact = |(build, artifact)| FoundBuild {
-        build,
-        why: Why::Artifact(artifact),
-    };
+    let with_artifact = |(build, artifact)| (build, Why::Artifact(artifact));
     match (by, range.only()) {
         ("artifact", Some(sha256)) => {
             let (builds, next) = index::with_artifact(tx, sha256, row()?, count)?;
@@ -404,10 +432,7 @@ fn builds_by(
         }
         (_, Some(sha256)) => {
             let (builds, next) = index::with_input(tx, sha256, row()?, count)?;
-            let found = builds.into_iter().map(|build| FoundBuild {
-                build,
-                why: Why::Input(sha256),
-            });
+            let found = builds.into_iter().map(|build| (build, Why::Input(sha256)));
             Ok((found.collect(), next.map(|next| next.to_string())))
         }
         (_, None) => {
@@ -424,12 +449,9 @@ fn builds_by(
             };
             let found = digests.into_iter().map(|digest| match digest.artifact {
                 Some(artifact) => with_artifact((digest.build, artifact)),
-                None => FoundBuild {
-                    build: digest.build,
-                    why: Why::Input(digest.sha256),
-                },
+                None => (digest.build, Why::Input(digest.sha256)),
             });
-            let key = |found: &FoundBuild| match &found.why {
+            let key = |(_, why): &BuildAndWhy| match why {
                 Why::Artifact(artifact) => artifact.sha256.to_hex(),
                 Why::Input(sha256) => sha256.to_hex(),
                 _ => String::new(),
@@ -439,11 +461,7 @@ fn builds_by(
     }
 }
 
-fn cut(
-    mut found: Vec<FoundBuild>,
-    count: usize,
-    key: impl Fn(&FoundBuild) -> String,
-) -> (Vec<FoundBuild>, Option<String>) {
+fn cut<T>(mut found: Vec<T>, count: usize, key: impl Fn(&T) -> String) -> (Vec<T>, Option<String>) {
     let more = found.len() > count;
     found.truncate(count);
     let next = found.last().filter(|_| more).map(key);
@@ -455,7 +473,7 @@ fn files(
     query: &Query,
     cursor: Option<&str>,
     count: usize,
-) -> Result<Group<index::Found>> {
+) -> Result<Group<FoundFile>> {
     const LIST: &str = "files";
     let Some(wanted) = &query.name else {
         return Ok(Group::default());
@@ -496,8 +514,16 @@ fn files(
             &[&place.word, &place.file.to_string(), &place.job.to_string()],
         )
     });
+    let verdicts = verdict::of_builds(tx, page.files.iter().map(|found| &found.build))?;
+    let found = page.files.into_iter().zip(verdicts);
     Ok(Group {
-        items: page.files,
+        items: found
+            .map(|(found, verdict)| FoundFile {
+                path: found.path,
+                build: found.build,
+                verdict,
+            })
+            .collect(),
         next,
     })
 }

@@ -3,6 +3,7 @@
 //! Redirect targets are path-absolute, without host, query or trailing slash: clients in the field
 //! split them at `/` (albatross-client before 2.7 takes nothing else).
 
+use builder_store::Sha256;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use uuid::Uuid;
 

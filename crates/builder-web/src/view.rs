@@ -7,7 +7,7 @@ mod job;
 use builder_store::Sha256;
 use builder_store::builds::{Artifact as StoredArtifact, Build};
 use builder_store::search as index;
-use builder_store::verdict::Verdict;
+use builder_store::verdict::{Judged, Verdict};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -23,7 +23,8 @@ pub use self::job::{
 use crate::search::packages::PackageVersion as KnownVersion;
 use crate::search::query::Query;
 use crate::search::{
-    Found, FoundBuild as Hit, FoundPackage as PackageHit, Group, INPUTS_COUNTED_MAX, Why,
+    Found, FoundBuild as Hit, FoundFile as FileHit, FoundPackage as PackageHit, Group,
+    INPUTS_COUNTED_MAX, Why,
 };
 
 /// Part of a list. It may be shorter than asked for although there is more: the cursor tells.
@@ -104,6 +105,8 @@ pub struct BuildSummary {
     pub result: String,
     /// Whether it has a main binary.
     pub successful: bool,
+    /// What is known of its reproducibility.
+    pub state: State,
     /// The single file below `bin/`.
     #[schema(required)]
     pub main_binary: Option<Artifact>,
@@ -113,8 +116,8 @@ pub struct BuildSummary {
 }
 
 impl BuildSummary {
-    /// From what is kept.
-    pub fn of(build: &Build) -> BuildSummary {
+    /// From what is kept, and what is known of it.
+    pub fn of(build: &Build, verdict: Verdict) -> BuildSummary {
         BuildSummary {
             uuid: build.uuid.to_string(),
             job: build.job.clone(),
@@ -124,10 +127,19 @@ impl BuildSummary {
             duration_seconds: build.duration().as_secs_f64(),
             result: build.result.to_string(),
             successful: build.main_binary.is_some(),
+            state: State::of(verdict),
             main_binary: build.main_binary.as_ref().map(Artifact::of),
             input_id: build.input_id.map(Sha256::to_hex),
         }
     }
+}
+
+/// Builds with what is known of them, in short.
+pub fn summaries(builds: &[Judged]) -> Vec<BuildSummary> {
+    let builds = builds.iter();
+    builds
+        .map(|(build, verdict)| BuildSummary::of(build, *verdict))
+        .collect()
 }
 
 /// What is known of a build's reproducibility.
@@ -211,7 +223,7 @@ impl FoundBuild {
             found_by,
             artifact,
             package,
-            build: BuildSummary::of(&hit.build),
+            build: BuildSummary::of(&hit.build, hit.verdict),
         }
     }
 }
@@ -270,7 +282,7 @@ impl PackageVersion {
             version: known.version.clone(),
             inputs: known.inputs,
             inputs_may_be_more: known.inputs >= INPUTS_COUNTED_MAX,
-            newest_build: BuildSummary::of(&known.newest),
+            newest_build: BuildSummary::of(&known.newest, known.verdict),
         }
     }
 }
@@ -286,10 +298,10 @@ pub struct FoundFile {
 
 impl FoundFile {
     /// From what was found.
-    pub fn of(found: &index::Found) -> FoundFile {
+    pub fn of(found: &FileHit) -> FoundFile {
         FoundFile {
             path: found.path.clone(),
-            build: BuildSummary::of(&found.build),
+            build: BuildSummary::of(&found.build, found.verdict),
         }
     }
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::builds::{Artifact, unpack_result};
 use crate::db::{Row, days, picoseconds};
+use crate::search::DigestRange;
 use crate::{Result, Sha256, Tx};
 
 /// What is known of a build that was removed.

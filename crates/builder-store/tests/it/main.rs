@@ -51,3 +51,6 @@ mod verdict;
 
 #[cfg(test)]
 mod search;
+
+#[cfg(test)]
+mod listing;

@@ -15,6 +15,7 @@ fn verdict_on(data: &Data, number: u128) -> Verdict {
         .read(|tx| {
             let build = builds::by_uuid(tx, Uuid::from_u128(number))?.unwrap();
             let alone = verdict::of_build(tx, &build)?;
+            assert_eq!(verdict::of_builds(tx, [&build])?, [alone], "among others");
             for platform in [None, Some(build.platform.as_str())] {
                 let history = builds::history(tx, build.job_id, platform, None, 100)?;
                 let verdicts = verdict::of_history(tx, &history)?;

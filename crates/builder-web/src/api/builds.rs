@@ -5,21 +5,24 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use builder_store::builds::{self as kept, Build};
 use builder_store::failures as told;
+use builder_store::listing::{self, Filter};
 use builder_store::record::removed as removed_builds;
 use builder_store::{Sha256, Tx, jobs, listing, search};
 use utoipa::ToSchema;
 
-use super::{ApiError, age, age_cursor, answer, json, json_headers, limit};
+use super::{
+    ApiError, age, age_cursor, answer, digest, json, json_headers, limit, limit_up_to, state,
+};
 use crate::app::App;
 use crate::client::Client;
 use crate::cursor;
 use crate::error::{Error, Result};
 use crate::failure::Class;
 use crate::names::{self, Path};
-use crate::pages;
 use crate::pages::build::BuildPage;
 use crate::query::Query;
 use crate::removed::RemovedPage;
+use crate::search as finder;
 use crate::urls::{self, pattern};
 use crate::view::{
     Artifact, BuildDetail, BuildSummary, FailedBuild, Failure, FoundBuild, Page, RemovedDetail,
@@ -41,8 +44,15 @@ fn build(tx: &mut Tx<'_>, uuid: &str) -> Result<Build> {
 }
 
 /// Builds of all jobs, the last upload first.
+///
+/// A part may have fewer entries than `limit`, or none, although there are more: builds of a state
+/// or on a platform are looked for among so many for a part.
 #[utoipa::path(get, path = pattern::API_BUILDS, operation_id = "list_builds", tag = "builds",
     params(
+        ("platform" = Option<String>, Query, description = "On this platform"),
+        ("state" = Option<String>, Query, description = "Known to be so: `reproduced`, `unchanged`, `changed`, `built-once`, `not-reproducible`, `failed`"),
+        ("output" = Option<String>, Query, description = "The SHA-256 of the main binary"),
+        ("input_id" = Option<String>, Query, description = "The digest of what went in"),
         ("limit" = Option<u32>, Query, description = "At most so many entries", minimum = 1, maximum = 200),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the part before"),
     ),
@@ -52,14 +62,20 @@ pub async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<R
     let query = Query::parse(query.as_deref());
     let count = limit(&query)?;
     let before = row(LIST, &query)?;
+    let filter = Filter {
+        platform: query.platform(),
+        state: state(&query)?,
+        output: digest(&query, "output")?,
+        input_id: digest(&query, "input_id")?,
+        ..Filter::default()
+    };
     answer(app, move |_, tx| {
-        let mut builds = listing::uploads(tx, before, count + 1)?;
-        let more = builds.len() > count;
-        builds.truncate(count);
-        let last = builds.last().filter(|_| more);
+        let part = listing::uploads(tx, &filter, before, count)?;
         Ok(Page {
-            next_cursor: last.map(|build| cursor::encode(LIST, &[&build.id.to_string()])),
-            items: builds.iter().map(BuildSummary::of).collect(),
+            next_cursor: part
+                .next
+                .map(|next| cursor::encode(LIST, &[&next.to_string()])),
+            items: view::summaries(&part.builds),
         })
     })
     .await
@@ -163,6 +179,9 @@ pub struct Console {
     /// The page of the lines before.
     #[schema(required)]
     previous: Option<String>,
+    /// To be given as `cursor` to get the lines that follow; null at the end.
+    #[schema(required)]
+    next_cursor: Option<String>,
 }
 
 /// A wait before a line of a console.
@@ -219,29 +238,39 @@ pub struct ConsoleLine {
     left_out_bytes: u64,
 }
 
+/// Lines of a console in a part, when nothing else is asked for, and at most.
+const LINES_MAX: u32 = 1_000;
+
 /// Lines of a build's console.
 #[utoipa::path(get, path = pattern::API_BUILD_CONSOLE, operation_id = "get_console_of_build", tag = "builds",
     params(
         ("uuid" = String, Path, description = "The uuid of a build"),
         ("from" = Option<u64>, Query, description = "The first line, counted from 1"),
         ("find" = Option<String>, Query, description = "A text to look for, too"),
+        ("limit" = Option<u32>, Query, description = "At most so many lines", minimum = 1, maximum = 1000),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the part before, in place of `from`"),
     ),
     responses((status = 200, description = "Lines", body = Console), (status = 410, description = "The build was removed; the error says where to look", body = ApiError), (status = 400, description = "A parameter is wrong", body = ApiError), (status = 404, description = "There is no such build", body = ApiError)))]
 pub async fn console(
-    state: State<App>,
+    State(app): State<App>,
     client: Option<Extension<Client>>,
     Path(uuid): Path<String>,
-    query: RawQuery,
+    RawQuery(query): RawQuery,
 ) -> Result<Response> {
-    let asked = Query::parse(query.0.as_deref());
-    let from = asked.get("from").filter(|from| !from.is_empty());
-    if from.is_some_and(|from| from.parse::<u64>().is_err()) {
-        return Err(Error::BadRequest(
-            "from is to be the number of a line, counted from 1".to_owned(),
-        ));
-    }
-    let path = Path((String::new(), uuid));
-    pages::console::get(state, client, path, query, json_headers()).await
+    let query = Query::parse(query.as_deref());
+    let limit = limit_up_to(&query, LINES_MAX, LINES_MAX)?;
+    let from = match query.text("from") {
+        Some(from) => Some(from.parse().map_err(|_| {
+            Error::BadRequest("from is to be the number of a line, counted from 1".to_owned())
+        })?),
+        None => None,
+    };
+    let asked = Asked {
+        from: row(console::LIST, &query)?.or(from),
+        count: Some(limit.into()),
+        find: query.text("find"),
+    };
+    console::shown(app, client, &uuid, asked, &json_headers()).await
 }
 
 /// Builds without a main binary, newest first.
@@ -288,11 +317,11 @@ pub async fn failures(State(app): State<App>, RawQuery(query): RawQuery) -> Resu
         failed.truncate(count);
         let last = failed.last().filter(|_| more);
         Ok(Page {
-            next_cursor: last.map(|(build, _)| age_cursor(LIST, build)),
+            next_cursor: last.map(|(build, _)| age_cursor(LIST, build.age())),
             items: failed
                 .iter()
                 .map(|(build, failure)| FailedBuild {
-                    build: BuildSummary::of(build),
+                    build: BuildSummary::of(build, Verdict::Failed),
                     failure: failure.as_ref().map(Failure::of),
                 })
                 .collect(),
@@ -327,14 +356,12 @@ pub async fn by_hash(
                 "no build has an artifact with the SHA-256 {sha256}"
             )));
         }
-        let items = found.into_iter().map(|(build, artifact)| {
-            FoundBuild::of(&crate::search::FoundBuild {
-                build,
-                why: crate::search::Why::Artifact(artifact),
-            })
-        });
+        let found = found
+            .into_iter()
+            .map(|(build, artifact)| (build, finder::Why::Artifact(artifact)));
+        let found = finder::judged(tx, found.collect())?;
         Ok(Page {
-            items: items.collect(),
+            items: found.iter().map(FoundBuild::of).collect(),
             next_cursor: next.map(|next| cursor::encode(LIST, &[&next.to_string()])),
         })
     })

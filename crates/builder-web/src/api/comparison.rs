@@ -14,6 +14,7 @@ use crate::names::Path;
 use crate::pages;
 use crate::places::Held;
 use crate::urls::pattern;
+use crate::view;
 
 /// What differs between two builds.
 #[derive(Debug, ToSchema)]
@@ -76,6 +77,8 @@ pub struct ComparedBuild {
     result: String,
     /// Whether it has a main binary.
     successful: bool,
+    /// What is known of its reproducibility.
+    state: view::State,
     /// The digest of what went in; null unless all of it was recorded.
     #[schema(required)]
     input_id: Option<String>,

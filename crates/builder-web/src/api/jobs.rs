@@ -6,11 +6,11 @@ use builder_exec::Timestamp;
 use builder_store::builds as stored;
 use builder_store::listing::{self, Filter};
 use builder_store::tags::{self, Tag};
-use builder_store::{Sha256, Tx, jobs as kept, latest as newest};
+use builder_store::{Tx, jobs as kept, latest as newest};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{ApiError, age, age_cursor, answer, json, limit};
+use super::{ApiError, age, age_cursor, answer, digest, json, limit, state};
 use crate::app::App;
 use crate::cursor;
 use crate::error::{Error, Result};
@@ -20,7 +20,9 @@ use crate::pages::build::BuildPage;
 use crate::pages::job::{Begin, JobPage};
 use crate::query::Query;
 use crate::urls::pattern;
-use crate::view::{BuildDetail, BuildSummary, JobHistory, JobInList, JobSummary, OnPlatform, Page};
+use crate::view::{
+    self, BuildDetail, BuildSummary, JobHistory, JobInList, JobSummary, OnPlatform, Page,
+};
 
 /// A job.
 #[derive(Debug, Serialize, ToSchema)]
@@ -128,11 +130,15 @@ pub async fn one(State(app): State<App>, Path(name): Path<String>) -> Result<Res
 }
 
 /// The builds of a job, newest first.
+///
+/// A part may have fewer entries than `limit`, or none, although there are more: builds of a state
+/// are looked for among so many for a part.
 #[utoipa::path(get, path = pattern::API_JOB_BUILDS, operation_id = "list_builds_of_job", tag = "jobs",
     params(
         ("job" = String, Path, description = "The name of a job"),
         ("platform" = Option<String>, Query, description = "On this platform"),
         ("result" = Option<String>, Query, description = "`successful` or `failed`"),
+        ("state" = Option<String>, Query, description = "Known to be so: `reproduced`, `unchanged`, `changed`, `built-once`, `not-reproducible`, `failed`"),
         ("since" = Option<String>, Query, description = "Started then or later: 2026-05-12 or 2026-05-12T04:12:33Z"),
         ("until" = Option<String>, Query, description = "Started before"),
         ("output" = Option<String>, Query, description = "The SHA-256 of the main binary"),
@@ -156,19 +162,15 @@ pub async fn builds(
         until: time(&query, "until")?,
         output: digest(&query, "output")?,
         input_id: digest(&query, "input_id")?,
+        state: state(&query)?,
     };
     let before = age(LIST, &query)?;
     answer(app, move |_, tx| {
         let id = job_id(tx, &name)?;
-        let mut builds = listing::of_job(tx, id, &filter, before, count + 1)?;
-        let more = builds.len() > count;
-        builds.truncate(count);
+        let part = listing::of_job(tx, id, &filter, before, count)?;
         Ok(Page {
-            next_cursor: builds
-                .last()
-                .filter(|_| more)
-                .map(|build| age_cursor(LIST, build)),
-            items: builds.iter().map(BuildSummary::of).collect(),
+            next_cursor: part.next.map(|next| age_cursor(LIST, next)),
+            items: view::summaries(&part.builds),
         })
     })
     .await
@@ -276,15 +278,6 @@ fn result(query: &Query) -> Result<Option<bool>> {
             "result is to be successful or failed".to_owned(),
         )),
     }
-}
-
-fn digest(query: &Query, name: &str) -> Result<Option<Sha256>> {
-    let Some(text) = query.get(name).filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    Sha256::from_hex(text)
-        .map(Some)
-        .ok_or_else(|| Error::BadRequest(format!("{name} is to be 64 hexadecimal digits")))
 }
 
 /// A day, or a second of it in UTC.

@@ -33,7 +33,7 @@ pub async fn search(State(app): State<App>, RawQuery(query): RawQuery) -> Result
     let wanted = Wanted::parse(query.get("q").unwrap_or_default());
     let kind = match query.get("kind").filter(|kind| !kind.is_empty()) {
         Some(name) => Some(Kind::of_name(name).ok_or_else(|| {
-            Error::BadRequest("kind is to be jobs, builds, packages or files".to_owned())
+            Error::BadRequest("kind is to be jobs, builds, removed, packages or files".to_owned())
         })?),
         None => None,
     };
@@ -122,7 +122,7 @@ impl LatestWithPackage {
     fn of(latest: &told::LatestWith) -> LatestWithPackage {
         LatestWithPackage {
             version: latest.version.clone(),
-            build: BuildSummary::of(&latest.build),
+            build: BuildSummary::of(&latest.build, latest.verdict),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::pages::build_viz;
 use crate::urls::pattern;
 
 /// What takes space in a build's binary, by library and module, as its symbols tell.
-#[utoipa::path(get, path = pattern::API_TREEMAP, tag = "pictures",
+#[utoipa::path(get, path = pattern::API_TREEMAP, operation_id = "get_treemap", tag = "pictures",
     params(("uuid" = String, Path, description = "The uuid of a build")),
     responses((status = 200, description = "What takes space", body = Treemap), (status = 410, description = "The build was removed", body = ApiError), (status = 404, description = "There is no such build, or it has no binary with symbols", body = ApiError)))]
 pub async fn treemap(state: State<App>, Path(uuid): Path<String>) -> Result<Response> {
@@ -21,7 +21,7 @@ pub async fn treemap(state: State<App>, Path(uuid): Path<String>) -> Result<Resp
 }
 
 /// Which package of a build's opam switch needs which, from its root on.
-#[utoipa::path(get, path = pattern::API_DEPENDENCIES, tag = "pictures",
+#[utoipa::path(get, path = pattern::API_DEPENDENCIES, operation_id = "get_dependencies", tag = "pictures",
     params(("uuid" = String, Path, description = "The uuid of a build")),
     responses((status = 200, description = "Packages and dependencies", body = Dependencies), (status = 410, description = "The build was removed", body = ApiError), (status = 404, description = "There is no such build, or it has no opam switch", body = ApiError)))]
 pub async fn dependencies(state: State<App>, Path(uuid): Path<String>) -> Result<Response> {
@@ -30,7 +30,7 @@ pub async fn dependencies(state: State<App>, Path(uuid): Path<String>) -> Result
 }
 
 /// What grew and what shrank from one build's binary to another's.
-#[utoipa::path(get, path = pattern::API_TREEMAP_CHANGES, tag = "pictures",
+#[utoipa::path(get, path = pattern::API_TREEMAP_CHANGES, operation_id = "get_treemap_changes", tag = "pictures",
     params(
         ("left" = String, Path, description = "The uuid of a build"),
         ("right" = String, Path, description = "The uuid of another"),

@@ -1,6 +1,6 @@
 //! `/job/:job/build/:uuid`: one build, and how it compares with others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
@@ -12,11 +12,12 @@ use builder_exec::Timestamp;
 use builder_store::builds::{self, Artifact, Build};
 use builder_store::cache::Picture;
 use builder_store::failures::{self, Failure};
+use builder_store::neighbours::{self, Neighbours, OfInput, RemovedNeighbours};
 use builder_store::record::pins;
 use builder_store::record::removed::{self, RemovedBuild};
 use builder_store::search;
 use builder_store::users;
-use builder_store::verdict::{self, Verdict};
+use builder_store::verdict::{self, Judged, Verdict};
 use builder_store::{Sha256, Tx};
 use serde_json::{Value, json};
 
@@ -32,7 +33,7 @@ use crate::removed::{self as gone, RemovedPage};
 use crate::respond::{Accepts, Layout};
 use crate::share::Share;
 use crate::view::{self, BuildDetail, BuildSummary, INPUT_FILES};
-use crate::{show, urls};
+use crate::{inputs, show, urls};
 
 /// `GET /job/:job/build/:uuid`. Another job's name in the URL is put right on the page.
 pub async fn get(
@@ -62,9 +63,6 @@ pub async fn get(
 fn missing() -> Error {
     Error::NotFound("there is no such build".to_owned())
 }
-
-/// Neighbours of one kind that are named for programs; there may be more.
-const NEIGHBOURS_MAX: usize = 100;
 
 /// The page of a build.
 #[derive(Template)]
@@ -111,6 +109,14 @@ impl BuildPage {
         let latest = builds::latest_successful(tx, build.job_id, Some(&build.platform))?
             .filter(|latest| latest.id != build.id);
         let artifacts = builds::artifacts(tx, build.id)?;
+        let previous = builds::previous_different_output(tx, &build)?;
+        let next = builds::next_different_output(tx, &build)?;
+        let mut judged = |other: Option<Build>| -> builder_store::Result<Option<Judged>> {
+            let Some(other) = other else { return Ok(None) };
+            let verdict = verdict::of_build(tx, &other)?;
+            Ok(Some((other, verdict)))
+        };
+        let (latest, previous, next) = (judged(latest)?, judged(previous)?, judged(next)?);
         Ok(BuildPage {
             pictures: pictures(&build, &artifacts),
             layout: app.layout().clone(),
@@ -137,28 +143,31 @@ impl BuildPage {
             same_input_different_output: builds::same_input_different_output(tx, &build)?,
             different_input_same_output: builds::different_input_same_output(tx, &build)?,
             latest,
-            previous: builds::previous_different_output(tx, &build)?,
-            next: builds::next_different_output(tx, &build)?,
+            previous,
+            next,
             build,
         })
     }
 
     /// What the page tells, for programs.
     pub fn detail(&self) -> BuildDetail {
-        let summaries = |builds: &[Build]| -> Vec<BuildSummary> {
-            let builds = builds.iter().take(NEIGHBOURS_MAX);
-            builds.map(BuildSummary::of).collect()
+        let summary = |judged: &Option<Judged>| {
+            let judged = judged.as_ref();
+            judged.map(|(build, verdict)| BuildSummary::of(build, *verdict))
         };
-        let summary = |build: &Option<Build>| build.as_ref().map(BuildSummary::of);
+        let this = BuildSummary::of(&self.build, self.verdict);
+        let of_input = &self.of_input;
+        let removed = [
+            &of_input.removed_same_output,
+            &of_input.removed_other_output,
+        ];
         let inputs = self.inputs.as_ref();
         let artifacts: Vec<view::Artifact> =
             self.artifacts.iter().map(view::Artifact::of).collect();
-        let of_input = artifacts
+        let input_files = artifacts
             .iter()
             .filter(|artifact| INPUT_FILES.contains(&artifact.path.as_str()));
         BuildDetail {
-            build: BuildSummary::of(&self.build),
-            state: view::State::of(self.verdict),
             sentence: self.sentence(),
             grounds: self.grounds(),
             uploader: self.uploaders.get(&self.build.user_id).cloned(),
@@ -166,7 +175,7 @@ impl BuildPage {
                 opam_packages: inputs.map_or(self.opam_packages, |inputs| Some(inputs.opam as u64)),
                 environment_variables: inputs.map(|inputs| inputs.variables as u64),
                 system_packages: inputs.map(|inputs| inputs.system as u64),
-                files: of_input.cloned().collect(),
+                files: input_files.cloned().collect(),
             },
             artifacts,
             solo5: self.solo5.clone(),
@@ -186,10 +195,11 @@ impl BuildPage {
             previous_output: summary(&self.previous),
             next_output: summary(&self.next),
             latest: match &self.latest {
-                Some(latest) => Some(BuildSummary::of(latest)),
+                Some((latest, verdict)) => Some(BuildSummary::of(latest, *verdict)),
                 // None is newer.
-                None => output(&self.build).map(|_| BuildSummary::of(&self.build)),
+                None => output(&self.build).map(|_| this.clone()),
             },
+            build: this,
             pictures: self
                 .pictures
                 .iter()
@@ -233,7 +243,7 @@ impl BuildPage {
 
     /// The comparison that shows what is not reproducible.
     fn bad_comparison(&self) -> Option<String> {
-        let other = self.same_input_different_output.first()?;
+        let (other, _) = self.of_input.other_outputs.newest.first()?;
         let verdict = matches!(self.verdict, Verdict::NotReproducible);
         verdict.then(|| urls::compare(&other.uuid, &self.build.uuid))
     }
@@ -259,33 +269,34 @@ impl BuildPage {
         let uploaders = |builds: &[Build], removed: &[&RemovedBuild]| {
             let mut names: Vec<&str> = builds
                 .iter()
-                .filter_map(|build| self.uploaders.get(&build.user_id))
+                .filter_map(|user| self.uploaders.get(user))
+                .chain(&removed.uploaders)
                 .map(String::as_str)
-                .chain(removed.iter().map(|build| build.uploader.as_str()))
                 .collect();
             names.sort_unstable();
             names.dedup();
             names.join(", ")
         };
+        let same = uploaders(&of_input.same_output, &of_input.removed_same_output);
         let own = self.uploaders.get(&self.build.user_id)?;
         match self.verdict {
             Verdict::Reproduced { .. } => Some(format!(
                 "This build was uploaded by {own}, the others by {}. Each recorded the same opam \
                  switch, environment and system packages, and each main binary has this SHA-256.",
-                uploaders(&self.reproductions, &self.removed_reproductions())
+                same
             )),
             Verdict::NotReproducible => {
-                let same = match self.reproductions.len() + self.removed_reproductions().len() {
+                let count = of_input.same_output.count + of_input.removed_same_output.count;
+                let same = match count {
                     0 => String::new(),
                     count => format!(
-                        " {} gave this output, too, uploaded by {}.",
+                        " {} gave this output, too, uploaded by {same}.",
                         show::counted(count, "build"),
-                        uploaders(&self.reproductions, &self.removed_reproductions())
                     ),
                 };
                 Some(format!(
                     "This build was uploaded by {own}, those with another output by {}.{same}",
-                    uploaders(&self.same_input_different_output, &self.removed_different())
+                    uploaders(&of_input.other_outputs, &of_input.removed_other_output)
                 ))
             }
             _ => Some(format!("Uploaded by {own}.")),
@@ -302,7 +313,7 @@ impl BuildPage {
         if !["hvt", "spt"].contains(&target) {
             return None;
         }
-        let mut tender = format!("solo5-{target}");
+        let mut tender = format!("solo5-{target} --mem=32");
         let mut albatross = "albatross-client create --mem=32".to_owned();
         let mut taps = 0;
         for device in &solo5.solo5_manifest.devices {
@@ -399,10 +410,24 @@ impl BuildPage {
         })
     }
 
+    /// How many builds reproduced it that are not listed, and where all of its input are.
+    fn more_reproductions(&self) -> Option<(u64, String)> {
+        more(self.of_input.same_output.left_out(), self.build.input_id)
+    }
+
+    /// How many outputs its input has that are not listed, and where all builds of the input are.
+    fn more_outputs(&self) -> Option<(u64, String)> {
+        more(self.of_input.other_outputs.left_out(), self.build.input_id)
+    }
+
+    /// How many inputs gave its output that are not listed, and where all builds with it are.
+    fn more_inputs(&self) -> Option<(u64, String)> {
+        more(self.of_output.left_out(), output(&self.build))
+    }
+
     fn latest_with_same_output(&self) -> Option<&Build> {
-        self.latest
-            .as_ref()
-            .filter(|latest| output(latest).is_some() && output(latest) == output(&self.build))
+        let (latest, _) = self.latest.as_ref()?;
+        Some(latest).filter(|latest| output(latest) == output(&self.build))
     }
 
     fn latest_with_other_output(&self) -> Option<&Build> {

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use builder_store::builds::{Artifact, Build};
 use builder_store::cache::Picture;
+use builder_store::verdict::Verdict;
 use opam_file::Comparison;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -393,8 +394,8 @@ impl Page for ComparePage {
             .debug_binaries()
             .filter(|(left, right)| left.sha256 != right.sha256);
         Some(json!({
-            "left": build_json(&self.builds.left),
-            "right": build_json(&self.builds.right),
+            "left": build_json(&self.builds.left, self.builds.left_verdict),
+            "right": build_json(&self.builds.right, self.builds.right_verdict),
             "env_diff": changes_json(&inputs.environment),
             "package_diff": changes_json(&inputs.packages),
             "opam_diff": opam_json(&inputs.opam),
@@ -411,7 +412,7 @@ impl Page for ComparePage {
     }
 }
 
-fn build_json(build: &Build) -> Value {
+fn build_json(build: &Build, verdict: Verdict) -> Value {
     let mut json = json!({
         "job": build.job,
         "uuid": build.uuid,
@@ -423,7 +424,7 @@ fn build_json(build: &Build) -> Value {
         "main_binary_path": build.main_binary.as_ref().map(|main| main.path.as_str()),
         "main_binary_sha256": build.main_binary.as_ref().map(|main| main.sha256.to_hex()),
     });
-    view::add(&mut json, &view::BuildSummary::of(build));
+    view::add(&mut json, &view::BuildSummary::of(build, verdict));
     json
 }
 

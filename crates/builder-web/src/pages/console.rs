@@ -13,6 +13,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use builder_store::builds::{self, Build};
 use builder_store::failures::{self as told, Failure};
+use builder_store::verdict::{self, Verdict};
 use serde_json::{Value, json};
 
 use crate::app::{App, Page};
@@ -24,7 +25,7 @@ use crate::names::Path;
 use crate::query::Query;
 use crate::respond::{Accepts, Layout};
 use crate::share::Share;
-use crate::{failure, failures, names, removed, show, urls, view};
+use crate::{cursor, failure, failures, names, removed, show, urls, view};
 
 /// A console of more bytes is dear to read: it takes one of the places for that.
 const DEAR_BYTES_MIN: u64 = 1024 * 1024;
@@ -41,6 +42,20 @@ const FOUND_CHARS_MAX: usize = 160;
 const WAIT_NS: i64 = 1_000_000_000;
 const SLOW_NS: i64 = 10_000_000_000;
 
+/// Which lines are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// The first, counted from 1; none: where what is looked for is, or else the first of all.
+    pub from: Option<u64>,
+    /// How many at most; none: a page of them.
+    pub count: Option<u64>,
+    /// A text to look for.
+    pub find: Option<String>,
+}
+
+/// The list of lines in cursors.
+pub const LIST: &str = "lines of console";
+
 /// `GET …/console.html?from=&find=`
 pub async fn get(
     State(app): State<App>,
@@ -49,21 +64,38 @@ pub async fn get(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let missing = || Error::NotFound("there is no such build".to_owned());
-    let uuid = names::uuid(&uuid).ok_or_else(missing)?;
     let query = Query::parse(query.as_deref());
-    let accepts = Accepts::of(&headers);
-    let (build, failure, file, bytes) = app
+    let asked = Asked {
+        from: query.get("from").and_then(|from| from.parse().ok()),
+        count: None,
+        find: query.text("find"),
+    };
+    shown(app, client, &uuid, asked, &headers).await
+}
+
+/// The lines that are asked for of the console of a build.
+pub async fn shown(
+    app: App,
+    client: Option<Extension<Client>>,
+    uuid: &str,
+    asked: Asked,
+    headers: &HeaderMap,
+) -> Result<Response> {
+    let missing = || Error::NotFound("there is no such build".to_owned());
+    let uuid = names::uuid(uuid).ok_or_else(missing)?;
+    let accepts = Accepts::of(headers);
+    let (known, file, bytes) = app
         .blocking(move |app| {
-            let (build, failure) = app.store().read(|tx| match builds::by_uuid(tx, uuid)? {
-                Some(build) => {
-                    let failure = told::of_build(tx, build.id)?;
-                    Ok(Ok((build, failure)))
-                }
+            let known = app.store().read(|tx| match builds::by_uuid(tx, uuid)? {
+                Some(build) => Ok(Ok(Known {
+                    verdict: verdict::of_build(tx, &build)?,
+                    failure: told::of_build(tx, build.id)?,
+                    build,
+                })),
                 None => removed::missing(tx, uuid).map(Err),
             })??;
-            let (file, bytes) = app.store().open_text(&build.console)?;
-            Ok::<_, Error>((build, failure, file, bytes))
+            let (file, bytes) = app.store().open_text(&known.build.console)?;
+            Ok::<_, Error>((known, file, bytes))
         })
         .await??;
     let place = match bytes > DEAR_BYTES_MIN {
@@ -75,10 +107,17 @@ pub async fn get(
     };
     app.blocking(move |app| {
         let _place = place;
-        let page = ConsolePage::load(app, build, failure, (&file, bytes), &query)?;
+        let page = ConsolePage::load(app, known, (&file, bytes), asked)?;
         app.show(accepts, page)
     })
     .await?
+}
+
+/// What the database tells of a build.
+struct Known {
+    build: Build,
+    verdict: Verdict,
+    failure: Option<Failure>,
 }
 
 #[derive(Template)]
@@ -86,6 +125,7 @@ pub async fn get(
 struct ConsolePage {
     layout: Arc<Layout>,
     build: Build,
+    verdict: Verdict,
     failure: Option<Failure>,
     outline: Arc<Outline>,
     from: u64,
@@ -116,36 +156,40 @@ struct Piece {
 impl ConsolePage {
     fn load(
         app: &App,
-        build: Build,
-        failure: Option<Failure>,
+        known: Known,
         (file, bytes): (&File, u64),
-        query: &Query,
+        asked: Asked,
     ) -> Result<ConsolePage> {
+        let Known {
+            build,
+            verdict,
+            failure,
+        } = known;
         let outline = app
             .outlines()
             .get(&build.console, file, bytes)
             .map_err(Error::internal)?;
-        let find: Option<String> = query
-            .get("find")
-            .filter(|find| !find.is_empty())
+        let find: Option<String> = asked
+            .find
             .map(|find| find.chars().take(FIND_CHARS_MAX).collect());
-        let asked = query.get("from").and_then(|from| from.parse().ok());
         let found = match &find {
             Some(find) => {
-                let from = asked.unwrap_or(1);
+                let from = asked.from.unwrap_or(1);
                 outline::find(file, find, from, FOUND_MAX, FOUND_CHARS_MAX)
                     .map_err(Error::internal)?
             }
             None => Found::default(),
         };
-        let from: u64 = asked.unwrap_or_else(|| found.next.map_or(1, urls::console_from));
+        let from: u64 = asked
+            .from
+            .unwrap_or_else(|| found.next.map_or(1, urls::console_from));
         // Past the end is at the end: the page of a line that is not there any more.
         let from = from.clamp(1, outline.lines.max(1));
         let lines = outline
             .window(
                 file,
                 from,
-                urls::CONSOLE_LINES,
+                asked.count.unwrap_or(urls::CONSOLE_LINES),
                 LINE_BYTES_MAX,
                 PAGE_BYTES_MAX,
             )
@@ -166,6 +210,7 @@ impl ConsolePage {
         Ok(ConsolePage {
             layout: app.layout().clone(),
             build,
+            verdict,
             failure,
             outline,
             from,
@@ -202,8 +247,12 @@ impl ConsolePage {
     }
 
     fn next(&self) -> Option<String> {
+        self.next_line().map(|next| self.page(next))
+    }
+
+    fn next_line(&self) -> Option<u64> {
         let next = self.last_shown() + 1;
-        (next > 1 && next <= self.outline.lines).then(|| self.page(next))
+        (next > 1 && next <= self.outline.lines).then_some(next)
     }
 
     fn wait(nanoseconds: &i64) -> String {
@@ -354,8 +403,12 @@ impl Page for ConsolePage {
             "lines": lines,
             "next": self.next(),
             "previous": self.previous(),
+            "next_cursor": self.next_line().map(|next| cursor::encode(LIST, &[&next.to_string()])),
         });
-        view::add(&mut json, &view::BuildSummary::of(&self.build));
+        view::add(
+            &mut json,
+            &view::BuildSummary::of(&self.build, self.verdict),
+        );
         Some(json)
     }
 }

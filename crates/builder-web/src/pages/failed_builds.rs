@@ -9,6 +9,7 @@ use axum::response::Response;
 use builder_exec::Timestamp;
 use builder_store::builds::Build;
 use builder_store::failures::{self as told, Failure, Filter};
+use builder_store::verdict::Verdict;
 use builder_store::{Tx, jobs};
 use serde_json::{Value, json};
 
@@ -186,7 +187,7 @@ impl Page for FailedBuildsPage {
                     "result": build.result.to_string(),
                     "failure": failure.as_ref().map(view::Failure::of),
                 });
-                view::add(&mut json, &view::BuildSummary::of(build));
+                view::add(&mut json, &view::BuildSummary::of(build, Verdict::Failed));
                 json
             })
             .collect();

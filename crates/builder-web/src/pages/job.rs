@@ -136,6 +136,7 @@ struct Entry {
     build: Build,
     /// The output that the entry stands for; none for a failed build.
     output: Option<builds::Artifact>,
+    verdict: Verdict,
 }
 
 /// What happened on a platform.
@@ -292,17 +293,20 @@ impl JobPage {
 
     /// For programs: the distinct outputs.
     fn load_entries(&mut self, tx: &mut Tx<'_>) -> Result<()> {
-        let entry = |Output { build, artifact }| Entry {
+        let entry = |(Output { build, artifact }, verdict)| Entry {
             build,
             output: Some(artifact),
+            verdict,
         };
         let outputs = builds::outputs(tx, self.job_id, self.platform.as_deref())?;
-        self.entries = outputs.into_iter().map(entry).collect();
+        let verdicts = verdict::of_builds(tx, outputs.iter().map(|output| &output.build))?;
+        self.entries = outputs.into_iter().zip(verdicts).map(entry).collect();
         if self.failed {
             let failed = builds::failed_of_job(tx, self.job_id, self.platform.as_deref())?;
             self.entries.extend(failed.into_iter().map(|build| Entry {
                 build,
                 output: None,
+                verdict: Verdict::Failed,
             }));
             self.entries.sort_by_key(|entry| Reverse(entry.build.age()));
         }
@@ -334,7 +338,7 @@ impl JobPage {
             outputs: groups
                 .map(|group| OutputGroup {
                     state: view::State::of(group.newest().verdict),
-                    newest: BuildSummary::of(&group.newest().build),
+                    newest: BuildSummary::of(&group.newest().build, group.newest().verdict),
                     builds: group
                         .builds
                         .iter()
@@ -343,7 +347,7 @@ impl JobPage {
                     before: group
                         .before
                         .as_ref()
-                        .map(|past| BuildSummary::of(&past.build)),
+                        .map(|past| BuildSummary::of(&past.build, past.verdict)),
                     changes: group
                         .before
                         .as_ref()
@@ -456,7 +460,7 @@ impl Page for JobPage {
                     })
                 });
                 let mut json = json!({ "uuid": entry.build.uuid, "main_binary": main_binary });
-                view::add(&mut json, &BuildSummary::of(&entry.build));
+                view::add(&mut json, &BuildSummary::of(&entry.build, entry.verdict));
                 json
             })
             .collect();

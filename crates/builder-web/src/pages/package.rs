@@ -152,7 +152,7 @@ impl Page for PackagePage {
             .latest
             .items
             .iter()
-            .map(|latest| json!({ "version": latest.version, "build": view::BuildSummary::of(&latest.build) }))
+            .map(|latest| json!({ "version": latest.version, "build": view::BuildSummary::of(&latest.build, latest.verdict) }))
             .collect();
         let versions: Vec<view::PackageVersion> = self
             .versions

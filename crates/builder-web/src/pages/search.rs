@@ -18,7 +18,7 @@ use crate::search::query::{QUERY_BYTES_MAX, Query};
 use crate::search::{self, Found, Kind, Why};
 use crate::share::Share;
 use crate::view;
-use crate::{show, urls};
+use crate::{removed, show, urls};
 
 /// Entries of each kind when all kinds are shown.
 const COUNT_OF_EACH: usize = 10;

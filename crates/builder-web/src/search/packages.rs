@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use builder_store::Tx;
 use builder_store::builds::Build;
 use builder_store::search as index;
+use builder_store::verdict::{self, Verdict};
 
 use super::query::Constraint;
 use super::{Group, INPUTS_COUNTED_MAX, newest_first, versions as versions_meant};
@@ -20,6 +21,8 @@ pub struct PackageVersion {
     pub inputs: u32,
     /// The last upload from the newest of them.
     pub newest: Build,
+    /// What is known of that build.
+    pub verdict: Verdict,
 }
 
 /// The newest build of a job on a platform, with the version of a package that it contains.
@@ -29,6 +32,8 @@ pub struct LatestWith {
     pub version: String,
     /// The build.
     pub build: Build,
+    /// What is known of it.
+    pub verdict: Verdict,
 }
 
 /// A condition on the version of a package, as it is written in a URL; empty: any version.
@@ -73,13 +78,16 @@ pub fn latest(
     let packages: Vec<i64> = versions.keys().copied().collect();
     let (mut latest, next) = index::latest_with(tx, &constraint.name, &packages, after, count)?;
     latest.sort_by_cached_key(|found| (found.build.job.clone(), found.build.platform.clone()));
+    let verdicts = verdict::of_builds(tx, latest.iter().map(|found| &found.build))?;
     Ok(Group {
         items: latest
             .into_iter()
-            .filter_map(|latest| {
+            .zip(verdicts)
+            .filter_map(|(latest, verdict)| {
                 Some(LatestWith {
                     version: versions.get(&latest.package)?.clone(),
                     build: latest.build,
+                    verdict,
                 })
             })
             .collect(),
@@ -115,6 +123,7 @@ pub fn versions(
             items.push(PackageVersion {
                 version: known.version,
                 inputs: index::switches_count(tx, known.package, INPUTS_COUNTED_MAX)?,
+                verdict: verdict::of_build(tx, &newest)?,
                 newest,
             });
         }

@@ -7,7 +7,7 @@ use builder_store::record::removed::RemovedBuild as Removed;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Artifact, BuildSummary, State};
+use super::{Artifact, BuildSummary};
 use crate::derived::Solo5;
 
 /// A build, with all that its page shows.
@@ -16,9 +16,7 @@ pub struct BuildDetail {
     /// The build.
     #[serde(flatten)]
     pub build: BuildSummary,
-    /// What is known of its reproducibility.
-    pub state: State,
-    /// The same in a sentence.
+    /// What is known of its reproducibility, in a sentence.
     pub sentence: String,
     /// What the sentence rests on.
     #[schema(required)]
@@ -47,14 +45,23 @@ pub struct BuildDetail {
     /// That it is kept for good; null: it may be removed when it is old.
     #[schema(required)]
     pub pinned: Option<Pinned>,
-    /// Other builds of the same input with the same output, the newest first, at most a hundred.
+    /// Other builds of the same input with the same output, the newest first, at most twenty. All
+    /// are at `/api/v1/builds` with this `input_id` and `output`.
     pub reproduced_by: Vec<BuildSummary>,
-    /// Builds of the same input with another output, one for each output.
+    /// How many they are.
+    pub reproduced_by_count: u64,
+    /// Builds of the same input with another output, one for each output, the newest first, at most
+    /// twenty. All builds of the input are at `/api/v1/builds` with this `input_id`.
     pub same_input_other_output: Vec<BuildSummary>,
-    /// Builds of another input with the same output, one for each input.
+    /// How many other outputs there are.
+    pub same_input_other_output_count: u64,
+    /// Builds of another input with the same output, one for each input, the newest first, at most
+    /// twenty. All builds with the output are at `/api/v1/builds` with this `output`.
     pub other_input_same_output: Vec<BuildSummary>,
     /// Builds of the same input whose artifacts were removed, whatever their output was.
     pub removed_of_same_input: Vec<RemovedBuild>,
+    /// How many they are.
+    pub removed_of_same_input_count: u64,
     /// The nearest earlier build on this platform with another output.
     #[schema(required)]
     pub previous_output: Option<BuildSummary>,
@@ -90,13 +97,14 @@ pub const INPUT_FILES: [&str; 3] = ["opam-switch", "build-environment", "system-
 /// Command lines for a shell.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Commands {
-    /// Runs the unikernel; null: it is none.
+    /// Runs the unikernel, with memory and host devices as an example, or installs the package; null: it
+    /// is neither.
     #[schema(required)]
     pub run: Option<String>,
     /// Fetches the main binary and checks it; null: there is none.
     #[schema(required)]
     pub check: Option<String>,
-    /// Builds it again and compares; null: its input was not recorded.
+    /// Builds it again and compares, by orb where orb built it; null: its input was not recorded.
     #[schema(required)]
     pub rebuild: Option<String>,
 }

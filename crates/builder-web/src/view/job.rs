@@ -2,6 +2,7 @@
 
 use builder_store::builds::Build;
 use builder_store::latest::Latest;
+use builder_store::verdict::Verdict;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -36,8 +37,11 @@ impl OnPlatform {
             platform: latest.platform.clone(),
             state: State::of(latest.newest_verdict()),
             state_of_successful: successful.map(|_| State::of(latest.verdict)),
-            latest_successful: successful.map(BuildSummary::of),
-            latest_failed: latest.failed.as_ref().map(BuildSummary::of),
+            latest_successful: successful.map(|build| BuildSummary::of(build, latest.verdict)),
+            latest_failed: latest
+                .failed
+                .as_ref()
+                .map(|build| BuildSummary::of(build, Verdict::Failed)),
         }
     }
 }
@@ -238,7 +242,10 @@ impl ChangesInNumbers {
 impl Standing {
     /// From where a platform stands among these builds, and what changed where it ceased to.
     pub fn of(standing: &Stands, past: &[Past], changes: &Known) -> Standing {
-        let build = |at: usize| past.get(at).map(|past| BuildSummary::of(&past.build));
+        let build = |at: usize| {
+            past.get(at)
+                .map(|past| BuildSummary::of(&past.build, past.verdict))
+        };
         let nothing = Standing {
             kind: "nothing-built",
             reproduced_builds: 0,
@@ -287,7 +294,7 @@ impl JobFailures {
                 .collect(),
             newest: newest
                 .map(|(build, failure)| FailedBuild {
-                    build: BuildSummary::of(build),
+                    build: BuildSummary::of(build, Verdict::Failed),
                     failure: failure.as_ref().map(Failure::of),
                 })
                 .collect(),

@@ -192,16 +192,16 @@ fn the_commands_of_a_page_fetch_and_check_what_it_shows() {
     let said = succeeds(home.path(), "sh", &["-ec", &rebuild]);
     assert!(String::from_utf8_lossy(&said).ends_with(": OK\n"));
     assert_eq!(
-        std::fs::read_to_string(home.path().join("opam.log")).unwrap(),
-        "switch create again --empty\nswitch import --switch=again opam-switch\nvar --switch=again prefix\n"
+        std::fs::read_to_string(prefix.join("opam.log")).unwrap(),
+        "init --bare --no-setup\nswitch create again --empty\nswitch import --switch=again opam-switch\nvar --switch=again prefix\n"
     );
     for name in ["opam-switch", "build-environment", "system-packages"] {
-        assert!(home.path().join(name).exists(), "{name}");
+        assert!(prefix.join(name).exists(), "{name}");
     }
-    assert!(!home.path().join("z").exists());
+    assert!(!home.path().join("z").exists() && !prefix.join("z").exists());
     assert_eq!(
         command("run"),
-        "solo5-hvt --net:service=tap0 --block:data=data.img -- 'x y'\\''$(touch z).hvt'\n\
+        "solo5-hvt --mem=32 --net:service=tap0 --block:data=data.img -- 'x y'\\''$(touch z).hvt'\n\
          # or, with albatross:\n\
          albatross-client create --mem=32 --net=service:service --block=data:data 'a b'\\''$(x)' 'x y'\\''$(touch z).hvt'"
     );
