@@ -5,6 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use builder_store::builds;
 use builder_store::record::removed::{self, RemovedBuild};
+use builder_store::verdict::{self, Judged};
 use builder_store::{Store, Tx};
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -5,6 +5,7 @@ pub mod packages;
 pub mod query;
 
 use builder_store::builds::{Artifact, Build};
+use builder_store::record::removed::{self as removed_builds, RemovedBuild};
 use builder_store::search::{self as index, FilePlace, PackagePlace, Progress};
 use builder_store::verdict::{self, Verdict};
 use builder_store::{Sha256, Tx, builds, jobs};
@@ -35,13 +36,20 @@ pub enum Kind {
 
 impl Kind {
     /// All, in the order in which they are shown.
-    pub const ALL: [Kind; 4] = [Kind::Jobs, Kind::Builds, Kind::Packages, Kind::Files];
+    pub const ALL: [Kind; 5] = [
+        Kind::Jobs,
+        Kind::Packages,
+        Kind::Builds,
+        Kind::Removed,
+        Kind::Files,
+    ];
 
     /// Its name in URLs and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Jobs => "jobs",
             Kind::Builds => "builds",
+            Kind::Removed => "removed",
             Kind::Packages => "packages",
             Kind::Files => "files",
         }
@@ -78,6 +86,8 @@ pub struct Found {
     pub jobs: Group<jobs::Job>,
     /// Builds.
     pub builds: Group<FoundBuild>,
+    /// Builds that were removed.
+    pub removed: Group<RemovedBuild>,
     /// Packages.
     pub packages: Group<FoundPackage>,
     /// Files.
@@ -149,6 +159,7 @@ pub fn all(tx: &mut Tx<'_>, query: &Query, count: usize) -> Result<Found> {
     Ok(Found {
         jobs: jobs(tx, query, None, count)?,
         builds: builds(tx, query, None, count)?,
+        removed: removed(tx, query, None, count)?,
         packages: packages(tx, query, None, count)?,
         files: files(tx, query, None, count)?,
     })
@@ -166,6 +177,7 @@ pub fn one(
     match kind {
         Kind::Jobs => found.jobs = jobs(tx, query, cursor, count)?,
         Kind::Builds => found.builds = builds(tx, query, cursor, count)?,
+        Kind::Removed => found.removed = removed(tx, query, cursor, count)?,
         Kind::Packages => found.packages = packages(tx, query, cursor, count)?,
         Kind::Files => found.files = files(tx, query, cursor, count)?,
     }
@@ -528,13 +540,94 @@ fn files(
     })
 }
 
-/// The build that a query names by itself: by its whole uuid, or the newest with a whole digest.
-pub fn straight(tx: &mut Tx<'_>, query: &Query) -> Result<Option<Build>> {
+/// Builds that were removed, by one of [`BY`] after the other.
+fn removed(
+    tx: &mut Tx<'_>,
+    query: &Query,
+    cursor: Option<&str>,
+    count: usize,
+) -> Result<Group<RemovedBuild>> {
+    const LIST: &str = "removed builds";
+    let (mut by, mut after) = match cursor {
+        Some(cursor) => {
+            let [by, uuid, digest] = cursor::decode(LIST, cursor)?;
+            let by = BY.iter().position(|known| *known == by);
+            let uuid = crate::names::uuid(&uuid).ok_or_else(cursor::wrong)?;
+            (by.ok_or_else(cursor::wrong)?, Some((uuid, digest)))
+        }
+        None => (0, None),
+    };
+    let mut group = Group::default();
+    while let Some(name) = BY.get(by) {
+        let room = count - group.items.len();
+        let found = removed_by(tx, query, name, after.take(), room + 1)?;
+        let (found, next) = cut(found, room, |build| {
+            let digest = match *name {
+                "artifact" => build.main_binary.as_ref().map(|main| main.sha256),
+                "input" => build.input_id,
+                _ => None,
+            };
+            let digest = digest.map_or_else(String::new, Sha256::to_hex);
+            cursor::encode(LIST, &[name, &build.uuid.to_string(), &digest])
+        });
+        group.items.extend(found);
+        if next.is_some() {
+            group.next = next;
+            break;
+        }
+        by += 1;
+    }
+    Ok(group)
+}
+
+fn removed_by(
+    tx: &mut Tx<'_>,
+    query: &Query,
+    by: &str,
+    after: Option<(Uuid, String)>,
+    count: usize,
+) -> Result<Vec<RemovedBuild>> {
+    if by == "uuid" {
+        let after = after.map(|(uuid, _)| uuid);
+        return Ok(match &query.uuid {
+            Some(beginning) => removed_builds::uuids_from(tx, beginning, after, count)?,
+            None => Vec::new(),
+        });
+    }
+    let Some(range) = query.digest else {
+        return Ok(Vec::new());
+    };
+    let after = match after {
+        Some((uuid, digest)) => {
+            let digest = Sha256::from_hex(&digest).ok_or_else(cursor::wrong)?;
+            Some((digest, uuid))
+        }
+        None => None,
+    };
+    let by = match by {
+        "artifact" => removed_builds::By::Output,
+        _ => removed_builds::By::Input,
+    };
+    Ok(removed_builds::in_range(tx, by, range, after, count)?)
+}
+
+/// Where a query leads that names something by itself: a build by its whole uuid, or an artifact by
+/// its whole digest, in the newest build that has it. Also of what was removed.
+pub fn straight(tx: &mut Tx<'_>, query: &Query) -> Result<Option<String>> {
     if let Some(uuid) = query.whole_uuid() {
-        return Ok(builds::by_uuid(tx, uuid)?);
+        if let Some(build) = builds::by_uuid(tx, uuid)? {
+            return Ok(Some(urls::build(&build.job, &build.uuid)));
+        }
+        let removed = removed_builds::by_uuid(tx, uuid)?;
+        return Ok(removed.map(|build| urls::build(&build.job, &build.uuid)));
     }
-    match query.whole_digest() {
-        Some(sha256) => Ok(builds::newest_with_artifact(tx, sha256)?),
-        None => Ok(None),
+    let Some(sha256) = query.whole_digest() else {
+        return Ok(None);
+    };
+    if let Some(build) = builds::newest_with_artifact(tx, sha256)? {
+        return Ok(Some(urls::artifact_row(&build.job, &build.uuid, &sha256)));
     }
+    let removed = removed_builds::with_main_binary(tx, sha256, 1)?;
+    let removed = removed.first();
+    Ok(removed.map(|build| urls::build(&build.job, &build.uuid)))
 }

@@ -200,6 +200,16 @@ pub fn artifact(job: &str, uuid: &Uuid, path: &str) -> String {
     below_build(job, uuid, &format!("f/{}", path.join("/")))
 }
 
+/// An artifact of a build by its digest, as its page shows it.
+pub fn artifact_row(job: &str, uuid: &Uuid, sha256: &Sha256) -> String {
+    format!("{}#{}", build(job, uuid), artifact_id(sha256))
+}
+
+/// The name of an artifact's place on the page of its build.
+pub fn artifact_id(sha256: &Sha256) -> String {
+    format!("sha256-{sha256}")
+}
+
 /// The entries of the audit record before this one.
 pub fn audit(before: i64, count: u32) -> String {
     format!("/audit?before={before}&count={count}")

@@ -337,6 +337,8 @@ pub struct SearchResults {
     pub jobs: Page<JobSummary>,
     /// Builds by uuid, by a digest, or by a package they contain.
     pub builds: Page<FoundBuild>,
+    /// Builds that were removed, by uuid, or by the digest of their main binary or input.
+    pub removed: Page<RemovedBuild>,
     /// opam packages by a part of their name.
     pub packages: Page<FoundPackage>,
     /// Files by the beginning of a word in their path.
@@ -352,6 +354,7 @@ impl SearchResults {
             query: query.text.clone(),
             jobs: Page::of(&found.jobs, JobSummary::of),
             builds: Page::of(&found.builds, FoundBuild::of),
+            removed: Page::of(&found.removed, RemovedBuild::of),
             packages: Page::of(&found.packages, FoundPackage::of),
             files: Page::of(&found.files, FoundFile::of),
             index: IndexState::of(progress),

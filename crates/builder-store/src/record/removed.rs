@@ -118,15 +118,22 @@ pub fn by_uuid(tx: &mut Tx<'_>, uuid: Uuid) -> Result<Option<RemovedBuild>> {
     )
 }
 
-/// The removed builds from this input that had a main binary, newest first.
-pub fn successful_of_input(tx: &mut Tx<'_>, input_id: Sha256) -> Result<Vec<RemovedBuild>> {
-    tx.query(
+/// Hands over the removed builds from this input that had a main binary, newest first.
+pub(crate) fn for_each_of_input(
+    tx: &mut Tx<'_>,
+    input_id: Sha256,
+    mut take: impl FnMut(RemovedBuild),
+) -> Result<()> {
+    tx.for_each(
         select_removed!(
             "r.input_id = $1 AND r.main_sha256 IS NOT NULL \
              ORDER BY r.start_d DESC, r.start_ps DESC"
         ),
         &[(&input_id).into()],
-        RemovedBuild::from_row,
+        |row| {
+            take(RemovedBuild::from_row(row)?);
+            Ok(())
+        },
     )
 }
 
@@ -135,6 +142,75 @@ pub fn with_main_binary(tx: &mut Tx<'_>, sha256: Sha256, count: u32) -> Result<V
     tx.query(
         select_removed!("r.main_sha256 = $1 ORDER BY r.start_d DESC, r.start_ps DESC LIMIT $2"),
         &[(&sha256).into(), i64::from(count).into()],
+        RemovedBuild::from_row,
+    )
+}
+
+/// By what removed builds are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Their main binaries.
+    Output,
+    /// What went in.
+    Input,
+}
+
+/// The removed builds whose main binary, or input, has a digest within a range, in the order of
+/// these digests and then of their uuids: up to `count` after `after`.
+pub fn in_range(
+    tx: &mut Tx<'_>,
+    by: By,
+    range: DigestRange,
+    after: Option<(Sha256, Uuid)>,
+    count: usize,
+) -> Result<Vec<RemovedBuild>> {
+    let (first, last) = range.bounds();
+    // Behind this pair; no uuid is before the empty text.
+    let (after, uuid) = match after {
+        Some((digest, uuid)) => (digest, uuid.to_string()),
+        None => (first, String::new()),
+    };
+    let sql = match by {
+        By::Output => select_removed!(
+            "r.main_sha256 >= $1 AND r.main_sha256 <= $2 AND (r.main_sha256, r.uuid) > ($1, $3) \
+             ORDER BY r.main_sha256, r.uuid LIMIT $4"
+        ),
+        By::Input => select_removed!(
+            "r.input_id >= $1 AND r.input_id <= $2 AND (r.input_id, r.uuid) > ($1, $3) \
+             ORDER BY r.input_id, r.uuid LIMIT $4"
+        ),
+    };
+    tx.query_list(
+        sql,
+        &[
+            (&after).into(),
+            (&last).into(),
+            uuid.as_str().into(),
+            i64::try_from(count).unwrap_or(i64::MAX).into(),
+        ],
+        RemovedBuild::from_row,
+    )
+}
+
+/// The removed builds whose uuid begins with `beginning`, a part of the canonical form in lower
+/// case, in the order of their uuids: up to `count` after `after`.
+pub fn uuids_from(
+    tx: &mut Tx<'_>,
+    beginning: &str,
+    after: Option<Uuid>,
+    count: usize,
+) -> Result<Vec<RemovedBuild>> {
+    // '~' comes after all that is in a uuid.
+    let end = format!("{beginning}~");
+    let after = after.map_or_else(String::new, |after| after.to_string());
+    tx.query_list(
+        select_removed!("r.uuid >= $1 AND r.uuid < $2 AND r.uuid > $3 ORDER BY r.uuid LIMIT $4"),
+        &[
+            beginning.into(),
+            end.as_str().into(),
+            after.as_str().into(),
+            i64::try_from(count).unwrap_or(i64::MAX).into(),
+        ],
         RemovedBuild::from_row,
     )
 }

@@ -42,6 +42,11 @@ impl DigestRange {
         })
     }
 
+    /// The first and the last digest that may be in it.
+    pub(crate) fn bounds(&self) -> (Sha256, Sha256) {
+        (self.first, self.last)
+    }
+
     /// The digest, if there is only one in the range.
     pub fn only(&self) -> Option<Sha256> {
         (self.first == self.last).then_some(self.first)

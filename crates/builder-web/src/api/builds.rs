@@ -7,7 +7,8 @@ use builder_store::builds::{self as kept, Build};
 use builder_store::failures as told;
 use builder_store::listing::{self, Filter};
 use builder_store::record::removed as removed_builds;
-use builder_store::{Sha256, Tx, jobs, listing, search};
+use builder_store::verdict::Verdict;
+use builder_store::{Sha256, Tx, jobs, search};
 use utoipa::ToSchema;
 
 use super::{

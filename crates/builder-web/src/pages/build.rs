@@ -14,7 +14,6 @@ use builder_store::cache::Picture;
 use builder_store::failures::{self, Failure};
 use builder_store::neighbours::{self, Neighbours, OfInput, RemovedNeighbours};
 use builder_store::record::pins;
-use builder_store::record::removed::{self, RemovedBuild};
 use builder_store::search;
 use builder_store::users;
 use builder_store::verdict::{self, Judged, Verdict};
@@ -87,14 +86,14 @@ pub struct BuildPage {
     script: Option<String>,
     solo5: Option<Solo5>,
     artifacts: Vec<Artifact>,
-    reproductions: Vec<Build>,
-    /// From the same input, whatever they gave.
-    removed: Vec<RemovedBuild>,
-    same_input_different_output: Vec<Build>,
-    different_input_same_output: Vec<Build>,
-    latest: Option<Build>,
-    previous: Option<Build>,
-    next: Option<Build>,
+    /// What the rows of artifacts are named, where they are.
+    row_ids: Vec<Option<String>>,
+    of_input: OfInput,
+    /// From other inputs, with the same output.
+    of_output: Neighbours,
+    latest: Option<Judged>,
+    previous: Option<Judged>,
+    next: Option<Judged>,
     /// What could be drawn, and the title of its picture.
     pictures: Vec<(String, &'static str)>,
 }
@@ -134,14 +133,10 @@ impl BuildPage {
             console_tail: None,
             script: None,
             solo5,
+            row_ids: row_ids(&build, &artifacts),
             artifacts,
-            reproductions: builds::same_input_same_output(tx, &build)?,
-            removed: match (&build.main_binary, build.input_id) {
-                (Some(_), Some(input_id)) => removed::successful_of_input(tx, input_id)?,
-                _ => Vec::new(),
-            },
-            same_input_different_output: builds::same_input_different_output(tx, &build)?,
-            different_input_same_output: builds::different_input_same_output(tx, &build)?,
+            of_input: neighbours::of_input(tx, &build)?,
+            of_output: neighbours::of_output(tx, &build)?,
             latest,
             previous,
             next,
@@ -188,10 +183,18 @@ impl BuildPage {
             script: self.script.clone(),
             failure: self.failure.as_ref().map(view::Failure::of),
             pinned: self.pinned.as_ref().map(view::Pinned::of),
-            reproduced_by: summaries(&self.reproductions),
-            same_input_other_output: summaries(&self.same_input_different_output),
-            other_input_same_output: summaries(&self.different_input_same_output),
-            removed_of_same_input: self.removed.iter().map(view::RemovedBuild::of).collect(),
+            reproduced_by: view::summaries(&of_input.same_output.newest),
+            reproduced_by_count: of_input.same_output.count,
+            same_input_other_output: view::summaries(&of_input.other_outputs.newest),
+            same_input_other_output_count: of_input.other_outputs.count,
+            other_input_same_output: view::summaries(&self.of_output.newest),
+            other_input_same_output_count: self.of_output.count,
+            removed_of_same_input: removed
+                .iter()
+                .flat_map(|removed| &removed.newest)
+                .map(view::RemovedBuild::of)
+                .collect(),
+            removed_of_same_input_count: removed.iter().map(|removed| removed.count).sum(),
             previous_output: summary(&self.previous),
             next_output: summary(&self.next),
             latest: match &self.latest {
@@ -248,26 +251,12 @@ impl BuildPage {
         verdict.then(|| urls::compare(&other.uuid, &self.build.uuid))
     }
 
-    /// Builds that reproduced it, and whose artifacts were removed.
-    fn removed_reproductions(&self) -> Vec<&RemovedBuild> {
-        self.removed_with_output(|sha256| sha256 == output(&self.build))
-    }
-
-    /// Builds that gave another output, which was removed.
-    fn removed_different(&self) -> Vec<&RemovedBuild> {
-        self.removed_with_output(|sha256| sha256 != output(&self.build))
-    }
-
-    fn removed_with_output(&self, is: impl Fn(Option<Sha256>) -> bool) -> Vec<&RemovedBuild> {
-        let sha256 = |build: &RemovedBuild| build.main_binary.as_ref().map(|main| main.sha256);
-        let all = self.removed.iter();
-        all.filter(|build| is(sha256(build))).collect()
-    }
-
     /// What the sentence rests on, in another.
     fn grounds(&self) -> Option<String> {
-        let uploaders = |builds: &[Build], removed: &[&RemovedBuild]| {
-            let mut names: Vec<&str> = builds
+        let of_input = &self.of_input;
+        let uploaders = |kept: &Neighbours, removed: &RemovedNeighbours| {
+            let mut names: Vec<&str> = kept
+                .uploaders
                 .iter()
                 .filter_map(|user| self.uploaders.get(user))
                 .chain(&removed.uploaders)
@@ -431,10 +420,14 @@ impl BuildPage {
     }
 
     fn latest_with_other_output(&self) -> Option<&Build> {
-        match self.latest_with_same_output() {
-            Some(_) => None,
-            None => self.latest.as_ref(),
-        }
+        let (latest, _) = self.latest.as_ref()?;
+        Some(latest).filter(|latest| output(latest) != output(&self.build))
+    }
+
+    /// The name of an artifact's row, by its index: that of its digest, unless another place has it.
+    /// A main binary is above, where it is downloaded.
+    fn row_id(&self, index: &usize) -> Option<String> {
+        self.row_ids.get(*index)?.clone()
     }
 
     fn is_main(&self, artifact: &Artifact) -> bool {
@@ -463,6 +456,27 @@ fn pictures(build: &Build, artifacts: &[Artifact]) -> Vec<(String, &'static str)
     all.into_iter()
         .filter(|(picture, ..)| drawings::subject(*picture, build, artifacts).is_some())
         .map(|(_, path, title)| (urls::below_build(&build.job, &build.uuid, path), title))
+        .collect()
+}
+
+/// How many builds are not listed, if any, and where all with this digest are.
+fn more(left_out: u64, digest: Option<Sha256>) -> Option<(u64, String)> {
+    let digest = digest.filter(|_| left_out > 0)?;
+    Some((
+        left_out,
+        urls::search(&digest.to_hex(), Some("builds"), None),
+    ))
+}
+
+/// The names of the rows of artifacts: each digest once.
+fn row_ids(build: &Build, artifacts: &[Artifact]) -> Vec<Option<String>> {
+    let mut named: HashSet<Sha256> = output(build).into_iter().collect();
+    let artifacts = artifacts.iter();
+    artifacts
+        .map(|artifact| {
+            let is_first = named.insert(artifact.sha256);
+            is_first.then(|| urls::artifact_id(&artifact.sha256))
+        })
         .collect()
 }
 

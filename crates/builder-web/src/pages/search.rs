@@ -43,8 +43,8 @@ pub async fn get(
         let straight = app
             .blocking(move |app| app.store().read(|tx| Ok(search::straight(tx, &asked))))
             .await???;
-        if let Some(build) = straight {
-            let location = respond::value(urls::build(&build.job, &build.uuid));
+        if let Some(url) = straight {
+            let location = respond::value(url);
             return Ok((StatusCode::FOUND, [(header::LOCATION, location)]).into_response());
         }
     }

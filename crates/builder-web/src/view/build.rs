@@ -58,7 +58,10 @@ pub struct BuildDetail {
     /// Builds of another input with the same output, one for each input, the newest first, at most
     /// twenty. All builds with the output are at `/api/v1/builds` with this `output`.
     pub other_input_same_output: Vec<BuildSummary>,
-    /// Builds of the same input whose artifacts were removed, whatever their output was.
+    /// How many other inputs there are.
+    pub other_input_same_output_count: u64,
+    /// Builds of the same input whose artifacts were removed: at most twenty with the same output
+    /// and twenty with others, the newest of each first.
     pub removed_of_same_input: Vec<RemovedBuild>,
     /// How many they are.
     pub removed_of_same_input_count: u64,

@@ -6,6 +6,7 @@ use builder_web::search::follow;
 use serde_json::Value;
 
 use crate::build::{Build, build};
+use crate::removed::vacuum;
 use crate::server::Server;
 
 /// A switch with these packages, as opam exports it.
@@ -127,13 +128,14 @@ fn one_box_finds_jobs_packages_files_and_builds() {
 #[test]
 fn a_whole_uuid_or_digest_leads_straight_to_its_build() {
     let server = server();
-    let (digest, wanted) = (Sha256::of(b"binary 2"), with("hello", 2, &[]).url());
-    for query in [
-        uuid(2),
-        uuid(2).to_uppercase(),
-        digest.to_hex(),
-        format!("SHA256:{digest}"),
-        format!("+{digest}+"),
+    let (digest, build) = (Sha256::of(b"binary 2"), with("hello", 2, &[]).url());
+    let file = format!("{build}#sha256-{digest}");
+    for (query, wanted) in [
+        (uuid(2), &build),
+        (uuid(2).to_uppercase(), &build),
+        (digest.to_hex(), &file),
+        (format!("SHA256:{digest}"), &file),
+        (format!("+{digest}+"), &file),
     ] {
         assert_eq!(
             server.location(&format!("/search?q={query}")),
@@ -283,4 +285,92 @@ fn what_was_stored_without_us_is_found_after_the_background_has_read_it() {
         .read(|tx| builder_store::search::versions(tx, "tls"))
         .unwrap();
     assert_eq!(versions.len(), 4);
+}
+
+#[test]
+fn results_say_the_state_of_each_build() {
+    let same = |number: u128| {
+        build("hello", number)
+            .later(i64::try_from(number).unwrap() * 60)
+            .file("bin/hello.hvt", "same")
+            .input("i")
+    };
+    let server = Server::of(&[same(1), same(2)]);
+    let digest = &Sha256::of(b"same").to_hex()[..12];
+    for target in [
+        format!("/search?q={digest}"),
+        "/search?q=hello.hvt".to_owned(),
+    ] {
+        let page = server.page(&target);
+        assert!(
+            page.contains("<span class=\"state reproduced\">reproduced by 1</span>"),
+            "{target}: {page}"
+        );
+        let found = server.json(&target);
+        let builds = [&found["builds"]["items"], &found["files"]["items"]];
+        let states = builds.iter().flat_map(|list| list.as_array().unwrap());
+        let states: Vec<&Value> = states
+            .map(|hit| &hit["build"]["state"]["verdict"])
+            .collect();
+        assert!(!states.is_empty(), "{target}");
+        assert!(
+            states.iter().all(|state| **state == "reproduced"),
+            "{states:?}"
+        );
+    }
+}
+
+#[test]
+fn removed_builds_are_found_by_what_is_known_of_them() {
+    let one = |number: u128| {
+        build("hello", number)
+            .later(i64::try_from(number).unwrap() * 60)
+            .file("bin/hello.hvt", format!("binary {number}"))
+            .input(&format!("i{number}"))
+    };
+    let server = Server::of(&[one(1), one(2)]);
+    let old = server.json(&format!("/api/v1/builds/{}", uuid(1)));
+    vacuum(&server);
+    let output = old["main_binary"]["sha256"].as_str().unwrap();
+    let input = old["input_id"].as_str().unwrap();
+    // The whole name leads there; its beginning lists it.
+    for query in [uuid(1), output.to_owned()] {
+        assert_eq!(
+            server.location(&format!("/search?q={query}")),
+            (302, one(1).url())
+        );
+    }
+    for query in [output, &output[..10], input, &input[..10], &uuid(1)] {
+        let found = found(&server, query);
+        let removed = found["removed"]["items"].as_array().unwrap();
+        assert_eq!(removed.len(), 1, "{query}: {found:#}");
+        assert_eq!(removed[0]["uuid"], uuid(1), "{query}");
+        assert_eq!(
+            found["builds"]["items"].as_array().unwrap().len(),
+            0,
+            "{query}"
+        );
+    }
+    // That of both begins alike.
+    let found = found(&server, &uuid(1)[..18]);
+    assert_eq!(found["removed"]["items"].as_array().unwrap().len(), 1);
+    assert_eq!(found["builds"]["items"].as_array().unwrap().len(), 1);
+    let page = server.page(&format!("/search?q={}", &output[..10]));
+    assert!(
+        page.contains("Removed builds") && page.contains(&one(1).url()),
+        "{page}"
+    );
+    let alone = server.json(&format!("/api/v1/search?q={}&kind=removed", &output[..10]));
+    assert_eq!(alone["removed"]["items"][0]["uuid"], uuid(1));
+}
+
+#[test]
+fn a_search_for_nothing_says_how_to_search() {
+    let server = Server::new();
+    for target in ["/search", "/search?q="] {
+        let page = server.page(target);
+        assert!(page.contains("You can look for"), "{page}");
+        // The box on each page may be sent as it is.
+        assert!(!page.contains(" required"), "{page}");
+    }
 }
