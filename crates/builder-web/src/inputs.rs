@@ -24,6 +24,11 @@ pub fn system_packages(left: &[u8], right: &[u8]) -> Changes {
     changes(&pairs(left, package), &pairs(right, package))
 }
 
+/// The variables of a `build-environment` file, by name.
+pub fn variables(text: &[u8]) -> BTreeMap<String, String> {
+    pairs(text, variable)
+}
+
 /// The variables that both of two `build-environment` files have: name, value on the left, value on the right.
 pub fn both(left: &[u8], right: &[u8]) -> Vec<(String, String, String)> {
     let right = pairs(right, variable);

@@ -44,6 +44,7 @@ pub mod page_cache;
 pub mod patience;
 pub mod places;
 pub mod query;
+pub mod rebuild;
 pub mod removed;
 pub mod respond;
 pub mod search;

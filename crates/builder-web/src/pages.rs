@@ -5,6 +5,7 @@ pub mod audit;
 pub mod badge;
 pub mod build;
 pub mod build_file;
+pub mod build_packages;
 pub mod build_viz;
 pub mod builds;
 pub mod compare;

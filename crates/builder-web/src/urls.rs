@@ -69,6 +69,7 @@ pub mod pattern {
     pub const API_BUILDS: &str = "/api/v1/builds";
     pub const API_BUILD: &str = "/api/v1/builds/{uuid}";
     pub const API_BUILD_ARTIFACTS: &str = "/api/v1/builds/{uuid}/artifacts";
+    pub const API_BUILD_PACKAGES: &str = "/api/v1/builds/{uuid}/packages";
     pub const API_BUILD_CONSOLE: &str = "/api/v1/builds/{uuid}/console";
     pub const API_TREEMAP: &str = "/api/v1/builds/{uuid}/treemap";
     pub const API_DEPENDENCIES: &str = "/api/v1/builds/{uuid}/dependencies";
@@ -102,6 +103,7 @@ pub mod pattern {
     pub const SCRIPT: &str = "/job/{job}/build/{uuid}/script";
     pub const CONSOLE: &str = "/job/{job}/build/{uuid}/console";
     pub const CONSOLE_PAGE: &str = "/job/{job}/build/{uuid}/console.html";
+    pub const BUILD_PACKAGES: &str = "/job/{job}/build/{uuid}/packages";
     pub const EXEC: &str = "/job/{job}/build/{uuid}/exec";
     pub const ARCHIVE: &str = "/job/{job}/build/{uuid}/all.tar.gz";
     pub const TREEMAP: &str = "/job/{job}/build/{uuid}/viztreemap";

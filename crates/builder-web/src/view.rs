@@ -237,6 +237,16 @@ pub struct PackageOfVersion {
     pub version: String,
 }
 
+impl PackageOfVersion {
+    /// From a package of opam's.
+    pub fn of(package: &opam_file::Package) -> PackageOfVersion {
+        PackageOfVersion {
+            name: package.name.clone(),
+            version: package.version.clone(),
+        }
+    }
+}
+
 /// A package that was found.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct FoundPackage {

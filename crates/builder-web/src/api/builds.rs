@@ -21,12 +21,15 @@ use crate::error::{Error, Result};
 use crate::failure::Class;
 use crate::names::{self, Path};
 use crate::pages::build::BuildPage;
+use crate::pages::build_packages;
+use crate::pages::console::{self, Asked};
 use crate::query::Query;
 use crate::removed::RemovedPage;
 use crate::search as finder;
 use crate::urls::{self, pattern};
 use crate::view::{
-    Artifact, BuildDetail, BuildSummary, FailedBuild, Failure, FoundBuild, Page, RemovedDetail,
+    self, Artifact, BuildDetail, BuildSummary, FailedBuild, Failure, FoundBuild, PackageOfVersion,
+    Page, RemovedDetail,
 };
 
 fn build(tx: &mut Tx<'_>, uuid: &str) -> Result<Build> {

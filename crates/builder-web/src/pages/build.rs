@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::input_changes::{self, InputChanges};
 use crate::names;
 use crate::names::Path;
+use crate::rebuild::{Recorded, quoted};
 use crate::removed::{self as gone, RemovedPage};
 use crate::respond::{Accepts, Layout};
 use crate::share::Share;
@@ -74,6 +75,8 @@ pub struct BuildPage {
     /// The names of those who uploaded the builds it is compared with, by their rows.
     uploaders: HashMap<i64, String>,
     inputs: Option<InputChanges>,
+    /// Of the recorded environment, by name.
+    variables: BTreeMap<String, String>,
     /// Scheme and host of this site, for command lines.
     site: String,
     /// Packages of its switch, as far as the search index knows.
@@ -123,6 +126,7 @@ impl BuildPage {
             verdict: verdict::of_build(tx, &build)?,
             uploaders: users::names_by_row(tx)?,
             inputs: None,
+            variables: BTreeMap::new(),
             site: app.origin().to_owned(),
             opam_packages: search::packages_of_build(tx, build.id)?,
             failure: match build.main_binary {
@@ -177,7 +181,8 @@ impl BuildPage {
             commands: view::Commands {
                 run: self.run(),
                 check: self.fetch(),
-                rebuild: self.rebuild(),
+                rebuild: self.rebuild_with_orb().or_else(|| self.rebuild_with_opam()),
+                rebuild_with_opam: self.rebuild_with_opam(),
             },
             console_tail: self.console_tail.clone(),
             script: self.script.clone(),
@@ -292,10 +297,30 @@ impl BuildPage {
         }
     }
 
-    /// Command lines that start the unikernel, with a name of the host's for each device; the
-    /// devices' own names come from the manifest.
+    /// What the command lines of [`BuildPage::run`] do.
+    fn run_title(&self) -> &'static str {
+        match self.solo5 {
+            Some(_) => "Run it",
+            None => "Install it",
+        }
+    }
+
+    /// Command lines that start the unikernel, or install the package.
     fn run(&self) -> Option<String> {
-        let solo5 = self.solo5.as_ref()?;
+        let main = self.build.main_binary.as_ref()?;
+        if let Some(solo5) = &self.solo5 {
+            return self.run_unikernel(solo5);
+        }
+        let file = quoted(main.file_name());
+        match main.file_name().rsplit_once('.') {
+            Some((_, "deb")) => Some(format!("apt install ./{file}")),
+            Some((_, "pkg")) => Some(format!("pkg add {file}")),
+            _ => None,
+        }
+    }
+
+    /// With a name of the host's for each device; the devices' own names come from the manifest.
+    fn run_unikernel(&self, solo5: &Solo5) -> Option<String> {
         let file = quoted(self.build.main_binary.as_ref()?.file_name());
         // The tenders that solo5 has, and albatross runs; other targets need a hypervisor's own tools.
         let target = solo5.solo5_abi.target.as_str();
@@ -339,42 +364,50 @@ impl BuildPage {
         ))
     }
 
-    /// Command lines that build it again and compare; none where no switch was recorded.
-    fn rebuild(&self) -> Option<String> {
+    /// What is needed to build it again; none where it was not recorded.
+    fn recorded(&self) -> Option<Recorded<'_>> {
         let main = self.build.main_binary.as_ref()?;
         self.build.input_id?;
         let input = |name: &str| {
             let url = urls::artifact(&self.build.job, &self.build.uuid, name);
-            quoted(&format!("{}{url}", self.site))
+            format!("{}{url}", self.site)
         };
-        Some(format!(
-            "curl -fO {}\ncurl -fO {}\ncurl -fO {}\n\
-             # on a system with these system-packages, in this build-environment:\n\
-             opam switch create again --empty\n\
-             opam switch import --switch=again opam-switch\n\
-             # (orb rebuild . builds from these three files, too)\n\
-             # the same output again?\n\
-             echo '{}  '\"$(opam var --switch=again prefix)\"/{} | sha256sum -c",
-            input("opam-switch"),
-            input("build-environment"),
-            input("system-packages"),
-            main.sha256,
-            quoted(&main.path),
-        ))
+        Some(Recorded {
+            inputs: INPUT_FILES.map(input),
+            variables: &self.variables,
+            sha256: main.sha256.to_hex(),
+            path: &main.path,
+        })
     }
 
-    /// The inputs in numbers.
-    fn inputs_in_words(&self) -> Option<String> {
-        let counts = self.inputs?;
-        Some(
-            [
-                (counts.opam, "opam package"),
-                (counts.variables, "environment variable"),
-                (counts.system, "system package"),
-            ]
-            .map(|(count, noun)| show::counted(count, noun))
-            .join(", "),
-        )
+    /// Command lines that build it again by orb and compare, where orb built it.
+    fn rebuild_with_orb(&self) -> Option<String> {
+        self.recorded()?.with_orb()
+    }
+
+    /// Command lines that build it again by opam alone and compare.
+    fn rebuild_with_opam(&self) -> Option<String> {
+        Some(self.recorded()?.with_opam())
+    }
+
+    /// The inputs in numbers, each with where they are listed.
+    fn inputs_in_words(&self) -> Vec<(String, String)> {
+        let Some(counts) = self.inputs else {
+            return Vec::new();
+        };
+        let file = |path| urls::artifact(&self.build.job, &self.build.uuid, path);
+        let packages = urls::below_build(&self.build.job, &self.build.uuid, "packages");
+        [
+            (counts.opam, "opam package", packages),
+            (
+                counts.variables,
+                "environment variable",
+                file("build-environment"),
+            ),
+            (counts.system, "system package", file("system-packages")),
+        ]
+        .map(|(count, noun, url)| (show::counted(count, noun), url))
+        .into()
     }
 
     /// The devices of a unikernel, in words.
@@ -505,16 +538,6 @@ fn tail(app: &App, path: &str, bytes: u64) -> Option<String> {
     (!text.trim().is_empty()).then_some(text)
 }
 
-/// A word for a shell: bare where it may be, else between quotes.
-fn quoted(word: &str) -> String {
-    let plain = |char: char| char.is_ascii_alphanumeric() || "-_./:=+@%,".contains(char);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
-}
-
 impl Page for BuildPage {
     fn prepare(&mut self, app: &App) {
         let plain = |tail: String| {
@@ -527,6 +550,10 @@ impl Page for BuildPage {
             _ => None,
         };
         self.inputs = input_changes::counted(app, &self.artifacts);
+        if self.build.input_id.is_some() {
+            let environment = input_changes::file(app, &self.artifacts, INPUT_FILES[1]);
+            self.variables = inputs::variables(&environment.unwrap_or_default());
+        }
     }
 
     fn share(&self) -> Option<Share> {

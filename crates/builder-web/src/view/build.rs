@@ -110,6 +110,9 @@ pub struct Commands {
     /// Builds it again and compares, by orb where orb built it; null: its input was not recorded.
     #[schema(required)]
     pub rebuild: Option<String>,
+    /// Builds it again by opam alone and compares; null: its input was not recorded.
+    #[schema(required)]
+    pub rebuild_with_opam: Option<String>,
 }
 
 /// A picture, as a page of its own.

@@ -211,6 +211,18 @@ fn the_commands_of_a_page_fetch_and_check_what_it_shows() {
     let json = server.json(&format!("/api/v1/builds/{}", other.uuid));
     assert!(json["solo5"].is_object());
     assert!(json["commands"]["run"].is_null());
+    for (number, file, run) in [
+        (3, "tool.deb", Some("apt install ./tool.deb")),
+        (4, "tool.pkg", Some("pkg add tool.pkg")),
+        (5, "tool.com", None),
+    ] {
+        let package = build("tool", number).file(&format!("bin/{file}"), "x");
+        server.keep(&package);
+        let json = server.json(&format!("/api/v1/builds/{}", package.uuid));
+        assert_eq!(json["commands"]["run"].as_str(), run);
+        let page = server.page(&package.url());
+        assert_eq!(page.contains("Install it"), run.is_some(), "{file}");
+    }
 }
 
 #[test]
