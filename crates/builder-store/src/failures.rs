@@ -272,6 +272,23 @@ pub fn classes(tx: &mut Tx<'_>, filter: Filter<'_>) -> Result<Vec<(Option<String
     )
 }
 
+/// Failed builds that are counted for [`classes_since`].
+const RECENT_MAX: i64 = 50_000;
+
+/// How many builds that started then or later failed of each class, the most first, counted among
+/// the newest fifty thousand; none: not looked at yet.
+pub fn classes_since(tx: &mut Tx<'_>, since: &Timestamp) -> Result<Vec<(Option<String>, u64)>> {
+    tx.query(
+        "SELECT n.class, COUNT(*) FROM (
+           SELECT f.class FROM own.failure f
+           WHERE f.start_d >= $1 AND (f.start_d, f.start_ps) >= ($1, $2)
+           ORDER BY f.start_d DESC, f.start_ps DESC LIMIT $3
+         ) n GROUP BY n.class ORDER BY COUNT(*) DESC, n.class",
+        &[days(since), picoseconds(since), RECENT_MAX.into()],
+        |row| Ok((row.text_opt(0)?, row.size(1)?)),
+    )
+}
+
 /// The platforms on which builds failed, by name.
 pub fn platforms(tx: &mut Tx<'_>) -> Result<Vec<String>> {
     let indexed = latest::indexed_build(tx)?;

@@ -204,6 +204,14 @@ pub(crate) fn indexed_build(tx: &mut Tx<'_>) -> Result<i64> {
     Ok(indexed.unwrap_or(0))
 }
 
+/// Builds that are not in the tables yet: at most this many, counted by their ids.
+pub fn builds_left(tx: &mut Tx<'_>) -> Result<u64> {
+    let indexed = indexed_build(tx)?;
+    let newest = tx.query_opt("SELECT MAX(id) FROM build", &[], |row| row.int_opt(0))?;
+    let left = newest.flatten().unwrap_or(0).saturating_sub(indexed);
+    Ok(u64::try_from(left).unwrap_or(0))
+}
+
 /// Whether many builds are not in the tables yet, so that the few rows that a page asks of a job are
 /// better looked for among those of the job than among the newest.
 pub(crate) fn is_far_behind(tx: &mut Tx<'_>, indexed: i64) -> Result<bool> {

@@ -262,3 +262,23 @@ fn rows_of_all(
         Build::from_row,
     )
 }
+
+/// Builds among which [`newest_of_uploaders`] looks.
+pub const NEWEST_UPLOADS: i64 = 10_000;
+
+/// The last upload of each user, the newest first, among the last [`NEWEST_UPLOADS`]: there is no
+/// index by user.
+pub fn newest_of_uploaders(tx: &mut Tx<'_>) -> Result<Vec<Judged>> {
+    let newest = tx.query(
+        "SELECT MAX(b.id) FROM build b
+         WHERE b.id > (SELECT COALESCE(MAX(n.id), 0) FROM build n) - $1
+         GROUP BY b.user ORDER BY MAX(b.id) DESC",
+        &[NEWEST_UPLOADS.into()],
+        |row| row.int(0),
+    )?;
+    let mut all = Vec::with_capacity(newest.len());
+    for id in newest {
+        all.extend(builds::by_id(tx, id)?);
+    }
+    verdict::judged(tx, all)
+}

@@ -10,6 +10,7 @@ pub mod comparison;
 pub mod jobs;
 pub mod packages;
 pub mod pictures;
+pub mod status;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -80,6 +81,7 @@ pub struct ApiError {
         packages::one,
         packages::builds,
         packages::latest,
+        status::get,
         crate::pages::audit::get,
     ),
     components(schemas(ApiError)),

@@ -21,6 +21,7 @@ pub mod open_search;
 pub mod package;
 pub mod robots;
 pub mod search;
+pub mod status;
 
 use crate::respond::Layout;
 use crate::share::Picture;

@@ -7,8 +7,9 @@ use axum::routing::{MethodRouter, get, post};
 use crate::api;
 use crate::app::App;
 use crate::pages::{
-    assets, audit, badge, build, build_file, build_viz, builds, compare, compare_file, console,
-    failed_builds, feeds, hash, health, job, metrics, open_search, package, robots, search,
+    assets, audit, badge, build, build_file, build_packages, build_viz, builds, compare,
+    compare_file, console, failed_builds, feeds, hash, health, job, metrics, open_search, package,
+    robots, search, status,
 };
 use crate::urls::pattern;
 use crate::{error, headers, page_cache, places, upload};
@@ -28,6 +29,7 @@ pub fn router(app: App) -> Router {
         .slash(pattern::BUILD, get(build::get))
         .slash(pattern::BUILD_PACKAGES, get(build_packages::get))
         .slash(pattern::SEARCH, get(search::get))
+        .slash(pattern::STATUS, get(status::get))
         .slash(pattern::PACKAGE, get(package::get))
         .slash(pattern::CONSOLE_PAGE, get(console::get))
         .merge(dear)
@@ -120,6 +122,7 @@ fn programs(app: &App) -> Router<App> {
         .slash(pattern::API_FAILURES, get(api::builds::failures))
         .slash(pattern::API_HASH, get(api::builds::by_hash))
         .slash(pattern::API_REMOVED_BUILD, get(api::builds::removed))
+        .slash(pattern::API_STATUS, get(api::status::get))
         .slash(pattern::API_SEARCH, get(api::packages::search))
         .slash(pattern::API_PACKAGES, get(api::packages::list))
         .slash(pattern::API_PACKAGE, get(api::packages::one))

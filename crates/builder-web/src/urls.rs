@@ -56,6 +56,7 @@ pub mod pattern {
     pub const COMPARE_FILES: &str = "/compare/{left}/{right}/f";
     pub const TREEMAP_CHANGES: &str = "/compare/{left}/{right}/viztreemap";
     pub const HASH: &str = "/hash";
+    pub const STATUS: &str = "/status";
     pub const AUDIT: &str = "/audit";
     pub const METRICS: &str = "/metrics";
     pub const ALIVE: &str = "/healthz";
@@ -79,6 +80,7 @@ pub mod pattern {
     pub const API_FAILURES: &str = "/api/v1/failures";
     pub const API_HASH: &str = "/api/v1/hashes/{sha256}";
     pub const API_REMOVED_BUILD: &str = "/api/v1/removed-builds/{uuid}";
+    pub const API_STATUS: &str = "/api/v1/status";
     pub const API_SEARCH: &str = "/api/v1/search";
     pub const API_PACKAGES: &str = "/api/v1/packages";
     pub const API_PACKAGE: &str = "/api/v1/packages/{name}";
@@ -245,6 +247,11 @@ pub fn compare_files_form(left: &Uuid, right: &Uuid) -> String {
 /// The treemaps of two builds side by side.
 pub fn treemap_changes(left: &Uuid, right: &Uuid) -> String {
     format!("{}/viztreemap", compare(left, right))
+}
+
+/// The jobs whose newest build on a platform is in a state.
+pub fn jobs_in_state(state: &str) -> String {
+    with_query(pattern::ALL_BUILDS.to_owned(), &[("state", Some(state))])
 }
 
 /// All jobs, however old their builds are.

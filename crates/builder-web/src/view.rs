@@ -3,6 +3,7 @@
 
 mod build;
 mod job;
+mod status;
 
 use builder_store::Sha256;
 use builder_store::builds::{Artifact as StoredArtifact, Build};
@@ -17,9 +18,10 @@ pub use self::build::{
     RemovedDetail,
 };
 pub use self::job::{
-    BuildInHistory, BuildReference, ChangesInNumbers, FailedBuild, JobFailures, JobHistory,
-    JobInList, OnPlatform, OutputGroup, PlatformHistory, Standing,
+    BuildInHistory, BuildReference, ChangesInNumbers, FailedBuild, FailureCount, JobFailures,
+    JobHistory, JobInList, OnPlatform, OutputGroup, PlatformHistory, Standing,
 };
+pub use self::status::{Background, PlatformStatus, StateCount, Status, Stock, UploaderStatus};
 use crate::search::packages::PackageVersion as KnownVersion;
 use crate::search::query::Query;
 use crate::search::{

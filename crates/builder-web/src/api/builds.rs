@@ -153,7 +153,34 @@ pub async fn artifacts(
     .await
 }
 
-/// Some lines of a build's console, a thousand at a time.
+/// The opam packages that went into a build, in opam's order.
+#[utoipa::path(get, path = pattern::API_BUILD_PACKAGES, operation_id = "list_packages_of_build", tag = "builds",
+    params(
+        ("uuid" = String, Path, description = "The uuid of a build"),
+        ("limit" = Option<u32>, Query, description = "At most so many entries", minimum = 1, maximum = 200),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the part before"),
+    ),
+    responses((status = 200, description = "Packages", body = Page<PackageOfVersion>), (status = 410, description = "The build was removed; the error says where to look", body = ApiError), (status = 400, description = "A parameter is wrong", body = ApiError), (status = 404, description = "There is no such build, or its switch was not recorded", body = ApiError)))]
+pub async fn packages(
+    State(app): State<App>,
+    Path(uuid): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response> {
+    const LIST: &str = "packages of build";
+    let query = Query::parse(query.as_deref());
+    let count = limit(&query)?;
+    // What went into a build stays as it is: its packages are told by their number.
+    let first: usize = row(LIST, &query)?.unwrap_or(0);
+    let page = build_packages::load(&app, &uuid).await?;
+    let rest = page.packages().get(first..).unwrap_or_default();
+    let next = first.saturating_add(count);
+    json(&Page {
+        items: rest.iter().take(count).map(PackageOfVersion::of).collect(),
+        next_cursor: (rest.len() > count).then(|| cursor::encode(LIST, &[&next.to_string()])),
+    })
+}
+
+/// Some lines of a build's console, a thousand at a time, or fewer where they are long.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "describes the JSON of the console's page")]
 pub struct Console {

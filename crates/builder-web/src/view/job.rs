@@ -280,18 +280,23 @@ impl Standing {
     }
 }
 
+impl FailureCount {
+    /// From a class, or none, and a number.
+    pub fn of((class, count): &(Option<String>, u64)) -> FailureCount {
+        FailureCount {
+            class: class.clone(),
+            build_count: *count,
+        }
+    }
+}
+
 impl JobFailures {
     /// From what a job's page tells.
     pub fn of(history: &FailureHistory) -> JobFailures {
         let classes = history.classes.iter();
         let newest = history.builds.iter();
         JobFailures {
-            classes: classes
-                .map(|(class, count)| FailureCount {
-                    class: class.clone(),
-                    build_count: *count,
-                })
-                .collect(),
+            classes: classes.map(FailureCount::of).collect(),
             newest: newest
                 .map(|(build, failure)| FailedBuild {
                     build: BuildSummary::of(build, Verdict::Failed),

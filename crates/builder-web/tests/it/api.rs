@@ -96,6 +96,10 @@ fn every_operation_answers_as_it_is_described() {
                 continue;
             }
             for target in filled(&server, path) {
+                // Of one that failed early no switch was recorded.
+                if path.ends_with("/packages") && server.get(&target).status == 404 {
+                    continue;
+                }
                 // Nothing was removed from the demo.
                 if path.contains("removed-builds") {
                     assert_eq!(server.get(&target).status, 404, "{target}");
@@ -389,5 +393,84 @@ fn a_cursor_stands_while_builds_come_in() {
         server.keep(&build("hello", 100 + list.len() as u128).later(900));
         let again = server.json(&format!("{list}?limit=2&cursor={cursor}"));
         assert_eq!(rest, again, "{list}");
+    }
+}
+
+#[test]
+fn a_console_is_given_a_part_at_a_time() {
+    let mut hello = build("hello", 1);
+    hello.console = (0..25)
+        .map(|line| (line * 1_000_000, format!("line {}", line + 1).into_bytes()))
+        .collect();
+    let server = Server::of(std::slice::from_ref(&hello));
+    let api = format!("/api/v1/builds/{}/console", hello.uuid);
+    let (mut lines, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let part = server.json(&format!("{api}?limit=10{cursor}"));
+        let shown = part["lines"].as_array().unwrap();
+        assert!(shown.len() <= 10);
+        lines.extend(shown.iter().map(|line| line["line"].as_u64().unwrap()));
+        match part["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(lines, (1..=25).collect::<Vec<u64>>());
+    let part = server.json(&format!("{api}?from=20&limit=2"));
+    assert_eq!(part["lines"][0]["line"], 20);
+    assert!(part["next_cursor"].is_string());
+    for wrong in ["limit=0", "limit=1001", "cursor=x", "from=last"] {
+        assert_eq!(server.get(&format!("{api}?{wrong}")).status, 400, "{wrong}");
+    }
+}
+
+#[test]
+fn builds_say_their_state_and_are_listed_by_it() {
+    let one = |number: u128, platform: &str, content: &str, input: &str| {
+        build("hello", number)
+            .later(i64::try_from(number).unwrap() * 60)
+            .platform(platform)
+            .file("bin/hello.hvt", content)
+            .input(input)
+    };
+    let server = Server::of(&[
+        one(1, "debian-12", "a", "i"),
+        one(2, "debian-12", "a", "i"),
+        one(3, "freebsd-14", "b", "j"),
+        one(4, "debian-12", "c", "k"),
+        build("hello", 5).later(300),
+    ]);
+    let job = "/api/v1/jobs/hello/builds";
+    for list in ["/api/v1/builds", job] {
+        for (query, expected) in [
+            ("state=reproduced", vec![2, 1]),
+            ("state=built-once", vec![3]),
+            ("state=changed", vec![4]),
+            ("state=failed", vec![5]),
+            ("platform=freebsd-14", vec![3]),
+            ("state=reproduced&platform=freebsd-14", vec![]),
+            ("state=", vec![5, 4, 3, 2, 1]),
+        ] {
+            assert_eq!(
+                numbers(&server, &format!("{list}?{query}")),
+                expected,
+                "{list}?{query}"
+            );
+        }
+        let states: Vec<Value> = server.json(list)["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|build| build["state"]["verdict"].clone())
+            .collect();
+        let expected = [
+            "failed",
+            "changed",
+            "built-once",
+            "reproduced",
+            "reproduced",
+        ];
+        assert_eq!(states, expected, "{list}");
+        assert_eq!(server.get(&format!("{list}?state=good")).status, 400);
     }
 }

@@ -103,6 +103,8 @@ impl Site {
             "/failed-builds".to_owned(),
             "/failed-builds?class=network".to_owned(),
             "/search".to_owned(),
+            "/status".to_owned(),
+            format!("{lantern}/packages"),
             "/search?q=lan".to_owned(),
             "/search?q=nothing-like-this".to_owned(),
             "/search?q=tls+%3E%3D+1.0".to_owned(),

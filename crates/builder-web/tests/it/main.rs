@@ -158,6 +158,12 @@ mod api;
 mod openapi;
 
 #[cfg(test)]
+mod build_page;
+
+#[cfg(test)]
+mod status;
+
+#[cfg(test)]
 mod page_json;
 
 #[cfg(test)]

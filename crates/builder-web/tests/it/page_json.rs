@@ -106,6 +106,7 @@ fn all_that_a_page_shows_is_in_its_json_and_in_the_api() {
         "/failed-builds?count=100",
         &["/api/v1/failures?limit=200".to_owned()],
     );
+    check(&server, "/status", &["/api/v1/status".to_owned()]);
     let mut seen = BTreeSet::new();
     for build in all {
         let text = |name: &str| build[name].as_str().unwrap().to_owned();
@@ -129,6 +130,14 @@ fn all_that_a_page_shows_is_in_its_json_and_in_the_api() {
         let state = server.json(&api)["state"]["verdict"].to_string();
         if seen.insert(format!("{} {state}", text("result"))) {
             check(&server, &page, std::slice::from_ref(&api));
+            let packages = format!("{page}/packages");
+            if server.get(&packages).status == 200 {
+                check(
+                    &server,
+                    &packages,
+                    &[format!("{api}/packages"), api.clone()],
+                );
+            }
             check(
                 &server,
                 &format!("{page}/console.html?find=e"),
