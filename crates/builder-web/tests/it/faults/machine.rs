@@ -27,13 +27,15 @@ pub(crate) mod kind {
 
 /// Errors of Linux.
 pub(crate) mod errno {
+    pub(crate) const NONE: i64 = 0;
     pub(crate) const EIO: i64 = 5;
     pub(crate) const EMFILE: i64 = 24;
     pub(crate) const ENOSPC: i64 = 28;
     pub(crate) const EROFS: i64 = 30;
 }
 
-/// What fails: calls of these kinds, with this error, this many from the first one on.
+/// What fails: calls of these kinds, with this error, this many from the first one on. With the
+/// error [`errno::NONE`], calls that read or write do some of what they are asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fault {
     pub(crate) kinds: i64,

@@ -27,6 +27,11 @@ impl Unsynced {
             .insert(directory.to_str().unwrap().to_owned());
     }
 
+    /// Files of SQLite's own come and go: it syncs their directory where they are needed.
+    fn is_of_sqlite(path: &str) -> bool {
+        path.contains(".sqlite3-")
+    }
+
     /// Directories that a row leads to: what is being prepared or can be made again is not kept.
     fn kept_directories(&self) -> Vec<&String> {
         let kept = |path: &&String| !path.starts_with("_staging") && !path.starts_with("_cache");
@@ -48,7 +53,13 @@ impl Unsynced {
                     );
                 }
             }
-            "create" | "write" => {
+            "create" => {
+                self.files.insert(path.clone());
+                if !Self::is_of_sqlite(path) {
+                    self.names_changed_beside(path);
+                }
+            }
+            "write" => {
                 self.files.insert(path.clone());
             }
             "sync" => {
@@ -124,6 +135,25 @@ fn the_check_of_the_order_sees_what_is_missing() {
         }
     }
     assert!(needed >= 10, "{needed}");
+}
+
+#[test]
+fn a_file_that_is_made_where_it_stays_is_seen_to_need_its_directory_synced() {
+    let call = |what: &str, path: &str| Call {
+        what: what.to_owned(),
+        path: path.to_owned(),
+        to: String::new(),
+    };
+    let made = [
+        call("create", "job/uuid/console.txt"),
+        call("write", "job/uuid/console.txt"),
+        call("sync", "job/uuid/console.txt"),
+    ];
+    let row = [call("write", "builder.sqlite3-wal")];
+    let synced = [call("sync", "job/uuid")];
+    check(&[&made[..], &synced, &row].concat());
+    let unsynced = [&made[..], &row].concat();
+    assert!(std::panic::catch_unwind(|| check(&unsynced)).is_err());
 }
 
 #[test]

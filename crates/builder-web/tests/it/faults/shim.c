@@ -142,6 +142,30 @@ static void note(const char *what, const char *path, const char *to) {
     return result;                                                                                 \
   } while (0)
 
+/* Does a call that reads or writes some bytes: all, or nothing if it fails, or `part` of them if it
+   fails without an error. */
+#define ON_BYTES(kind, what, file, all, part)                                                      \
+  do {                                                                                             \
+    if (!control || !(get(LOGGING) || get(KINDS) & (kind))) return all;                            \
+    char path[4096];                                                                               \
+    path_of(file, path);                                                                           \
+    int fault = fails(kind, path);                                                                 \
+    if (fault && errno) return -1;                                                                 \
+    ssize_t result = fault ? part : all;                                                           \
+    if (result >= 0 && (what)) note(what, path, "");                                               \
+    return result;                                                                                 \
+  } while (0)
+
+/* Less than `count`, and not nothing. */
+static size_t less(size_t count) { return count > 1 ? count / 2 : count; }
+
+/* What opening a file did: a name that came, or bytes that went. */
+static const char *opened(const char *path, int flags) {
+  if (!(flags & (O_CREAT | O_TRUNC)) || !control || !get(LOGGING)) return NULL;
+  if (syscall(SYS_faccessat, AT_FDCWD, path, F_OK, 0) != 0) return "create";
+  return flags & O_TRUNC ? "write" : NULL;
+}
+
 static int opens(const char *path, int flags) {
   int writes = flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC);
   return fails(writes ? OPEN_TO_WRITE : OPEN_TO_READ, path);
@@ -155,8 +179,9 @@ static int opens(const char *path, int flags) {
     mode_t mode = va_arg(rest, mode_t);                                                            \
     va_end(rest);                                                                                  \
     if (opens(path, flags)) return -1;                                                             \
+    const char *what = opened(path, flags);                                                        \
     int file = real(path, flags, mode);                                                            \
-    if (file >= 0 && flags & O_CREAT) note("create", path, "");                                    \
+    if (file >= 0 && what) note(what, path, "");                                                   \
     return file;                                                                                   \
   }
 OPEN(open)
@@ -172,8 +197,9 @@ OPEN(open64)
     char path[4096];                                                                               \
     path_at(directory, at, path);                                                                  \
     if (opens(path, flags)) return -1;                                                             \
+    const char *what = opened(path, flags);                                                        \
     int file = real(directory, at, flags, mode);                                                   \
-    if (file >= 0 && flags & O_CREAT) note("create", path, "");                                    \
+    if (file >= 0 && what) note(what, path, "");                                                   \
     return file;                                                                                   \
   }
 OPENAT(openat)
@@ -249,22 +275,29 @@ int ftruncate64(int file, off64_t size) {
 
 ssize_t write(int file, const void *bytes, size_t count) {
   REAL(ssize_t, write, int, const void *, size_t);
-  ON_FILE(ssize_t, WRITE, "write", file, real(file, bytes, count));
+  ON_BYTES(WRITE, "write", file, real(file, bytes, count),
+           real(file, bytes, less(count)));
 }
 
 ssize_t writev(int file, const struct iovec *parts, int count) {
   REAL(ssize_t, writev, int, const struct iovec *, int);
-  ON_FILE(ssize_t, WRITE, "write", file, real(file, parts, count));
+  /* The first part that is not empty, or less of it. */
+  struct iovec first = {NULL, 0};
+  for (int number = 0; number < count && !first.iov_len; number++) first = parts[number];
+  first.iov_len = less(first.iov_len);
+  ON_BYTES(WRITE, "write", file, real(file, parts, count), real(file, &first, 1));
 }
 
 ssize_t pwrite(int file, const void *bytes, size_t count, off_t at) {
   REAL(ssize_t, pwrite, int, const void *, size_t, off_t);
-  ON_FILE(ssize_t, WRITE, "write", file, real(file, bytes, count, at));
+  ON_BYTES(WRITE, "write", file, real(file, bytes, count, at),
+           real(file, bytes, less(count), at));
 }
 
 ssize_t pwrite64(int file, const void *bytes, size_t count, off64_t at) {
   REAL(ssize_t, pwrite64, int, const void *, size_t, off64_t);
-  ON_FILE(ssize_t, WRITE, "write", file, real(file, bytes, count, at));
+  ON_BYTES(WRITE, "write", file, real(file, bytes, count, at),
+           real(file, bytes, less(count), at));
 }
 
 ssize_t send(int socket, const void *bytes, size_t count, int flags) {
@@ -290,17 +323,20 @@ static ssize_t forget(int file, off64_t at, char *bytes, ssize_t count) {
 ssize_t read(int file, void *bytes, size_t count) {
   REAL(ssize_t, read, int, void *, size_t);
   off64_t at = control && get(FORGETFUL) ? lseek64(file, 0, SEEK_CUR) : 0;
-  ON_FILE(ssize_t, READ, NULL, file, forget(file, at, bytes, real(file, bytes, count)));
+  ON_BYTES(READ, NULL, file, forget(file, at, bytes, real(file, bytes, count)),
+           forget(file, at, bytes, real(file, bytes, less(count))));
 }
 
 ssize_t pread(int file, void *bytes, size_t count, off_t at) {
   REAL(ssize_t, pread, int, void *, size_t, off_t);
-  ON_FILE(ssize_t, READ, NULL, file, forget(file, at, bytes, real(file, bytes, count, at)));
+  ON_BYTES(READ, NULL, file, forget(file, at, bytes, real(file, bytes, count, at)),
+           forget(file, at, bytes, real(file, bytes, less(count), at)));
 }
 
 ssize_t pread64(int file, void *bytes, size_t count, off64_t at) {
   REAL(ssize_t, pread64, int, void *, size_t, off64_t);
-  ON_FILE(ssize_t, READ, NULL, file, forget(file, at, bytes, real(file, bytes, count, at)));
+  ON_BYTES(READ, NULL, file, forget(file, at, bytes, real(file, bytes, count, at)),
+           forget(file, at, bytes, real(file, bytes, less(count), at)));
 }
 
 int clock_gettime(clockid_t clock, struct timespec *time) {

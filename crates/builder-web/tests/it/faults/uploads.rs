@@ -247,6 +247,22 @@ fn what_is_kept_is_shown_while_the_disk_is_full_or_read_only() {
 }
 
 #[test]
+fn calls_that_do_some_of_what_they_are_asked_for_lose_nothing() {
+    let machine = Machine::new();
+    let process = machine.serve(&["--expired-jobs", "0"]);
+    let some = for_good(kind::WRITE | kind::READ, errno::NONE);
+    machine.fail(some, 1);
+    let build = numbered(1);
+    assert_eq!(upload(&process, &build).status, 201);
+    assert_eq!(by_hand(&process, 2).status, 201);
+    is_whole_or_absent(&process, &build, true);
+    let halved = machine.mend();
+    assert!(halved > 100, "{halved}");
+    all_are_kept(&machine, &process, &[build]);
+    is_clean(&machine);
+}
+
+#[test]
 fn a_rename_or_removal_that_fails_at_any_step_of_an_upload_loses_nothing() {
     let steps = at_each_step(once(kind::RENAME, errno::EIO), Then::GoesOn);
     assert!(steps >= 5, "{steps}");
