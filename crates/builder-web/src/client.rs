@@ -168,22 +168,27 @@ impl Client {
         }
     }
 
-    /// What stands for the client where clients are told apart: an address, or the network of an
-    /// IPv6 address, since each client has one of its own.
+    /// What stands for the client where clients are told apart.
     pub fn network(&self) -> Option<IpAddr> {
-        self.address.map(|address| match address {
-            IpAddr::V4(address) => IpAddr::V4(address),
-            IpAddr::V6(address) => {
-                let network = u128::from(address) >> 64 << 64;
-                IpAddr::V6(Ipv6Addr::from(network))
-            }
-        })
+        self.address.map(network)
     }
 
     /// The address as a text; `-` where there is none.
     pub fn address_text(&self) -> String {
         self.address
             .map_or_else(|| "-".to_owned(), |address| address.to_string())
+    }
+}
+
+/// What stands for an address where clients are told apart: itself, or the network of an IPv6
+/// address, since each client has one of its own.
+pub fn network(address: IpAddr) -> IpAddr {
+    match plain(address) {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let network = u128::from(address) >> 64 << 64;
+            IpAddr::V6(Ipv6Addr::from(network))
+        }
     }
 }
 

@@ -129,6 +129,13 @@ struct Serving {
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
+/// What a connection takes from others, from when it is accepted to its end.
+struct Seat {
+    _place: OwnedSemaphorePermit,
+    /// None: the peer may have all there are.
+    _among: Option<OfAddress>,
+}
+
 /// A connection among those of its address.
 struct OfAddress {
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
@@ -203,17 +210,27 @@ async fn accept_all(listener: Listener, serving: Arc<Serving>) {
                 Ok((stream, peer)) => {
                     let peer = Peer::Address(peer.ip());
                     // Answers are written whole; nothing is gained by waiting to fill a packet.
-                    stream.set_nodelay(true).map(|()| match tls {
-                        None => serving.serve(stream, peer, false, place),
-                        Some(tls) => greet(serving.clone(), tls.clone(), stream, peer, place),
+                    stream.set_nodelay(true).map(|()| {
+                        // Before anything is said: who greets for long has a connection, too.
+                        match (serving.seat(peer, place), tls) {
+                            (Ok(seat), None) => serving.serve(stream, peer, false, seat),
+                            (Ok(seat), Some(tls)) => {
+                                greet(serving.clone(), tls.clone(), stream, peer, seat);
+                            }
+                            (Err(place), None) => turn_away(stream, peer, place),
+                            // Without a key there are no words that the client would understand.
+                            (Err(place), Some(_)) => drop(place),
+                        }
                     })
                 }
                 Err(error) => Err(error),
             },
-            Listener::Unix(listener, _) => listener
-                .accept()
-                .await
-                .map(|(stream, _)| serving.serve(stream, Peer::Unix, false, place)),
+            Listener::Unix(listener, _) => listener.accept().await.map(|(stream, _)| match serving
+                .seat(Peer::Unix, place)
+            {
+                Ok(seat) => serving.serve(stream, Peer::Unix, false, seat),
+                Err(place) => turn_away(stream, Peer::Unix, place),
+            }),
         };
         if let Err(error) = accepted {
             // Of one connection, or a lack of descriptors that passes.
@@ -227,17 +244,11 @@ async fn accept_all(listener: Listener, serving: Arc<Serving>) {
 }
 
 /// Agrees with a client on how to encrypt, in the time it has for the head of a request, and serves.
-fn greet(
-    serving: Arc<Serving>,
-    tls: Tls,
-    stream: TcpStream,
-    peer: Peer,
-    place: OwnedSemaphorePermit,
-) {
+fn greet(serving: Arc<Serving>, tls: Tls, stream: TcpStream, peer: Peer, seat: Seat) {
     tokio::spawn(async move {
         let time_max = serving.app.limits().head_time_max;
         match timeout(time_max, tls.accept(stream)).await {
-            Ok(Ok(stream)) => serving.serve(stream, peer, true, place),
+            Ok(Ok(stream)) => serving.serve(stream, peer, true, seat),
             Ok(Err(error)) => debug!("a client speaks no TLS: {error}"),
             Err(_) => debug!("a client took too long for TLS"),
         }
@@ -279,25 +290,32 @@ impl Serving {
         })
     }
 
-    /// Serves one connection in the background.
-    fn serve<S>(&self, stream: S, peer: Peer, encrypted: bool, place: OwnedSemaphorePermit)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    /// A seat for a connection, or its place back: the peer has as many connections as it may have.
+    fn seat(&self, peer: Peer, place: OwnedSemaphorePermit) -> Result<Seat, OwnedSemaphorePermit> {
         let trusted = &self.app.config().trusted_proxies;
         let among = match peer {
             Peer::Address(address) if !client::is_trusted(peer, trusted) => {
-                match self.of_address(address) {
+                match self.of_address(client::network(address)) {
                     Some(among) => Some(among),
                     None => {
                         self.app.metrics().busy(Place::Connection);
-                        turn_away(stream, address, place);
-                        return;
+                        return Err(place);
                     }
                 }
             }
             _ => None,
         };
+        Ok(Seat {
+            _place: place,
+            _among: among,
+        })
+    }
+
+    /// Serves one connection in the background.
+    fn serve<S>(&self, stream: S, peer: Peer, encrypted: bool, seat: Seat)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let metrics = self.app.metrics();
         let held = Held::new(&metrics.connections);
         let patience = self.app.limits().answer_patience();
@@ -329,13 +347,13 @@ impl Serving {
                 }
                 debug!(%peer, "a connection broke: {error}");
             }
-            drop((place, held, among));
+            drop((seat, held));
         });
     }
 }
 
 /// Tells a client that has too many connections so, if it reads.
-fn turn_away<S>(mut stream: S, from: IpAddr, place: OwnedSemaphorePermit)
+fn turn_away<S>(mut stream: S, from: Peer, place: OwnedSemaphorePermit)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
