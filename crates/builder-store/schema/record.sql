@@ -66,7 +66,7 @@ CREATE TABLE record.token_job (
 ) WITHOUT ROWID;
 
 -- Who did what from where, and what was refused. Only added to; of what was refused, which anybody
--- can fill, the newest are kept.
+-- can fill, the newest of each action are kept.
 CREATE TABLE record.audit (
   id INTEGER PRIMARY KEY NOT NULL,
   at_d INTEGER NOT NULL,
@@ -77,9 +77,10 @@ CREATE TABLE record.audit (
   action TEXT NOT NULL,  -- upload, log-in, user-add, …
   subject TEXT NOT NULL, -- what it was done to
   outcome TEXT NOT NULL, -- "done" or "refused"
-  detail TEXT NOT NULL
+  detail TEXT NOT NULL,
+  times INTEGER NOT NULL DEFAULT 1 -- what was refused again and again has one row, of the last time
 );
-CREATE INDEX record.idx_audit_refused ON audit(id) WHERE outcome = 'refused';
+CREATE INDEX record.idx_audit_refused ON audit(action, id) WHERE outcome = 'refused';
 CREATE TRIGGER record.audit_is_kept BEFORE DELETE ON audit WHEN old.outcome <> 'refused'
 BEGIN
   SELECT RAISE(ABORT, 'what was done stays in the audit record');
@@ -89,5 +90,5 @@ BEGIN
   SELECT RAISE(ABORT, 'the audit record is only added to');
 END;
 
-PRAGMA record.user_version = 2;
+PRAGMA record.user_version = 3;
 PRAGMA record.application_id = 1651987013;

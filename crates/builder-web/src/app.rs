@@ -12,6 +12,7 @@ use builder_exec::Timestamp;
 use builder_store::{Store, Tx};
 
 use crate::auth::Passwords;
+use crate::auth::refusals::Refusals;
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::console::outline::Outlines;
@@ -25,7 +26,7 @@ use crate::intact::Intact;
 use crate::metrics::{Metrics, Place, Queue};
 use crate::origin;
 use crate::page_cache::PageCache;
-use crate::places::Places;
+use crate::places::{Places, Who};
 use crate::respond::{self, Accepts, Layout};
 use crate::share::{self, Share, Shared};
 use crate::stream;
@@ -51,6 +52,7 @@ struct Inner {
     intact: Arc<Intact>,
     pages: PageCache,
     passwords: Passwords,
+    refusals: Refusals,
     uploads: Places,
     dear: Places,
     archives: Places,
@@ -89,6 +91,7 @@ impl App {
             pages: PageCache::new(&config.limits, &metrics),
             file_diffs: FileDiffs::new(&config.limits),
             passwords: Passwords::new(&config.limits),
+            refusals: Refusals::default(),
             uploads: Places::new(Place::Upload, config.limits.uploads()),
             dear: Places::new(Place::Expensive, config.limits.dear()),
             archives: Places::new(Place::Archive, config.limits.archives()),
@@ -169,6 +172,11 @@ impl App {
         &self.0.passwords
     }
 
+    /// What was refused, and is not on record yet.
+    pub fn refusals(&self) -> &Refusals {
+        &self.0.refusals
+    }
+
     /// What is counted.
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
@@ -219,14 +227,14 @@ impl App {
     }
 
     /// A body that `produce` writes while it is sent, on a thread of its own; `size` if it is known.
-    /// Waits for a place.
+    /// Waits for a place in the share of who asks.
     pub async fn stream(
         &self,
+        who: Option<Who>,
         size: Option<u64>,
         produce: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
     ) -> Result<Body> {
-        // Whoever asks: the threads are what runs out.
-        let place = self.0.streams.take(self.metrics(), None).await?;
+        let place = self.0.streams.take(self.metrics(), who).await?;
         Ok(stream::body(size, move |out| {
             let _place = place;
             produce(out)

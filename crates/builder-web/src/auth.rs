@@ -5,6 +5,7 @@
 //! knows and never writes down.
 
 mod attempts;
+pub mod refusals;
 pub mod tokens;
 
 use std::collections::HashMap;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use builder_store::record::audit::{self, Actor, Event, Outcome};
+use builder_store::record::audit::{self, Actor};
 use builder_store::record::tokens::Token;
 use builder_store::users::{self, PasswordHash, User};
 use builder_store::{Sha256, Tx, access};
@@ -25,10 +26,11 @@ use tracing::{info, warn};
 use crate::app::App;
 use crate::client::Client;
 use crate::config::Limits;
-use crate::error::{Error, Result, with_causes};
+use crate::error::{Error, Result};
 use crate::metrics::{LogIn, Place, Queue};
-use crate::places::Places;
+use crate::places::{Places, Who};
 use attempts::Attempts;
+use refusals::{Refusal, Source};
 
 /// Bytes of a derived key and of a salt, as the OCaml server makes them.
 const HASH_BYTES: usize = 32;
@@ -67,9 +69,6 @@ pub struct Passwords {
     right: Mutex<HashMap<Sha256, Instant>>,
     hashing: Places,
     attempts: Attempts,
-    /// Refusals of what is not guessed but wrong, as a token: they are not slowed down, and are on
-    /// record the seldomer the more there are.
-    noted: Attempts,
 }
 
 impl Passwords {
@@ -82,7 +81,6 @@ impl Passwords {
             right: Mutex::default(),
             hashing: Places::new(Place::Password, limits.passwords()),
             attempts: Attempts::new(limits),
-            noted: Attempts::new(limits),
         }
     }
 
@@ -151,6 +149,8 @@ pub struct Caller {
     pub actor: Actor,
     /// How it names the bringing of a build: over the network, or on the command line.
     pub action: &'static str,
+    /// Whether upload hooks are run for a build it brings.
+    pub runs_hooks: bool,
 }
 
 const LOG_IN: &str = "log-in";
@@ -163,6 +163,7 @@ impl Caller {
             actor,
             user,
             token: None,
+            runs_hooks: false,
         }
     }
 
@@ -176,6 +177,7 @@ impl Caller {
             actor: actor(who, client),
             user,
             token,
+            runs_hooks: true,
         }
     }
 }
@@ -189,50 +191,17 @@ fn actor(who: String, client: Option<&Client>) -> Actor {
     }
 }
 
-/// Notes what a client was refused.
-pub async fn note_refusal(
-    app: &App,
-    actor: Actor,
-    action: &'static str,
-    subject: &str,
-    why: String,
-) {
-    let subject = subject.to_owned();
-    let noted = app.blocking(move |app| {
-        let event = Event {
-            action,
-            subject: &subject,
-            outcome: Outcome::Refused,
-            detail: &why,
-        };
-        let now = app.now();
-        app.store().write(|tx| audit::add(tx, &actor, &event, &now))
-    });
-    match noted.await {
-        Ok(Ok(())) => {}
-        // The refusal stands, whether it is on record or not.
-        Ok(Err(error)) => warn!("a refusal cannot be noted: {}", with_causes(&error)),
-        Err(_) => {}
-    }
-}
-
-/// Notes that somebody who named themselves so was not let in at `target`. A program that has a wrong
-/// token asks again and again: each address has some notes free, and then one a minute.
-async fn note_not_let_in(
-    app: &App,
-    actor: Actor,
-    client: Option<&Client>,
-    target: &str,
-    why: &str,
-) {
-    let (from, now) = (client.and_then(Client::network), Instant::now());
-    let noted = &app.passwords().noted;
-    if noted.wait(&actor.who, from, now).is_some() {
-        return;
-    }
-    noted.wrong(&actor.who, from, now);
+/// Notes that somebody who named themselves so was not let in at `target`.
+fn note_not_let_in(app: &App, source: Source, actor: Actor, target: &str, why: &str) {
     info!(user.name = ?actor.who, "refused a log-in");
-    note_refusal(app, actor, LOG_IN, target, why.to_owned()).await;
+    let refusal = Refusal {
+        source,
+        actor,
+        action: LOG_IN,
+        subject: target.to_owned(),
+        why: why.to_owned(),
+    };
+    refusals::note(app, refusal);
 }
 
 /// Who sends a request.
@@ -249,23 +218,37 @@ pub async fn authenticate(
         return Ok(Caller::of(user, Some(token), client));
     }
     let from = client.and_then(Client::network);
-    let name = given.name.clone().unwrap_or_default();
-    if given.name.is_none() {
-        app.metrics().log_in(LogIn::Wrong);
-        note_not_let_in(app, actor(name, client), client, "", tokens::WRONG).await;
-        return Err(Error::Unauthorized);
+    let name = given.name.clone();
+    let user = match given.name {
+        Some(_) => by_password(app, given, from).await,
+        None => Err(wrong_token(app, &given, from)),
+    };
+    let why = match user {
+        Ok(user) => return Ok(Caller::of(user, None, client)),
+        Err(Error::Unauthorized) if name.is_none() => tokens::WRONG,
+        Err(Error::Unauthorized) => "wrong user name, password or token",
+        Err(Error::SlowedDown(_)) => "too soon after others that were wrong",
+        Err(error) => return Err(error),
+    };
+    let actor = actor(name.unwrap_or_default(), client);
+    note_not_let_in(app, Source::Address(from), actor, "", why);
+    user.map(|user| Caller::of(user, None, client))
+}
+
+/// What a wrong token is answered. Nobody guesses one, so a right one is never slowed down: but who
+/// sends wrong ones all the time is told to do so less often.
+fn wrong_token(app: &App, given: &Credentials, from: Option<IpAddr>) -> Error {
+    if let Err(slowed) = slowed_down(app, given, from) {
+        return slowed;
     }
-    match by_password(app, given, from).await {
-        Ok(user) => Ok(Caller::of(user, None, client)),
-        Err(error) => {
-            if matches!(error, Error::Unauthorized) {
-                info!(user.name = ?name, "refused a log-in");
-                let why = "wrong user name, password or token".to_owned();
-                note_refusal(app, actor(name, client), LOG_IN, "", why).await;
-            }
-            Err(error)
-        }
-    }
+    app.passwords().attempts.wrong("", from, Instant::now());
+    app.metrics().log_in(LogIn::Wrong);
+    Error::Unauthorized
+}
+
+/// Whether something was given to log in with, that can be looked at.
+pub fn are_given(app: &App, headers: &HeaderMap) -> bool {
+    credentials(headers, app.limits().credential_bytes_max).is_some()
 }
 
 /// The user whose password was given, from an address.
@@ -283,7 +266,8 @@ async fn by_password(app: &App, given: Credentials, from: Option<IpAddr>) -> Res
     }
     // Looked at again when it is this one's turn: those before may have been wrong, or right.
     slowed_down(app, &given, from)?;
-    let _place = app.passwords().hashing.take(app.metrics(), None).await?;
+    let who = from.map(Who::Network);
+    let _place = app.passwords().hashing.take(app.metrics(), who).await?;
     if let Some(user) = was_right(app, &given, user.as_ref()) {
         return Ok(user);
     }

@@ -53,11 +53,21 @@ pub struct Limits {
     pub upload_bytes_max: u64,
     /// Uploads that are written at the same time; others wait. Each holds a thread and a buffer.
     pub uploads_concurrent_max: usize,
+    /// Uploads of one user that are written at the same time; none: three quarters of all, so that
+    /// another user need not wait for this one.
+    pub uploads_per_user_max: Option<usize>,
     /// An upload is refused when less than this would be left on the disk, in bytes, so that
     /// the database can still be written.
     pub disk_reserve_bytes: u64,
-    /// Bytes of a refused upload that are read, so that the client gets to read the answer.
+    /// Bytes of a refused upload of a user that are read, so that the client gets to read the answer.
     pub refused_drain_bytes_max: u64,
+    /// The same of somebody whose password was looked at and was wrong: some have mistyped it, and
+    /// read the answer when all is sent. An address has a few such attempts.
+    pub wrong_password_drain_bytes_max: u64,
+    /// The same of anybody else.
+    pub stranger_drain_bytes_max: u64,
+    /// How long a connection with more to come is kept open, for those to read their answer.
+    pub refused_linger_time: Duration,
     /// How long that may take.
     pub refused_drain_time_max: Duration,
     /// An upload that sends nothing for this long is given up.
@@ -148,6 +158,8 @@ pub struct Limits {
     /// Answers that are made while they are sent (`exec`, `all.tar.gz`, packed texts); more wait.
     /// Each holds a thread while its client reads.
     pub streams_concurrent_max: usize,
+    /// Such answers to one address; none: a quarter of all. A browser asks for six things at a time.
+    pub streams_per_client_max: Option<usize>,
     /// A client has this long to send a request's head.
     pub head_time_max: Duration,
     /// Bytes of a request's head.
@@ -171,8 +183,12 @@ impl Default for Limits {
         Limits {
             upload_bytes_max: 4 * GIB,
             uploads_concurrent_max: 8,
+            uploads_per_user_max: None,
             disk_reserve_bytes: 64 * MIB,
             refused_drain_bytes_max: GIB,
+            wrong_password_drain_bytes_max: 64 * MIB,
+            stranger_drain_bytes_max: MIB,
+            refused_linger_time: Duration::from_secs(2),
             refused_drain_time_max: Duration::from_secs(60),
             upload_idle_time_max: Duration::from_secs(120),
             upload_rate_min: 16 * KIB,
@@ -213,6 +229,7 @@ impl Default for Limits {
             answer_stall_time_max: Duration::from_secs(60),
             answer_rate_min: KIB,
             streams_concurrent_max: 64,
+            streams_per_client_max: None,
             head_time_max: Duration::from_secs(30),
             head_bytes_max: 64 * 1024,
             failed_builds_max: 500,
@@ -225,14 +242,16 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Places for uploads.
+    /// Places for uploads: shares are those of users, who are known here by name.
     pub fn uploads(&self) -> Rules {
-        let all_max = self.uploads_concurrent_max + self.uploads_waiting_max;
+        let places = self.uploads_concurrent_max;
+        let all_max = places + self.uploads_waiting_max;
+        let client_places = self.uploads_per_user_max.unwrap_or(three_quarters(places));
         Rules {
-            places: self.uploads_concurrent_max,
+            places,
+            client_places,
             all_max,
-            // Who uploads is known by name.
-            client_max: all_max,
+            client_max: client_places + three_quarters(self.uploads_waiting_max),
             wait_max: self.upload_wait_time_max,
         }
     }
@@ -251,6 +270,7 @@ impl Limits {
     pub fn dear(&self) -> Rules {
         Rules {
             places: self.dear_concurrent_max,
+            client_places: self.dear_concurrent_max,
             all_max: self.dear_waiting_max,
             client_max: self.dear_per_client_max,
             wait_max: self.place_wait_time_max,
@@ -261,6 +281,7 @@ impl Limits {
     pub fn archives(&self) -> Rules {
         Rules {
             places: self.archives_concurrent_max,
+            client_places: self.archives_per_client_max,
             all_max: self.dear_waiting_max,
             client_max: self.archives_per_client_max,
             wait_max: self.place_wait_time_max,
@@ -272,22 +293,31 @@ impl Limits {
         let all_max = self.password_hashes_concurrent_max + self.passwords_waiting_max;
         Rules {
             places: self.password_hashes_concurrent_max,
+            client_places: self.password_hashes_concurrent_max,
             all_max,
-            client_max: all_max,
+            // An address has some free attempts: more need not wait at once.
+            client_max: (all_max / 2).max(1),
             wait_max: self.place_wait_time_max,
         }
     }
 
     /// Places for answers that are made while they are sent.
     pub fn streams(&self) -> Rules {
-        let all_max = self.streams_concurrent_max * 4;
+        let places = self.streams_concurrent_max;
+        let quarter = (places / 4).max(1);
+        let client_places = self.streams_per_client_max.unwrap_or(quarter);
         Rules {
-            places: self.streams_concurrent_max,
-            all_max,
-            client_max: all_max,
+            places,
+            client_places,
+            all_max: places * 4,
+            client_max: client_places * 4,
             wait_max: self.place_wait_time_max,
         }
     }
+}
+
+fn three_quarters(of: usize) -> usize {
+    (of * 3 / 4).max(1)
 }
 
 fn cores_but_one() -> usize {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::app::App;
@@ -25,12 +25,30 @@ const RETRY_AFTER: Duration = Duration::from_secs(10);
 pub struct Rules {
     /// Places.
     pub places: usize,
+    /// Places that one client may have: the others are there for others, however many it waits for.
+    pub client_places: usize,
     /// Requests that have one or wait for one, of all clients.
     pub all_max: usize,
     /// Requests of one client that have one or wait for one.
     pub client_max: usize,
     /// How long a request waits.
     pub wait_max: Duration,
+}
+
+/// Who takes places, as far as shares go.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Who {
+    /// Somebody at an address, or in a network of IPv6.
+    Network(IpAddr),
+    /// A user, by name, with whichever token.
+    User(String),
+}
+
+impl Who {
+    /// A client that has not said who it is. One without an address is nobody in particular.
+    pub fn is(client: Option<&Client>) -> Option<Who> {
+        client.and_then(Client::network).map(Who::Network)
+    }
 }
 
 /// Places of one kind.
@@ -45,13 +63,22 @@ pub struct Places {
 #[derive(Debug, Default)]
 struct Clients {
     all: usize,
-    by_network: HashMap<IpAddr, usize>,
+    shares: HashMap<Who, Share>,
+}
+
+/// What one client has.
+#[derive(Debug)]
+struct Share {
+    /// Requests that have a place or wait for one.
+    count: usize,
+    free: Arc<Semaphore>,
 }
 
 /// A place, until it is dropped.
 #[derive(Debug)]
 pub struct Taken {
     _place: OwnedSemaphorePermit,
+    _of_share: Option<OwnedSemaphorePermit>,
     _among: Among,
 }
 
@@ -72,7 +99,7 @@ impl Held {
 #[derive(Debug)]
 struct Among {
     clients: Arc<Mutex<Clients>>,
-    network: Option<IpAddr>,
+    who: Option<Who>,
 }
 
 impl Places {
@@ -102,17 +129,27 @@ impl Places {
 
     /// Waits for a place, at most for the time there is. A client without an address is nobody in
     /// particular, and is held to the bound of all.
-    pub async fn take(&self, metrics: &Metrics, network: Option<IpAddr>) -> Result<Taken> {
+    pub async fn take(&self, metrics: &Metrics, who: Option<Who>) -> Result<Taken> {
         let busy = || {
             metrics.busy(self.kind);
             Err(Error::NoPlace(RETRY_AFTER))
         };
-        let Some(among) = self.join(network) else {
+        let Some((among, share)) = self.join(who) else {
             return busy();
         };
-        match timeout(self.rules.wait_max, self.free.clone().acquire_owned()).await {
-            Ok(Ok(place)) => Ok(Taken {
+        let both = async {
+            // The own one first: who waits for it stands in nobody's way.
+            let of_share = match share {
+                Some(share) => Some(share.acquire_owned().await?),
+                None => None,
+            };
+            let place = self.free.clone().acquire_owned().await?;
+            Ok::<_, AcquireError>((place, of_share))
+        };
+        match timeout(self.rules.wait_max, both).await {
+            Ok(Ok((place, of_share))) => Ok(Taken {
                 _place: place,
+                _of_share: of_share,
                 _among: among,
             }),
             Ok(Err(closed)) => Err(Error::internal(closed)),
@@ -120,23 +157,32 @@ impl Places {
         }
     }
 
-    fn join(&self, network: Option<IpAddr>) -> Option<Among> {
+    fn join(&self, who: Option<Who>) -> Option<(Among, Option<Arc<Semaphore>>)> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if clients.all >= self.rules.all_max {
             return None;
         }
-        if let Some(network) = network {
-            let count = clients.by_network.entry(network).or_default();
-            if *count >= self.rules.client_max {
-                return None;
+        let free = match &who {
+            Some(who) => {
+                let share = clients.shares.entry(who.clone());
+                let share = share.or_insert_with(|| Share {
+                    count: 0,
+                    free: Arc::new(Semaphore::new(self.rules.client_places)),
+                });
+                if share.count >= self.rules.client_max {
+                    return None;
+                }
+                share.count += 1;
+                Some(share.free.clone())
             }
-            *count += 1;
-        }
+            None => None,
+        };
         clients.all += 1;
-        Some(Among {
+        let among = Among {
             clients: self.clients.clone(),
-            network,
-        })
+            who,
+        };
+        Some((among, free))
     }
 }
 
@@ -144,12 +190,12 @@ impl Drop for Among {
     fn drop(&mut self) {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         clients.all -= 1;
-        if let Some(network) = self.network
-            && let Some(count) = clients.by_network.get_mut(&network)
+        if let Some(who) = &self.who
+            && let Some(share) = clients.shares.get_mut(who)
         {
-            *count -= 1;
-            if *count == 0 {
-                clients.by_network.remove(&network);
+            share.count -= 1;
+            if share.count == 0 {
+                clients.shares.remove(who);
             }
         }
     }
@@ -158,11 +204,8 @@ impl Drop for Among {
 /// Gives each request of a route that is dear its place. The place is held until the answer is
 /// made, also when the client leaves before: the work goes on without it.
 pub async fn layer(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let network = request
-        .extensions()
-        .get::<Client>()
-        .and_then(Client::network);
-    let taken = match app.dear().take(app.metrics(), network).await {
+    let who = Who::is(request.extensions().get::<Client>());
+    let taken = match app.dear().take(app.metrics(), who).await {
         Ok(taken) => taken,
         Err(error) => return error.into_response(),
     };
@@ -180,5 +223,54 @@ pub async fn layer(State(app): State<App>, mut request: Request, next: Next) -> 
             response
         }
         Err(error) => Error::internal(error).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    fn rules() -> Rules {
+        Rules {
+            places: 4,
+            client_places: 3,
+            all_max: 12,
+            client_max: 8,
+            wait_max: Duration::from_millis(50),
+        }
+    }
+
+    fn user(name: &str) -> Option<Who> {
+        Some(Who::User(name.to_owned()))
+    }
+
+    #[tokio::test]
+    async fn one_client_has_neither_all_places_nor_all_there_is_to_wait_in() {
+        let metrics = Arc::new(Metrics::new(Clock::System.now()));
+        let places = Arc::new(Places::new(Place::Upload, rules()));
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(places.take(&metrics, user("greedy")).await.unwrap());
+        }
+        let mut greedy = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let (places, metrics) = (places.clone(), metrics.clone());
+            greedy.spawn(async move { places.take(&metrics, user("greedy")).await.is_ok() });
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(places.clients.lock().unwrap().all, 8, "those wait");
+        // Others need not: there is a place, and room to wait for it.
+        let address = Some(Who::Network([192, 0, 2, 1].into()));
+        for other in [user("other"), address, None] {
+            assert!(places.take(&metrics, other).await.is_ok());
+        }
+        assert!(greedy.join_all().await.iter().all(|got| !got));
+        held.pop();
+        assert!(places.take(&metrics, user("greedy")).await.is_ok());
+        drop(held);
+        let clients = places.clients.lock().unwrap();
+        assert!(clients.all == 0 && clients.shares.is_empty());
+        assert_eq!(places.free.available_permits(), 4);
     }
 }

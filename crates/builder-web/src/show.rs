@@ -80,6 +80,13 @@ pub const VERDICTS: [(&str, &str); 6] = [
     ("failed", "failed"),
 ];
 
+/// A text from outside, so that none of it moves the cursor of a terminal or begins a line of a log.
+pub fn visible(text: &str) -> String {
+    text.chars()
+        .map(|char| if char.is_control() { '\u{fffd}' } else { char })
+        .collect()
+}
+
 /// A number with its noun: `1 build`, `2 builds`.
 pub fn counted(count: impl std::fmt::Display, noun: &str) -> String {
     let count = count.to_string();

@@ -8,7 +8,7 @@ pub mod receive;
 
 pub mod body_reader;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, Request, State};
@@ -20,11 +20,13 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::app::App;
+use crate::auth::refusals::{self, Refusal, Source};
 use crate::auth::{self, Caller};
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::metrics::Held;
 use crate::names::Path;
+use crate::places::Who;
 use crate::query::Query;
 use crate::{respond, urls};
 use body_reader::BodyReader;
@@ -97,22 +99,41 @@ async fn answer(
     let client = head.extensions.get::<Client>();
     let caller = match auth::authenticate(&app, &head.headers, client).await {
         Ok(caller) => caller,
-        Err(error) => return refuse_early(&app, error, body, waits),
+        Err(error) => {
+            let bytes_max = match error {
+                Error::Unauthorized if auth::are_given(&app, &head.headers) => {
+                    app.limits().wrong_password_drain_bytes_max
+                }
+                _ => app.limits().stranger_drain_bytes_max,
+            };
+            return refuse_early(&app, error, body, waits, bytes_max);
+        }
     };
-    let actor = caller.actor.clone();
+    let bytes_max = app.limits().refused_drain_bytes_max;
+    let refused = Refusal {
+        source: Source::User(caller.user.name.clone()),
+        actor: caller.actor.clone(),
+        action: "upload",
+        subject: head.uri.path().to_owned(),
+        why: String::new(),
+    };
+    let note = |app: &App, error: &Error| {
+        let why = error.clone().message();
+        refusals::note(app, Refusal { why, ..refused });
+    };
     let admitted = async {
         let size = announced_size(&app, &head.headers)?;
         let waiting = Held::new(&app.metrics().uploads_waiting);
-        let place = app.uploads().take(app.metrics(), None).await?;
+        let who = Who::User(caller.user.name.clone());
+        let place = app.uploads().take(app.metrics(), Some(who)).await?;
         drop(waiting);
         Ok::<_, Error>((size, place))
     };
-    let target = head.uri.path();
     let (size, place) = match admitted.await {
         Ok(admitted) => admitted,
         Err(error) => {
-            auth::note_refusal(&app, actor, "upload", target, error.clone().message()).await;
-            return refuse_early(&app, error, body, waits);
+            note(&app, &error);
+            return refuse_early(&app, error, body, waits, bytes_max);
         }
     };
     let patience = app.limits().upload_patience();
@@ -134,9 +155,9 @@ async fn answer(
         }
         Ok((Err(error), body)) => {
             if let Some(body) = body {
-                drain(&app, body);
+                drain(&app, body, bytes_max);
             }
-            auth::note_refusal(&app, actor, "upload", target, error.clone().message()).await;
+            note(&app, &error);
             refusal(error)
         }
         Err(error) => refusal(error),
@@ -145,9 +166,9 @@ async fn answer(
 
 /// Refuses an upload of which nothing was read. A client that waits for our word has sent nothing,
 /// and will not.
-fn refuse_early(app: &App, error: Error, body: Body, waits: bool) -> Response {
+fn refuse_early(app: &App, error: Error, body: Body, waits: bool, bytes_max: u64) -> Response {
     if !waits {
-        drain(app, body);
+        drain(app, body, bytes_max);
     }
     refusal(error)
 }
@@ -186,20 +207,22 @@ fn announced_size(app: &App, headers: &HeaderMap) -> Result<Option<u64>> {
 
 /// Reads what a refused client still sends, within bounds, while it reads our answer: closing at
 /// once would reset the connection, and the answer might be lost with it.
-fn drain(app: &App, mut body: Body) {
-    let mut left = app.limits().refused_drain_bytes_max;
-    let time: Duration = app.limits().refused_drain_time_max;
+fn drain(app: &App, mut body: Body, bytes_max: u64) {
+    let mut left = bytes_max;
+    let time_max = app.limits().refused_drain_time_max;
+    let linger_time = app.limits().refused_linger_time;
     tokio::spawn(async move {
         let all = async {
             while let Some(Ok(frame)) = body.frame().await {
                 let bytes = frame.data_ref().map_or(0, bytes::Bytes::len) as u64;
                 match left.checked_sub(bytes) {
                     Some(rest) => left = rest,
-                    None => break,
+                    // For as long as the body is there, so is the connection.
+                    None => return tokio::time::sleep(linger_time).await,
                 }
             }
         };
-        if timeout(time, all).await.is_err() {
+        if timeout(time_max, all).await.is_err() {
             debug!("a refused upload took too long to end");
         }
     });

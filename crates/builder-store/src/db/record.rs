@@ -35,6 +35,10 @@ const STEPS: &[Step] = &[
         up: include_str!("../../schema/record/2-up.sql"),
         down: include_str!("../../schema/record/2-down.sql"),
     },
+    Step {
+        up: include_str!("../../schema/record/3-up.sql"),
+        down: include_str!("../../schema/record/3-down.sql"),
+    },
 ];
 
 /// The version that the steps lead to.
@@ -216,7 +220,9 @@ mod tests {
                 let sql = sql.unwrap();
                 let code = sql.lines().map(|line| line.split("--").next().unwrap());
                 let code = code.collect::<Vec<_>>().join(" ");
-                code.split_whitespace().collect::<Vec<_>>().join(" ")
+                let code = code.split_whitespace().collect::<Vec<_>>().join(" ");
+                // Where a column was added SQLite leaves the blanks as they were.
+                code.replace(" ,", ",").replace(" )", ")")
             })
             .collect();
         let mark = |name| sqlite::pragma_int(connection, SCHEMA, name).unwrap();

@@ -1,13 +1,16 @@
 //! The table `record.audit`: who did what from where, and what was refused. It is only added to;
-//! what was done stays. What was refused is what strangers fill: of that the newest are kept.
+//! what was done stays. What was refused is what strangers fill: of that the newest of each action
+//! are kept, so that wrong passwords push out no upload that a user was refused.
 
 use builder_exec::Timestamp;
 
 use crate::db::{Row, Value, days, picoseconds};
 use crate::{Result, Tx};
 
-/// Refusals that are kept; older ones are dropped.
-pub const REFUSALS_MAX: i64 = 100_000;
+/// Refusals of an action that are kept; older ones are dropped.
+pub const REFUSALS_MAX: i64 = 50_000;
+/// Actions that anybody was ever refused: more than there are.
+const ACTIONS_MAX: usize = 64;
 /// Characters of a text in an entry: it may be from outside.
 const TEXT_CHARS_MAX: usize = 300;
 
@@ -72,6 +75,8 @@ pub struct Entry {
     pub outcome: String,
     /// More of it.
     pub detail: String,
+    /// How often: what is refused again and again has one entry, of the last time.
+    pub times: u64,
 }
 
 /// Which entries are asked for; none: all.
@@ -113,17 +118,29 @@ impl Entry {
             subject: row.text(7)?,
             outcome: row.text(8)?,
             detail: row.text(9)?,
+            times: row.size(10)?,
         })
     }
 }
 
 /// Adds an entry.
 pub fn add(tx: &mut Tx<'_>, actor: &Actor, event: &Event<'_>, now: &Timestamp) -> Result<()> {
+    add_times(tx, actor, event, 1, now)
+}
+
+/// Adds an entry of what happened several times, the last time now.
+pub fn add_times(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    event: &Event<'_>,
+    times: u64,
+    now: &Timestamp,
+) -> Result<()> {
     let [who, subject, detail] = [&actor.who, event.subject, event.detail].map(short);
     tx.execute(
         "INSERT INTO record.audit (at_d, at_ps, who, address, request, action, subject, outcome,
-           detail)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+           detail, times)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         &[
             days(now),
             picoseconds(now),
@@ -134,15 +151,30 @@ pub fn add(tx: &mut Tx<'_>, actor: &Actor, event: &Event<'_>, now: &Timestamp) -
             subject.into(),
             event.outcome.name().into(),
             detail.into(),
+            i64::try_from(times).unwrap_or(i64::MAX).into(),
         ],
     )?;
-    if event.outcome == Outcome::Refused {
-        tx.execute(
-            "DELETE FROM record.audit WHERE outcome = 'refused' AND id <=
-               (SELECT id FROM record.audit WHERE outcome = 'refused'
-                ORDER BY id DESC LIMIT 1 OFFSET $1)",
-            &[REFUSALS_MAX.into()],
+    Ok(())
+}
+
+/// Drops the refusals of each action that are beyond those that are kept. Walks their index: for
+/// now and then.
+pub fn prune_refusals(tx: &mut Tx<'_>) -> Result<()> {
+    let mut action = String::new();
+    for _ in 0..ACTIONS_MAX {
+        let next = tx.query_opt(
+            "SELECT min(action) FROM record.audit WHERE outcome = 'refused' AND action > $1",
+            &[action.as_str().into()],
+            |row| row.text_opt(0),
         )?;
+        let Some(next) = next.flatten() else { break };
+        tx.execute(
+            "DELETE FROM record.audit WHERE outcome = 'refused' AND action = $1 AND id <=
+               (SELECT id FROM record.audit WHERE outcome = 'refused' AND action = $1
+                ORDER BY id DESC LIMIT 1 OFFSET $2)",
+            &[next.as_str().into(), REFUSALS_MAX.into()],
+        )?;
+        action = next;
     }
     Ok(())
 }
@@ -151,7 +183,8 @@ pub fn add(tx: &mut Tx<'_>, actor: &Actor, event: &Event<'_>, now: &Timestamp) -
 pub fn newest(tx: &mut Tx<'_>, filter: &Filter<'_>, count: u32) -> Result<Vec<Entry>> {
     let since = filter.since.as_ref();
     tx.query(
-        "SELECT id, at_d, at_ps, who, address, request, action, subject, outcome, detail
+        "SELECT id, at_d, at_ps, who, address, request, action, subject, outcome, detail,
+           times
          FROM record.audit
          WHERE (who = $1 OR substr(who, 1, length($1) + 8) = $1 || ' (token ' OR $1 IS NULL)
            AND (action = $2 OR $2 IS NULL) AND (outcome = $3 OR $3 IS NULL)
@@ -203,7 +236,8 @@ pub fn last(tx: &mut Tx<'_>, after: i64) -> Result<(i64, Vec<Last>)> {
     Ok((newest.unwrap_or(0).max(after), last))
 }
 
-fn short(text: &str) -> &str {
+/// As much of a text as an entry keeps.
+pub fn short(text: &str) -> &str {
     match text.char_indices().nth(TEXT_CHARS_MAX) {
         Some((end, _)) => &text[..end],
         None => text,

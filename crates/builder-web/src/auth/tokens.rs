@@ -7,6 +7,7 @@ use builder_store::Sha256;
 use builder_store::record::tokens::{self, Scope, Token};
 use builder_store::users::{self, User};
 
+use super::refusals::Source;
 use super::{Caller, Credentials, actor, credentials, note_not_let_in, random};
 use crate::app::App;
 use crate::client::Client;
@@ -48,11 +49,12 @@ pub(super) async fn find(app: &App, given: &Credentials) -> Result<Option<(User,
         .await?;
     let now = app.now();
     // A user without a password was disabled: its tokens are worth nothing.
-    Ok(found.filter(|(user, token)| {
+    let found = found.filter(|(user, token)| {
         token.is_good(&now)
             && !user.password.hash.is_empty()
             && given.name.as_ref().is_none_or(|name| *name == user.name)
-    }))
+    });
+    Ok(found)
 }
 
 /// Lets in who has a token for what only operators read, at `target`.
@@ -75,14 +77,16 @@ pub async fn admin(
                 "token {} is for uploads; this needs one that was made with --scope admin",
                 token.name
             );
+            let source = Source::User(user.name.clone());
             let caller = Caller::of(user, Some(token), client);
-            note_not_let_in(app, caller.actor, client, target, &why).await;
+            note_not_let_in(app, source, caller.actor, target, &why);
             Err(Error::Forbidden(why))
         }
         None => {
             app.metrics().log_in(LogIn::Wrong);
             let actor = actor(given.name.unwrap_or_default(), client);
-            note_not_let_in(app, actor, client, target, WRONG).await;
+            let source = Source::Address(client.and_then(Client::network));
+            note_not_let_in(app, source, actor, target, WRONG);
             Err(Error::Unauthorized)
         }
     }

@@ -26,6 +26,9 @@ pub(super) struct LimitArgs {
     /// Uploads that are written at the same time; others wait [default: 8]
     #[arg(long, value_name = "COUNT")]
     uploads: Option<NonZeroU16>,
+    /// Uploads of one user that are written at the same time; the others are for other users [default: three quarters of all]
+    #[arg(long, value_name = "COUNT")]
+    uploads_per_user: Option<NonZeroU16>,
     /// Dear pages (comparisons, pictures) that are made at the same time; one core is best left for uploads [default: one less than there are cores, at least 2]
     #[arg(long, value_name = "COUNT")]
     dear_pages: Option<NonZeroU16>,
@@ -93,6 +96,7 @@ impl LimitArgs {
     pub(super) fn limits(&self) -> Limits {
         let mut limits = Limits {
             upload_bytes_max: self.upload_limit.saturating_mul(MIB),
+            uploads_per_user_max: self.uploads_per_user.map(|given| usize::from(given.get())),
             page_cache_bytes_max: usize::from(self.page_cache) * 1024 * 1024,
             ..Limits::default()
         };
@@ -213,7 +217,7 @@ mod tests {
                 told += 1;
             }
         }
-        // All but one that depends on the machine, and one that is two.
-        assert_eq!(told + 2, options.len());
+        // All but one that depends on the machine, one that depends on another, and one that is two.
+        assert_eq!(told + 3, options.len());
     }
 }

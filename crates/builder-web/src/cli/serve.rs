@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 use super::{LegacyArgs, MetricsAddress, Refused, ServeArgs, SiteArgs, arenas, start_log};
 use crate::app::App;
+use crate::auth::refusals;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::drawings;
@@ -204,6 +205,7 @@ pub(super) fn run_server(
             .shutdown_time_max
             .saturating_sub(stopping.elapsed());
         app.hooks().finish(left).await;
+        app.blocking(refusals::finish).await.unwrap_or_default();
         info!("stopped");
         Ok(())
     })

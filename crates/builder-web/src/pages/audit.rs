@@ -54,6 +54,9 @@ pub struct AuditEntry {
     outcome: String,
     /// More of it, or why it was refused.
     detail: String,
+    /// How often: what is refused again and again has an entry of the first time, and later one of
+    /// the last time with the count of those between.
+    times: u64,
 }
 
 /// Who did what, and what was refused.
@@ -109,6 +112,7 @@ pub async fn get(
                 "subject": entry.subject,
                 "outcome": entry.outcome,
                 "detail": entry.detail,
+                "times": entry.times,
             })
         })
         .collect();

@@ -22,6 +22,7 @@ use crate::exec_file::{ExecFile, check_size};
 use crate::intact::{self, Reader, Wanted};
 use crate::names::Path;
 use crate::pack::{PACKED_BYTES_MIN, packer};
+use crate::places::Who;
 use crate::respond::{self, Accepts, Encoding, Range};
 use crate::{file_body, headers, names, removed, urls};
 
@@ -48,6 +49,7 @@ pub async fn main_binary(
 pub async fn artifact(
     State(app): State<App>,
     Path((_, uuid, path)): Path<(String, String, String)>,
+    client: Option<Extension<Client>>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response> {
@@ -86,6 +88,7 @@ pub async fn artifact(
         tag: STANDARD.encode(artifact.sha256.as_bytes()),
         content_type,
         sha256: Some(artifact.sha256),
+        who: Who::is(client.as_deref()),
     };
     let mut response = send(&app, &method, &headers, served).await?;
     let shown = content_type == respond::TEXT
@@ -120,25 +123,30 @@ fn refuse_as_script(headers: &HeaderMap) -> Result<()> {
 pub async fn script(
     State(app): State<App>,
     Path((_, uuid)): Path<(String, String)>,
+    client: Option<Extension<Client>>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response> {
-    text(app, uuid, method, headers, |build| build.script).await
+    let who = Who::is(client.as_deref());
+    text(app, uuid, who, method, headers, |build| build.script).await
 }
 
 /// `GET …/console`
 pub async fn console(
     State(app): State<App>,
     Path((_, uuid)): Path<(String, String)>,
+    client: Option<Extension<Client>>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response> {
-    text(app, uuid, method, headers, |build| build.console).await
+    let who = Who::is(client.as_deref());
+    text(app, uuid, who, method, headers, |build| build.console).await
 }
 
 async fn text(
     app: App,
     uuid: String,
+    who: Option<Who>,
     method: Method,
     headers: HeaderMap,
     which: fn(Build) -> String,
@@ -162,6 +170,7 @@ async fn text(
         content_type: respond::TEXT,
         // Of these none is kept.
         sha256: None,
+        who,
     };
     let mut response = send(&app, &method, &headers, served).await?;
     response
@@ -175,6 +184,7 @@ async fn text(
 pub async fn exec(
     State(app): State<App>,
     Path((_, uuid)): Path<(String, String)>,
+    client: Option<Extension<Client>>,
 ) -> Result<Response> {
     let uuid = parse(&uuid)?;
     let (exec, name) = app
@@ -191,7 +201,9 @@ pub async fn exec(
     let size = exec.encoded_bytes();
     let store = app.store().clone();
     let body = app
-        .stream(Some(size), move |out| exec.write_to(&store, out))
+        .stream(Who::is(client.as_deref()), Some(size), move |out| {
+            exec.write_to(&store, out)
+        })
         .await?;
     Ok(download(body, Some(size), OCTETS, &name))
 }
@@ -221,10 +233,10 @@ pub async fn archive(
     } else {
         let name = format!("{}-{uuid}.tar.gz", build.job);
         let store = app.store().clone();
-        let network = client.and_then(|Extension(client)| client.network());
-        let place = app.archives().take(app.metrics(), network).await?;
+        let who = Who::is(client.as_deref());
+        let place = app.archives().take(app.metrics(), who.clone()).await?;
         let body = app
-            .stream(None, move |out| {
+            .stream(who, None, move |out| {
                 let _place = place;
                 write_archive(&store, &build, &artifacts, out)
             })
@@ -311,6 +323,8 @@ struct Served {
     content_type: &'static str,
     /// What it is to be, if that is known.
     sha256: Option<Sha256>,
+    /// Who asks.
+    who: Option<Who>,
 }
 
 /// Answers with a file: whole, a part of it, packed if it is a text, or that it has not changed.
@@ -321,6 +335,7 @@ async fn send(app: &App, method: &Method, request: &HeaderMap, served: Served) -
         tag,
         content_type,
         sha256,
+        who,
     } = served;
     let packable = is_text(content_type);
     let range = if method == Method::GET {
@@ -365,7 +380,7 @@ async fn send(app: &App, method: &Method, request: &HeaderMap, served: Served) -
                 response
             }
             (Range::Whole, Some(name)) => {
-                let mut response = Response::new(packed(app, reader, encoding).await?);
+                let mut response = Response::new(packed(app, who, reader, encoding).await?);
                 response
                     .headers_mut()
                     .insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
@@ -401,8 +416,13 @@ fn file_response(body: Body, size: u64) -> Response {
     response
 }
 
-async fn packed(app: &App, mut reader: Reader, encoding: Encoding) -> Result<Body> {
-    app.stream(None, move |out| {
+async fn packed(
+    app: &App,
+    who: Option<Who>,
+    mut reader: Reader,
+    encoding: Encoding,
+) -> Result<Body> {
+    app.stream(who, None, move |out| {
         let mut packer = packer(out, encoding)?;
         loop {
             let piece = reader.next(1)?;

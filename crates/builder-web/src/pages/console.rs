@@ -22,6 +22,7 @@ use crate::console::ansi::{self, Style};
 use crate::console::outline::{self, Found, Line, Outline};
 use crate::error::{Error, Result};
 use crate::names::Path;
+use crate::places::Who;
 use crate::query::Query;
 use crate::respond::{Accepts, Layout};
 use crate::share::Share;
@@ -100,8 +101,8 @@ pub async fn shown(
         .await??;
     let place = match bytes > DEAR_BYTES_MIN {
         true => {
-            let network = client.and_then(|client| client.network());
-            Some(app.dear().take(app.metrics(), network).await?)
+            let who = Who::is(client.as_deref());
+            Some(app.dear().take(app.metrics(), who).await?)
         }
         false => None,
     };

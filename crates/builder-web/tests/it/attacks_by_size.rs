@@ -83,8 +83,13 @@ fn nested() -> Vec<u8> {
 }
 
 fn memory_bytes_most(process: &Process) -> u64 {
+    memory_bytes(process, "VmHWM:")
+}
+
+/// What the system says of the memory of a process.
+fn memory_bytes(process: &Process, which: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let line = status.lines().find(|line| line.starts_with(which));
     let kib = line.unwrap().split_whitespace().nth(1).unwrap();
     kib.parse::<u64>().unwrap() * 1024
 }
@@ -319,7 +324,7 @@ fn trickle(mut stream: std::net::TcpStream, rest: &[u8]) -> Answer {
 #[test]
 fn uploaders_that_trickle_give_their_places_to_those_who_wait() {
     let (_holder, data, _) = empty();
-    let options = ["--uploads", "2", "--idle-timeout", "2"];
+    let options = ["--uploads=2", "--uploads-per-user=2", "--idle-timeout=2"];
     let process = Process::serve(Path::new(&data), &options);
     let user = basic(("builder", "pw"));
     let begin = |build: &Build| {
@@ -367,4 +372,91 @@ fn uploaders_that_trickle_give_their_places_to_those_who_wait() {
         let answer = exchange(process.address, "GET", &build.url(), &[], b"");
         assert_eq!(answer.status, 404);
     }
+}
+
+#[test]
+fn a_stranger_who_uploads_without_end_is_read_for_a_moment() {
+    const ANNOUNCED: &str = "1000000000";
+    let server = Server::with(|config| {
+        config.limits.log_in_failures_free = 0;
+        config.limits.refused_linger_time = Duration::from_millis(300);
+    });
+    let address = server.listen();
+    let received = || server.app.metrics().traffic.received.get();
+    let wrong = basic(("builder", "wrong"));
+    // The first is looked at, the second comes too soon after it.
+    assert_eq!(
+        exchange(
+            address,
+            "POST",
+            "/upload",
+            &[("authorization", &wrong)],
+            b""
+        )
+        .status,
+        401
+    );
+    for (authorization, status) in [("", 401), ("Basic nonsense", 401), (&wrong, 429)] {
+        let before = received();
+        let mut stream = connect(address);
+        let headers = [
+            ("authorization", authorization),
+            ("content-length", ANNOUNCED),
+        ];
+        let head = head("POST", "/upload", &headers);
+        stream.write_all(head.as_bytes()).unwrap();
+        // One that reads while it sends.
+        let mut reading = stream.try_clone().unwrap();
+        let answer = std::thread::spawn(move || {
+            let mut begin = [0; 12];
+            reading.read_exact(&mut begin).unwrap();
+            String::from_utf8_lossy(&begin[9..]).into_owned()
+        });
+        let chunk = vec![0; 64 * 1024];
+        let mut sent = 0;
+        let mut result = Ok(());
+        while result.is_ok() && sent < 100_000_000 {
+            result = stream.write_all(&chunk);
+            sent += chunk.len();
+        }
+        assert!(result.is_err(), "{authorization:?}: all is taken");
+        assert_eq!(answer.join().unwrap(), status.to_string());
+        let taken = received() - before;
+        // And what the socket has taken over already.
+        assert!(taken < 2_000_000, "{authorization:?}: {taken} bytes");
+    }
+}
+
+#[test]
+fn clients_that_read_nothing_of_their_downloads_hold_little_memory() {
+    const CLIENTS: usize = 250;
+    let (_holder, data, _) = empty();
+    let process = Process::serve(data.as_ref(), &[]);
+    let content = noise(8_000_000);
+    let hello = build("hello", 1).file("bin/x", &content);
+    upload(&process, &hello);
+    let target = format!("{}/f/bin/x", hello.url());
+    // It is known to be whole from here on.
+    let whole = || exchange(process.address, "GET", &target, &[], b"").body;
+    assert!(whole() == content);
+    let before = memory_bytes(&process, "VmRSS:");
+    let stalled: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let mut stream = connect(process.address);
+            let head = head("GET", &target, &[]);
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.read_exact(&mut [0; 100]).unwrap();
+            stream
+        })
+        .collect();
+    // As much as is read ahead is read ahead by now.
+    std::thread::sleep(Duration::from_secs(1));
+    let held = memory_bytes(&process, "VmRSS:").saturating_sub(before);
+    println!("{CLIENTS} clients hold {} MiB", held >> 20);
+    // With half a MiB that is read and another one that is sent it would be 250.
+    assert!(held < 110 << 20, "{held} bytes");
+    // Others are served meanwhile, and get all.
+    assert!(whole() == content);
+    drop(stalled);
+    assert!(whole() == content);
 }

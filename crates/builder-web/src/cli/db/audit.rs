@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::table::Table;
 use crate::cli::{DatadirArg, say};
+use crate::show::visible;
 use crate::{Clock, times};
 
 #[derive(Debug, Args)]
@@ -63,18 +64,14 @@ pub(super) fn run(args: &AuditArgs) -> anyhow::Result<()> {
             entry.action,
             visible(&entry.subject),
             entry.outcome,
-            visible(&entry.detail),
+            match entry.times {
+                1 => visible(&entry.detail),
+                times => format!("{} ({times} times)", visible(&entry.detail)),
+            },
         ]);
     }
     table.say();
     Ok(())
-}
-
-/// Texts from outside, so that none of them moves the cursor or begins a line.
-fn visible(text: &str) -> String {
-    text.chars()
-        .map(|char| if char.is_control() { '\u{fffd}' } else { char })
-        .collect()
 }
 
 fn to_json(entry: &Entry) -> Value {
@@ -88,6 +85,7 @@ fn to_json(entry: &Entry) -> Value {
         "subject": entry.subject,
         "outcome": entry.outcome,
         "detail": entry.detail,
+        "times": entry.times,
     })
 }
 
