@@ -55,7 +55,8 @@ CREATE TABLE record.token (
   expires_d INTEGER,           -- NULL: never
   expires_ps INTEGER,
   revoked_d INTEGER,           -- NULL: not revoked
-  revoked_ps INTEGER
+  revoked_ps INTEGER,
+  used_d INTEGER               -- the last day that it let somebody in; NULL: never since this is kept
 );
 
 -- The jobs a token may add builds to; none: all that its user may.
@@ -90,5 +91,5 @@ BEGIN
   SELECT RAISE(ABORT, 'the audit record is only added to');
 END;
 
-PRAGMA record.user_version = 3;
+PRAGMA record.user_version = 4;
 PRAGMA record.application_id = 1651987013;

@@ -39,6 +39,10 @@ const STEPS: &[Step] = &[
         up: include_str!("../../schema/record/3-up.sql"),
         down: include_str!("../../schema/record/3-down.sql"),
     },
+    Step {
+        up: include_str!("../../schema/record/4-up.sql"),
+        down: include_str!("../../schema/record/4-down.sql"),
+    },
 ];
 
 /// The version that the steps lead to.

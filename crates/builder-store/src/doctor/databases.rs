@@ -17,6 +17,12 @@ use crate::{Error, Result, Sha256};
 
 /// What one finding names; it counts the others.
 const NAMED_MAX: usize = 3;
+/// A token that is worth nothing after fewer days is told: time to give its program another one.
+const EXPIRES_SOON_DAYS: i64 = 14;
+/// A token that was not used for as many days is told: nobody would miss it, but who has found it.
+const UNUSED_DAYS: i64 = 90;
+/// The version of the record from which on it knows when a token was used.
+const TOKEN_USE_VERSION: i64 = 4;
 
 impl Doctor<'_> {
     pub(super) fn database(&mut self, now: &Timestamp) {
@@ -37,7 +43,8 @@ impl Doctor<'_> {
         if record.exists() {
             let checked = Sole::look(&record).and_then(|db| {
                 self.integrity(&db, record::FILE, Level::Problem)?;
-                self.removals(&db)
+                self.removals(&db)?;
+                self.tokens(&db, now)
             });
             self.checked("record", checked);
         }
@@ -339,6 +346,65 @@ impl Doctor<'_> {
                 self.repair(),
             ));
         }
+        Ok(())
+    }
+}
+
+impl Doctor<'_> {
+    /// Tokens that will be worth nothing soon, that nobody uses, and that nobody can use.
+    fn tokens(&mut self, record: &Sole, now: &Timestamp) -> Result<()> {
+        // A file that no server of this version has opened yet.
+        if record.pragma("user_version")? < TOKEN_USE_VERSION {
+            return Ok(());
+        }
+        let today = now.days();
+        let mut found = Vec::new();
+        record.for_each(
+            &format!(
+                "SELECT name, username, scope IN ('upload', 'admin'),
+                   coalesce(expires_d, {today} + {EXPIRES_SOON_DAYS}),
+                   max(created_d, coalesce(used_d, created_d))
+                 FROM token
+                 WHERE revoked_d IS NULL AND (expires_d IS NULL OR expires_d >= {today})
+                 ORDER BY name"
+            ),
+            |row| {
+                let name = row.text(0)?;
+                let argument = quoted(Path::new(&name));
+                let user = quoted(Path::new(&row.text(1)?));
+                let datadir = &self.datadir;
+                let revoke = format!("builder-db token-revoke --datadir {datadir} {argument}");
+                if row.int(2)? == 0 {
+                    found.push(Finding::new(
+                        "tokens",
+                        Level::Warning,
+                        format!("token {name} is for something that this version does not know, and is refused"),
+                        revoke,
+                    ));
+                    return Ok::<(), Error>(());
+                }
+                let left = row.int(3)? - today;
+                if left < EXPIRES_SOON_DAYS {
+                    found.push(Finding::new(
+                        "tokens",
+                        Level::Warning,
+                        format!("token {name} is worth nothing in {}", count(left, "day", "days")),
+                        format!("builder-db token-add --datadir {datadir} --user {user} NEW-NAME"),
+                    ));
+                }
+                let unused = today - row.int(4)?;
+                if unused >= UNUSED_DAYS {
+                    found.push(Finding::new(
+                        "tokens",
+                        Level::Note,
+                        format!("token {name} was not used for {unused} days"),
+                        revoke,
+                    ));
+                }
+                Ok(())
+            },
+        )?;
+        self.findings.append(&mut found);
         Ok(())
     }
 }

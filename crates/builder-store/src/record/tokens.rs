@@ -13,6 +13,8 @@ pub enum Scope {
     Upload,
     /// Reading what only operators read: metrics and the audit record at the public address.
     Admin,
+    /// Something that a newer builder-web knows, or nonsense: to this one it is worth nothing.
+    Unknown,
 }
 
 /// A token, without itself.
@@ -34,6 +36,9 @@ pub struct Token {
     pub expires: Option<Timestamp>,
     /// When it was revoked.
     pub revoked: Option<Timestamp>,
+    /// The last day that it let somebody in, as days since 1970; none: never, or not since that is
+    /// kept.
+    pub used_day: Option<i64>,
 }
 
 /// What is told of a token when it is added.
@@ -59,6 +64,7 @@ impl Scope {
         match self {
             Scope::Upload => "upload",
             Scope::Admin => "admin",
+            Scope::Unknown => "unknown",
         }
     }
 }
@@ -66,7 +72,9 @@ impl Scope {
 impl Token {
     /// Whether it is worth something.
     pub fn is_good(&self, now: &Timestamp) -> bool {
-        self.revoked.is_none() && self.expires.is_none_or(|expires| *now < expires)
+        self.scope != Scope::Unknown
+            && self.revoked.is_none()
+            && self.expires.is_none_or(|expires| *now < expires)
     }
 
     /// Whether it lets its user add builds to a job, if the user may.
@@ -87,14 +95,15 @@ impl Token {
             name: row.text(1)?,
             user: row.text(2)?,
             scope: match row.text(3)?.as_str() {
+                "upload" => Scope::Upload,
                 "admin" => Scope::Admin,
-                // Whatever a newer builder-web knows beyond: the least.
-                _ => Scope::Upload,
+                _ => Scope::Unknown,
             },
             jobs: Vec::new(),
             created: row.timestamp(4)?,
             expires: time(6)?,
             revoked: time(8)?,
+            used_day: row.int_opt(10)?,
         })
     }
 
@@ -143,7 +152,7 @@ pub fn add(tx: &mut Tx<'_>, token: &NewToken<'_>, now: &Timestamp) -> Result<boo
 pub fn by_digest(tx: &mut Tx<'_>, sha256: &Sha256) -> Result<Option<Token>> {
     let found = tx.query_opt(
         "SELECT id, name, username, scope, created_d, created_ps, expires_d, expires_ps, revoked_d,
-           revoked_ps
+           revoked_ps, used_d
          FROM record.token WHERE sha256 = $1",
         &[sha256.into()],
         Token::from_row,
@@ -155,7 +164,7 @@ pub fn by_digest(tx: &mut Tx<'_>, sha256: &Sha256) -> Result<Option<Token>> {
 pub fn all(tx: &mut Tx<'_>) -> Result<Vec<Token>> {
     let tokens = tx.query(
         "SELECT id, name, username, scope, created_d, created_ps, expires_d, expires_ps, revoked_d,
-           revoked_ps
+           revoked_ps, used_d
          FROM record.token ORDER BY name",
         &[],
         Token::from_row,
@@ -172,4 +181,13 @@ pub fn revoke(tx: &mut Tx<'_>, name: &str, now: &Timestamp) -> Result<bool> {
         &[days(now), picoseconds(now), name.into()],
     )?;
     Ok(revoked > 0)
+}
+
+/// Notes the day that a token let somebody in.
+pub fn note_use(tx: &mut Tx<'_>, token: &Token, now: &Timestamp) -> Result<()> {
+    tx.execute(
+        "UPDATE record.token SET used_d = $1 WHERE id = $2 AND (used_d IS NULL OR used_d < $1)",
+        &[days(now), token.id.into()],
+    )?;
+    Ok(())
 }

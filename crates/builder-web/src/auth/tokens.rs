@@ -6,12 +6,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use builder_store::Sha256;
 use builder_store::record::tokens::{self, Scope, Token};
 use builder_store::users::{self, User};
+use tracing::warn;
 
 use super::refusals::Source;
 use super::{Caller, Credentials, actor, credentials, note_not_let_in, random};
 use crate::app::App;
 use crate::client::Client;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, with_causes};
 use crate::metrics::LogIn;
 
 /// What every token begins with, so that people and scanners of leaked secrets know one.
@@ -48,13 +49,43 @@ pub(super) async fn find(app: &App, given: &Credentials) -> Result<Option<(User,
         })
         .await?;
     let now = app.now();
+    if let Some((_, token)) = &found
+        && token.scope == Scope::Unknown
+    {
+        warn!(
+            "token {} is refused: what it is for is not known to this version",
+            token.name
+        );
+    }
     // A user without a password was disabled: its tokens are worth nothing.
     let found = found.filter(|(user, token)| {
         token.is_good(&now)
             && !user.password.hash.is_empty()
             && given.name.as_ref().is_none_or(|name| *name == user.name)
     });
+    if let Some((_, token)) = &found
+        && token.used_day.is_none_or(|day| day < now.days())
+    {
+        note_use(app, token.clone());
+    }
     Ok(found)
+}
+
+/// Notes that a token was used today. In the background: nobody waits for it.
+fn note_use(app: &App, token: Token) {
+    let app = app.clone();
+    let note = move |app: &App| {
+        let now = app.now();
+        let noted = app.store().write(|tx| tokens::note_use(tx, &token, &now));
+        if let Err(error) = noted {
+            warn!(
+                "the use of token {} is not noted: {}",
+                token.name,
+                with_causes(&error)
+            );
+        }
+    };
+    tokio::spawn(async move { app.blocking(note).await });
 }
 
 /// Lets in who has a token for what only operators read, at `target`.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::build::{Build, build};
 use crate::program::{BUILDER_WEB, Process, run, succeeds};
-use crate::server::{Answer, basic, exchange};
+use crate::server::{Answer, basic, exchange, wait_until};
 
 fn hello(job: &str, number: u128) -> Build {
     build(job, number).file("bin/x", format!("x{number}"))
@@ -75,6 +75,14 @@ impl Site {
         let bearer = format!("Bearer {token}");
         let headers = [("authorization", bearer.as_str())];
         exchange(self.process.address, "GET", target, &headers, b"")
+    }
+
+    /// Changes the record as another program could.
+    fn sql(&self, sql: &str) {
+        let directory = self.directory.path();
+        let record = directory.join("builder-web-record.sqlite3");
+        let arguments = ["-cmd", ".timeout 10000", record.to_str().unwrap(), sql];
+        succeeds(directory, "sqlite3", &arguments);
     }
 
     fn audit(&self, arguments: &[&str]) -> Vec<Value> {
@@ -202,6 +210,91 @@ fn tokens_are_listed_without_themselves_and_expire() {
 }
 
 #[test]
+fn a_token_for_something_unknown_is_worth_nothing_and_the_log_says_so() {
+    let site = Site::new();
+    let token = site.token(&["odd"]);
+    let bearer = format!("Bearer {token}");
+    assert_eq!(site.upload(&bearer, &hello("hello", 1)), 201);
+    // As a newer version would write, or somebody by hand.
+    for scope in ["mirror", "", "Upload", "upload "] {
+        site.sql(&format!("UPDATE token SET scope = '{scope}'"));
+        assert_eq!(site.upload(&bearer, &hello("hello", 2)), 401, "{scope:?}");
+        for target in ["/metrics", "/audit"] {
+            assert_eq!(site.get(target, &token).status, 401, "{scope:?}");
+        }
+        let basic = basic(("ci", &token));
+        assert_eq!(site.upload(&basic, &hello("hello", 2)), 401, "{scope:?}");
+    }
+    site.sql("UPDATE token SET scope = 'upload'");
+    assert_eq!(site.upload(&bearer, &hello("hello", 2)), 201);
+    wait_until("it is in the log", || {
+        site.process.log().contains("token odd is refused")
+    });
+}
+
+#[test]
+fn when_a_token_was_used_last_is_listed_and_those_that_nobody_uses_are_told() {
+    let site = Site::new();
+    let used = site.token(&["used"]);
+    let _unused = site.token(&["unused"]);
+    let last_used = |name: &str| -> Value {
+        let list: Value = serde_json::from_str(&site.db(&["token-list", "--json"])).unwrap();
+        let tokens = list["tokens"].as_array().unwrap();
+        let token = tokens.iter().find(|token| token["name"] == name);
+        token.unwrap()["used"].clone()
+    };
+    assert_eq!(last_used("used"), Value::Null);
+    assert_eq!(
+        site.upload(&format!("Bearer {used}"), &hello("hello", 1)),
+        201
+    );
+    let today = &builder_web::Clock::System.now().to_rfc3339()[..10];
+    wait_until("its use is noted", || last_used("used") == today);
+    assert_eq!(last_used("unused"), Value::Null);
+    assert!(site.db(&["token-list"]).contains("LAST USED"));
+    // A day later it is another one; the same day nothing is written.
+    site.sql("UPDATE token SET used_d = used_d - 1 WHERE name = 'used'");
+    assert_eq!(site.upload(&basic(("ci", &used)), &hello("hello", 2)), 201);
+    wait_until("its use is noted again", || last_used("used") == today);
+    let told = || {
+        let arguments = site.arguments(&["doctor", "--json", "-c", "/nonexistent"]);
+        let output = run(site.directory.path(), BUILDER_WEB, &arguments);
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = json["findings"].as_array().unwrap().iter();
+        findings
+            .filter(|finding| finding["check"] == "tokens")
+            .map(|finding| {
+                let of = |name: &str| finding[name].as_str().unwrap().to_owned();
+                format!("{}: {}: {}", of("level"), of("what"), of("mend"))
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told(), [""; 0]);
+    let day = builder_web::Clock::System.now().days();
+    site.sql(&format!(
+        "UPDATE token SET created_d = {}; UPDATE token SET expires_d = {}, expires_ps = 0
+         WHERE name = 'used'",
+        day - 100,
+        day + 3
+    ));
+    let both = told();
+    assert_eq!(both.len(), 2, "{both:?}");
+    assert!(
+        both[0].starts_with("warning: token used is worth nothing in 3 days: builder-db token-add")
+    );
+    assert!(
+        both[1]
+            .starts_with("note: token unused was not used for 100 days: builder-db token-revoke")
+    );
+    // What is worth nothing any more is no news.
+    site.db(&["token-revoke", "unused"]);
+    site.sql("UPDATE token SET expires_d = 1");
+    assert_eq!(told(), [""; 0]);
+    site.sql("UPDATE token SET expires_d = NULL, scope = 'mirror', revoked_d = NULL");
+    assert_eq!(told().len(), 2);
+}
+
+#[test]
 fn a_token_for_admin_reads_metrics_and_audit_and_uploads_nothing() {
     let site = Site::new();
     let admin = site.token(&["--scope", "admin", "ops"]);
@@ -255,6 +348,7 @@ fn who_is_not_let_in_where_operators_read_is_on_record_and_cannot_fill_it() {
     }
     assert_eq!(site.upload("Bearer bwt_wrong", &hello("hello", 1)), 401);
     let refused = || site.audit(&["--refused", "--action", "log-in"]);
+    wait_until("all are on record", || refused().len() == 7);
     let told: Vec<String> = refused()
         .iter()
         .map(|entry| {
@@ -279,16 +373,19 @@ fn who_is_not_let_in_where_operators_read_is_on_record_and_cannot_fill_it() {
     // A flood is answered, and hardly noted; who has the right token is let in meanwhile.
     for _ in 0..200 {
         assert_eq!(get("/audit", "Bearer bwt_wrong"), 401);
-        assert_eq!(site.upload("Bearer bwt_wrong", &hello("hello", 1)), 401);
+        let status = site.upload("Bearer bwt_wrong", &hello("hello", 1));
+        assert!([401, 429].contains(&status), "{status}");
     }
     let noted = refused().len() - told.len();
     assert!(noted <= 20, "{noted} of 400");
     assert_eq!(site.get("/audit", &admin).status, 200);
     let metrics = site.get("/metrics", &admin).text();
-    assert!(
-        metrics.contains("builder_web_log_ins_total{result=\"wrong\"} 405"),
-        "{metrics}"
-    );
+    let count = |result: &str| -> u64 {
+        let name = format!("builder_web_log_ins_total{{result=\"{result}\"}} ");
+        let (_, rest) = metrics.split_once(&name).unwrap();
+        rest.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    assert_eq!(count("wrong") + count("slowed"), 405);
 }
 
 #[test]
@@ -299,6 +396,9 @@ fn what_was_done_and_what_was_refused_is_on_record_and_stays() {
     assert_eq!(site.upload(&user, &build), 201);
     assert_eq!(site.upload(&user, &build), 409);
     assert_eq!(site.upload(&basic(("e\nvil", "guess")), &build), 401);
+    wait_until("refusals are on record", || {
+        site.audit(&["--refused"]).len() == 2
+    });
     site.user("user-add", "bob", &[]);
     site.db(&["access-add", "bob", "hello"]);
     site.db(&["access-remove", "bob", "hello"]);

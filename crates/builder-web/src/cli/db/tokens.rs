@@ -132,20 +132,29 @@ pub(super) fn list(args: &ListArgs) -> anyhow::Result<()> {
                     "created": token.created.to_rfc3339(),
                     "expires": token.expires.map(Timestamp::to_rfc3339),
                     "revoked": token.revoked.map(Timestamp::to_rfc3339),
+                    "used": token.used_day.and_then(day),
                 })
             })
             .collect();
         say(&json!({ "tokens": tokens }).to_string());
         return Ok(());
     }
-    let mut table = Table::new(["TOKEN", "USER", "SCOPE", "JOBS", "STATE", "EXPIRES"]);
+    let mut table = Table::new([
+        "TOKEN",
+        "USER",
+        "SCOPE",
+        "JOBS",
+        "STATE",
+        "EXPIRES",
+        "LAST USED",
+    ]);
     for token in &all {
         table.row([
             token.name.clone(),
             token.user.clone(),
             token.scope.name().to_owned(),
             match (token.scope, token.jobs.is_empty()) {
-                (Scope::Admin, _) => "-".to_owned(),
+                (Scope::Admin | Scope::Unknown, _) => "-".to_owned(),
                 (Scope::Upload, true) => "all of the user".to_owned(),
                 (Scope::Upload, false) => token.jobs.join(","),
             },
@@ -153,15 +162,26 @@ pub(super) fn list(args: &ListArgs) -> anyhow::Result<()> {
             token
                 .expires
                 .map_or_else(|| "never".to_owned(), Timestamp::to_rfc3339),
+            token
+                .used_day
+                .and_then(day)
+                .unwrap_or_else(|| "never".to_owned()),
         ]);
     }
     table.say();
     Ok(())
 }
 
+/// A day, as a date.
+fn day(day: i64) -> Option<String> {
+    let date = Timestamp::new(day, 0)?.to_rfc3339();
+    date.split('T').next().map(ToOwned::to_owned)
+}
+
 fn state(token: &Token, now: &Timestamp) -> &'static str {
     match (token.revoked, token.is_good(now)) {
         (Some(_), _) => "revoked",
+        _ if token.scope == Scope::Unknown => "refused",
         (None, false) => "expired",
         (None, true) => "good",
     }

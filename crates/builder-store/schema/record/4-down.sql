@@ -1,0 +1,1 @@
+ALTER TABLE record.token DROP COLUMN used_d;

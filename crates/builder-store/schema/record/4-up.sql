@@ -1,0 +1,1 @@
+ALTER TABLE record.token ADD COLUMN used_d INTEGER;
