@@ -91,5 +91,14 @@ BEGIN
   SELECT RAISE(ABORT, 'the audit record is only added to');
 END;
 
-PRAGMA record.user_version = 4;
+-- Builds whose upload hooks have not all ended. Written before the build is: a row without a build
+-- is of an upload that was interrupted.
+CREATE TABLE record.hook_run (
+  uuid TEXT PRIMARY KEY NOT NULL, -- of the build
+  asked_d INTEGER NOT NULL,
+  asked_ps INTEGER NOT NULL,
+  tries INTEGER NOT NULL          -- after an interruption
+) WITHOUT ROWID;
+
+PRAGMA record.user_version = 5;
 PRAGMA record.application_id = 1651987013;

@@ -8,6 +8,7 @@
 //! the two is harmless, and mended at the next start.
 
 pub mod audit;
+pub mod hook_runs;
 pub mod pins;
 pub mod removed;
 pub mod tokens;

@@ -148,7 +148,9 @@ async fn answer(
     match received {
         Ok((Ok(received), _)) => {
             let location = urls::build(&received.job, &received.uuid);
-            app.hooks().run(&app, received.hook);
+            if let Some(call) = received.hook {
+                drop(app.hooks().run(&app, call));
+            }
             app.draw_soon(received.uuid);
             let headers = [(header::LOCATION, respond::value(location))];
             (StatusCode::CREATED, headers).into_response()

@@ -43,6 +43,10 @@ const STEPS: &[Step] = &[
         up: include_str!("../../schema/record/4-up.sql"),
         down: include_str!("../../schema/record/4-down.sql"),
     },
+    Step {
+        up: include_str!("../../schema/record/5-up.sql"),
+        down: include_str!("../../schema/record/5-down.sql"),
+    },
 ];
 
 /// The version that the steps lead to.

@@ -12,6 +12,7 @@ mod password;
 mod pins;
 mod record;
 mod remove;
+mod run_hooks;
 mod table;
 mod tokens;
 mod users;
@@ -116,6 +117,8 @@ enum DbCommand {
     Export(export::ExportArgs),
     /// Write one build as an exec file
     ExtractBuild(export::ExtractArgs),
+    /// Run the upload hooks for a build once more
+    RunHooks(run_hooks::RunHooksArgs),
     /// Make a token that programs log in with; it is printed once
     TokenAdd(tokens::AddArgs),
     /// List the tokens
@@ -132,6 +135,7 @@ pub(super) fn run(args: DbArgs) -> anyhow::Result<()> {
         DbCommand::TokenList(args) => tokens::list(&args),
         DbCommand::TokenRevoke(args) => tokens::revoke(&args),
         DbCommand::Audit(args) => audit::run(&args),
+        DbCommand::RunHooks(args) => run_hooks::run(&args),
         DbCommand::Migrate(args) => migrate::run(&args),
         DbCommand::UserAdd(args) => users::add(&args),
         DbCommand::UserUpdate(args) => users::update(&args),

@@ -35,6 +35,7 @@ const DB_GROUPS: &[(&str, &[&str])] = &[
             "pin-list",
             "vacuum",
             "job-remove",
+            "run-hooks",
         ],
     ),
     (
@@ -111,6 +112,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "extract-build",
         &["NAME extract-build f63a5b8a-9ab3-40a3-8cfc-000000000001 --dest hello.exec"],
+    ),
+    (
+        "run-hooks",
+        &["NAME run-hooks f63a5b8a-9ab3-40a3-8cfc-000000000001  # after a hook was mended"],
     ),
     (
         "verify-data-dir",

@@ -190,6 +190,13 @@ pub(super) fn run_server(
         info!("serving {datadir} on {addresses}");
         service::ready();
         tokio::spawn(service::watchdog(app.clone()));
+        let again = app.blocking(|app| app.hooks().run_interrupted(app));
+        if let Ok(Err(error)) = again.await {
+            warn!(
+                "hooks that were interrupted are not run again: {}",
+                with_causes(&error)
+            );
+        }
         ready(&addresses);
         let mut stopping = Instant::now();
         let stop = async {

@@ -3,7 +3,8 @@
 //! As on the OCaml server: every `*.sh` of `CONFIGDIR/upload-hooks/` that is a regular file (links
 //! are followed) and executable by all, with the build described in its arguments. They are
 //! started after the answer is decided and change nothing about it. A server that is told to stop
-//! waits for them.
+//! waits for them; one that is killed runs them again at its next start: that they are to be run is
+//! on record before the build is, until all have ended.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,22 +17,28 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use builder_exec::Timestamp;
-use builder_store::Sha256;
+use builder_store::record::hook_runs;
+use builder_store::{Sha256, builds};
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::config::Config;
+use crate::error::with_causes;
+use crate::show::visible;
 
 /// How long after a hook's end its output is waited for, and how long for the end of a line.
 const OUTPUT_TIME_MAX: Duration = Duration::from_secs(5);
 /// Bytes of a hook's output that are read at a time.
 const OUTPUT_BUFFER_BYTES: usize = 8 * 1024;
+/// How often hooks that were interrupted are run again: what they start may be what ends the server.
+const TRIES_MAX: u64 = 3;
 
 /// What a hook is told of a build.
 #[derive(Debug, Clone)]
@@ -97,21 +104,32 @@ impl Hooks {
         }
     }
 
-    /// Starts every hook for a build, in the background.
-    pub fn run(&self, app: &App, call: Option<HookCall>) {
-        let Some(call) = call else { return };
+    /// Whether there is one.
+    pub fn any(&self) -> bool {
+        let all = look(&self.directory);
+        all.iter()
+            .any(|(_, state)| matches!(state, HookState::Runs))
+    }
+
+    /// Starts every hook for a build, in the background; how each ended, by its file name. A hook
+    /// that the server had no time for is not among them.
+    pub fn run(&self, app: &App, call: HookCall) -> JoinHandle<Vec<(String, HookEnd)>> {
         let arguments = call.arguments(app);
         let directory = self.directory.clone();
         let (places, under_way) = (self.places.clone(), self.under_way.clone());
         let (time_max, output_bytes_max) = (self.time_max, self.output_bytes_max);
         let app = app.clone();
         // Under way from here on: a stop that comes while they are looked up waits for them.
-        let all = under_way.add(format!("the hooks of build {}", call.uuid));
+        let name = format!("the hooks of build {}", call.uuid);
+        let all = under_way.add(name, Phase::Whole);
         tokio::spawn(async move {
             let found = tokio::task::spawn_blocking(move || hooks(&directory)).await;
-            for hook in found.unwrap_or_default() {
+            let found = found.unwrap_or_default();
+            let count = found.len();
+            let mut ends = JoinSet::new();
+            for hook in found {
                 let name = format!("hook {} for build {}", hook.display(), call.uuid);
-                let place = under_way.add(name);
+                let place = under_way.add(name, Phase::Waits);
                 let run = Run {
                     hook,
                     arguments: arguments.clone(),
@@ -120,21 +138,48 @@ impl Hooks {
                     output_bytes_max,
                 };
                 let (places, app) = (places.clone(), app.clone());
-                tokio::spawn(async move {
+                ends.spawn(async move {
                     // Closed only when the server is gone.
-                    if let Ok(_place) = places.acquire().await
-                        && place.begin()
-                    {
-                        let begin = Instant::now();
-                        let name = run.hook.file_name().map(|name| name.to_string_lossy());
-                        let name = name.unwrap_or_default().into_owned();
-                        let end = run.run().await;
-                        app.metrics().hook(&name, end, begin.elapsed());
-                    }
+                    let _turn = places.acquire().await.ok().filter(|_| place.begin())?;
+                    let begin = Instant::now();
+                    let name = run.hook.file_name().map(|name| name.to_string_lossy());
+                    let name = name.unwrap_or_default().into_owned();
+                    let end = run.run().await;
+                    app.metrics().hook(&name, end, begin.elapsed());
+                    Some((name, end))
                 });
             }
+            let ends: Vec<_> = ends.join_all().await.into_iter().flatten().collect();
+            if ends.len() == count {
+                note_end(&app, call.uuid).await;
+            }
             drop(all);
-        });
+            ends
+        })
+    }
+
+    /// Runs the hooks of builds that were interrupted, in the background.
+    pub fn run_interrupted(&self, app: &App) -> builder_store::Result<()> {
+        for (uuid, tries) in app.store().write(hook_runs::try_again)? {
+            let call = HookCall::of(app, uuid)?;
+            match call {
+                Some(call) if tries < TRIES_MAX => {
+                    info!(build.uuid = %uuid, "running hooks again that were interrupted");
+                    drop(self.run(app, call));
+                }
+                Some(_) => {
+                    error!(
+                        build.uuid = %uuid,
+                        "the hooks of build {uuid} were interrupted again and again, and are not run \
+                         any more; run them with: builder-db run-hooks {uuid}"
+                    );
+                    app.store().write(|tx| hook_runs::ended(tx, uuid))?;
+                }
+                // The upload was interrupted too, or the build was removed since.
+                None => app.store().write(|tx| hook_runs::ended(tx, uuid))?,
+            }
+        }
+        Ok(())
     }
 
     /// The file names of those that are there now.
@@ -148,13 +193,16 @@ impl Hooks {
     /// How many run, and how many wait for their turn.
     pub fn counts(&self) -> (usize, usize) {
         let state = self.under_way.0.borrow();
-        let running = state.hooks.values().filter(|(_, begun)| *begun).count();
-        (running, state.hooks.len() - running)
+        let count = |phase| {
+            let all = state.hooks.values();
+            all.filter(|(_, other)| *other == phase).count()
+        };
+        (count(Phase::Runs), count(Phase::Waits))
     }
 
     /// Waits until all hooks have ended, those too that wait for their turn. Those that run when
     /// the time is over are left to it, but nobody reads what they print any more; those that have
-    /// not begun are named in the log.
+    /// not begun are named in the log. The next start runs both.
     pub async fn finish(&self, time_max: Duration) {
         let mut state = self.under_way.0.subscribe();
         let all_ended = state.wait_for(|state| state.hooks.is_empty());
@@ -166,13 +214,27 @@ impl Hooks {
             state.stopped = true;
             left.clone_from(&state.hooks);
         });
-        for (name, begun) in left.into_values() {
-            if begun {
-                warn!("{name} is left running");
-            } else {
-                error!("{name} was not started: the server had to stop before");
+        for (name, phase) in left.into_values() {
+            match phase {
+                Phase::Runs => warn!("{name} is left running, and run again at the next start"),
+                Phase::Waits => error!(
+                    "{name} was not started: the server had to stop before; the next start runs it"
+                ),
+                Phase::Whole => {}
             }
         }
+    }
+}
+
+/// Takes the hooks of a build off the record: all have ended.
+async fn note_end(app: &App, uuid: Uuid) {
+    let noted = app.blocking(move |app| app.store().write(|tx| hook_runs::ended(tx, uuid)));
+    if let Ok(Err(error)) = noted.await {
+        warn!(
+            build.uuid = %uuid,
+            "that its hooks have run cannot be noted, so that they are run again: {}",
+            with_causes(&error)
+        );
     }
 }
 
@@ -183,10 +245,19 @@ struct UnderWay(watch::Sender<State>);
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    /// The name of each, and whether it has begun.
-    hooks: BTreeMap<u64, (String, bool)>,
+    /// The name of each.
+    hooks: BTreeMap<u64, (String, Phase)>,
     /// No other may begin.
     stopped: bool,
+}
+
+/// How far a hook is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// It is no hook: all those of a build, until that they have ended is on record.
+    Whole,
+    Waits,
+    Runs,
 }
 
 /// The place of one hook among those under way, until it is dropped.
@@ -196,12 +267,12 @@ struct Place {
 }
 
 impl UnderWay {
-    fn add(&self, name: String) -> Place {
+    fn add(&self, name: String, phase: Phase) -> Place {
         let mut number = 0;
         self.0.send_modify(|state| {
             number = state.next;
             state.next += 1;
-            state.hooks.insert(number, (name, false));
+            state.hooks.insert(number, (name, phase));
         });
         Place {
             under_way: self.clone(),
@@ -216,8 +287,8 @@ impl Place {
         let mut may = false;
         self.under_way.0.send_modify(|state| {
             may = !state.stopped;
-            if let Some((_, begun)) = state.hooks.get_mut(&self.number) {
-                *begun = may;
+            if may && let Some((_, phase)) = state.hooks.get_mut(&self.number) {
+                *phase = Phase::Runs;
             }
         });
         may
@@ -233,6 +304,23 @@ impl Drop for Place {
 }
 
 impl HookCall {
+    /// What hooks are told of a build that is kept; none: there is no such build, or it has no main
+    /// binary.
+    pub fn of(app: &App, uuid: Uuid) -> builder_store::Result<Option<HookCall>> {
+        let build = app.store().read(|tx| builds::by_uuid(tx, uuid))?;
+        Ok(build.and_then(|build| {
+            let main = build.main_binary?;
+            Some(HookCall {
+                start: build.start,
+                sha256: main.sha256,
+                job: build.job,
+                uuid,
+                platform: build.platform,
+                main_binary: main.path,
+            })
+        }))
+    }
+
     /// The arguments, in the order that hooks expect. The last is the main binary's file, whose
     /// name has no extension: hooks look at `--main-binary-filepath`.
     fn arguments(&self, app: &App) -> Vec<OsString> {
@@ -457,6 +545,7 @@ impl Output {
 
     fn say(&self, text: std::fmt::Arguments<'_>) {
         let (hook, stream) = (self.hook.display(), self.stream);
+        let text = visible(&text.to_string());
         info!(build.uuid = %self.uuid, stream, "hook {hook}: {text}");
     }
 }

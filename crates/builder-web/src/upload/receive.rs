@@ -8,6 +8,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use builder_exec::{ErrorKind, ExecutionResult, Part, Reader, Timestamp};
 use builder_store::builds::{self, NewBuild};
 use builder_store::record::audit::{self, Event, Outcome};
+use builder_store::record::hook_runs;
 use builder_store::search;
 use builder_store::tags::{self, Tag};
 use builder_store::{
@@ -25,6 +26,7 @@ use crate::derived;
 use crate::error::{Error, Result, with_causes};
 use crate::failures;
 use crate::search::follow;
+use crate::show;
 
 /// A build that was kept.
 #[derive(Debug)]
@@ -257,6 +259,12 @@ fn keep(app: &App, caller: &Caller, arriving: Arriving<'_>, build: Build) -> Res
         main_binary,
         user_id: caller.user.id,
     };
+    // Before the build: one that is there has its hooks run, whatever comes between.
+    let asks = caller.runs_hooks && main.is_some() && app.hooks().any();
+    if asks {
+        app.store()
+            .write(|tx| hook_runs::ask(tx, build.uuid, &app.now()))?;
+    }
     let kept = staging.commit(build.uuid, &build.job, &row, &artifacts, |tx, kept| {
         let readme = readme.as_ref().map(|readme| readme.text.as_str());
         for (tag, value) in [
@@ -312,12 +320,20 @@ fn keep(app: &App, caller: &Caller, arriving: Arriving<'_>, build: Build) -> Res
         Err(builder_store::Error::BuildExists { uuid }) => {
             return Err(build_exists(&build.job, uuid));
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            if asks {
+                // Where this fails the next start sees that there is no such build.
+                let _forgotten = app.store().write(|tx| hook_runs::ended(tx, build.uuid));
+            }
+            return Err(error.into());
+        }
     }
     let (job, uuid) = (&build.job, build.uuid);
     info!(
         build.uuid = %uuid, job.name = %job, platform = %build.platform, user.name = %caller.actor.who,
-        artifacts = artifacts.len(), "stored build {uuid} of {job}: {}", build.result
+        artifacts = artifacts.len(), "stored build {uuid} of {job}: {}",
+        // A message may have any number of lines.
+        show::visible(&build.result.to_string())
     );
     let hook = main.map(|(path, main)| HookCall {
         start: build.start,

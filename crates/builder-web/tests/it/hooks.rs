@@ -9,7 +9,7 @@ use std::time::Duration;
 use builder_store::Sha256;
 
 use crate::build::{Build, build};
-use crate::program::{Process, succeeds};
+use crate::program::{BUILDER_WEB, Process, succeeds};
 use crate::server::{BUILDER, Server, basic, exchange, wait_until};
 
 fn hello(number: u128) -> Build {
@@ -355,4 +355,139 @@ fn a_hook_that_prints_without_end_is_cut_once_in_the_log() {
     assert!(log.contains("floods.sh: line 100"));
     assert!(!log.contains("line 19999"));
     assert_eq!(log.matches("(there was more)").count(), 1);
+}
+
+/// How often each build had its hook run, by the lines it has left.
+fn runs(server: &Server, number: u128) -> usize {
+    let text = fs::read_to_string(server.configdir().join("runs")).unwrap_or_default();
+    let uuid = format!("--uuid={}", hello(number).uuid);
+    text.lines().filter(|line| *line == uuid).count()
+}
+
+/// How many builds have hooks that have not ended, by the record.
+fn pending(server: &Server) -> String {
+    let record = server.datadir().join("builder-web-record.sqlite3");
+    let arguments = [record.to_str().unwrap(), "SELECT count(*) FROM hook_run"];
+    let count = succeeds(server.datadir(), "sqlite3", &arguments);
+    String::from_utf8(count).unwrap().trim().to_owned()
+}
+
+fn send(process: &Process, number: u128) {
+    let exec = hello(number).exec();
+    let (length, authorization) = (exec.len().to_string(), basic(BUILDER));
+    let headers = [
+        ("content-length", length.as_str()),
+        ("authorization", authorization.as_str()),
+    ];
+    let answer = exchange(process.address, "POST", "/upload", &headers, &exec);
+    assert_eq!(answer.status, 201, "{}", answer.text());
+}
+
+#[test]
+fn hooks_that_a_killed_server_has_not_run_to_their_end_are_run_by_the_next() {
+    let server = Server::new();
+    let config = server.configdir().display().to_string();
+    // Ends at once when it may, and otherwise not before its server.
+    let script = format!(
+        "[ -e '{config}/may' ] || {{ : > '{config}/begun'; sleep 3; exit 1; }}
+         echo \"$4\" >> '{config}/runs'"
+    );
+    hook(&server, "slow.sh", 0o755, &script);
+    let serve = || Process::serve_with(server.datadir(), server.configdir(), &[]);
+    let mut process = serve();
+    // Four run at a time: some have begun when the server is killed, others have not.
+    for number in 1..8 {
+        send(&process, number);
+    }
+    wait_until("a hook has begun", || {
+        server.configdir().join("begun").exists()
+    });
+    process.kill();
+    assert_eq!(pending(&server), "7");
+    fs::write(server.configdir().join("may"), "").unwrap();
+    let mut process = serve();
+    for number in 1..8 {
+        wait_until("it is run by the next", || runs(&server, number) == 1);
+    }
+    wait_until("all have ended", || pending(&server) == "0");
+    send(&process, 8);
+    wait_until("a new one is run", || runs(&server, 8) == 1);
+    wait_until("it has ended, too", || pending(&server) == "0");
+    process.terminate();
+    assert!(process.wait().success());
+    // What has ended is not run again, unless somebody says so.
+    let mut process = serve();
+    send(&process, 9);
+    wait_until("a new one is run", || runs(&server, 9) == 1);
+    let run_hooks = |uuid: &str| {
+        let arguments = [
+            "db",
+            "run-hooks",
+            "-d",
+            server.datadir().to_str().unwrap(),
+            "-c",
+            &config,
+            uuid,
+        ];
+        crate::program::run(server.datadir(), BUILDER_WEB, &arguments)
+    };
+    let output = run_hooks(&hello(2).uuid.to_string());
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.starts_with("slow.sh succeeded\n"), "{said}");
+    assert_eq!(
+        [1, 2, 3, 8].map(|number| runs(&server, number)),
+        [1, 2, 1, 1]
+    );
+    let output = run_hooks(&hello(99).uuid.to_string());
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    process.kill();
+}
+
+#[test]
+fn a_hook_that_ends_its_server_each_time_is_given_up() {
+    let server = Server::new();
+    hook(&server, "quick.sh", 0o755, "exit 0");
+    let uuid = hello(1).uuid;
+    server.keep(&hello(1));
+    wait_until("its hooks have ended", || pending(&server) == "0");
+    // As it would be found after three starts that ended in the middle; and of a build that was
+    // never kept.
+    let record = server.datadir().join("builder-web-record.sqlite3");
+    let sql = format!(
+        "INSERT INTO hook_run VALUES ('{uuid}', 1, 1, 3), ('{}', 1, 1, 0)",
+        hello(2).uuid
+    );
+    succeeds(
+        server.datadir(),
+        "sqlite3",
+        &[record.to_str().unwrap(), &sql],
+    );
+    let process = Process::serve_with(server.datadir(), server.configdir(), &[]);
+    wait_until("it is given up", || pending(&server) == "0");
+    let says = format!("run them with: builder-db run-hooks {uuid}");
+    wait_until("the log says so", || process.log().contains(&says));
+    assert!(!process.log().contains("quick.sh has run"));
+}
+
+#[test]
+fn what_is_imported_without_hooks_has_none_to_run_later() {
+    let server = Server::new();
+    hook(&server, "record.sh", 0o755, &recording(&server));
+    let file = server.configdir().join("1.exec");
+    fs::write(&file, hello(1).exec()).unwrap();
+    let arguments = [
+        "db",
+        "import",
+        "--user",
+        BUILDER.0,
+        "-d",
+        server.datadir().to_str().unwrap(),
+        "-c",
+        server.configdir().to_str().unwrap(),
+        file.to_str().unwrap(),
+    ];
+    succeeds(server.datadir(), BUILDER_WEB, &arguments);
+    assert_eq!(pending(&server), "0");
+    assert!(!ran(&server, "record.sh"));
 }

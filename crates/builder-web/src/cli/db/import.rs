@@ -66,7 +66,11 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     let candidates = candidates(&args.files)?;
     let store = Store::open_beside(&args.datadir.datadir)?;
     start_log(&LogArgs::quiet())?;
-    let caller = Caller::local(uploader(&store, args.user.as_deref())?, audit::account());
+    let user = uploader(&store, args.user.as_deref())?;
+    let caller = Caller {
+        runs_hooks: args.hooks,
+        ..Caller::local(user, audit::account())
+    };
     store
         .sweep_interrupted()
         .context("remove what an interrupted upload left")?;
@@ -91,8 +95,10 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
             Outcome::Stored(received) => {
                 stored += 1;
                 let build = format!("{}/{}", received.job, received.uuid);
-                if args.hooks {
-                    app.hooks().run(&app, received.hook);
+                if args.hooks
+                    && let Some(call) = received.hook
+                {
+                    drop(app.hooks().run(&app, call));
                 }
                 ("stored", format!("stored {build}: {path}"), Some(build))
             }

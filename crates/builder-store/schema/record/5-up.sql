@@ -1,0 +1,6 @@
+CREATE TABLE record.hook_run (
+  uuid TEXT PRIMARY KEY NOT NULL,
+  asked_d INTEGER NOT NULL,
+  asked_ps INTEGER NOT NULL,
+  tries INTEGER NOT NULL
+) WITHOUT ROWID;

@@ -1,0 +1,44 @@
+//! The table `record.hook_run`: builds whose upload hooks have not all ended. A row is written
+//! before the build is, and dropped when its hooks have ended; so what is found at a start was
+//! interrupted, or is of a build that did not come to be.
+
+use builder_exec::Timestamp;
+use uuid::Uuid;
+
+use crate::db::{days, picoseconds};
+use crate::{Result, Tx};
+
+/// Notes that the hooks of a build are to be run.
+pub fn ask(tx: &mut Tx<'_>, uuid: Uuid, now: &Timestamp) -> Result<()> {
+    tx.execute(
+        "INSERT INTO record.hook_run (uuid, asked_d, asked_ps, tries) VALUES ($1, $2, $3, 0)
+         ON CONFLICT (uuid) DO NOTHING",
+        &[
+            uuid.to_string().as_str().into(),
+            days(now),
+            picoseconds(now),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Notes that the hooks of a build have ended, or that there is no such build.
+pub fn ended(tx: &mut Tx<'_>, uuid: Uuid) -> Result<()> {
+    tx.execute(
+        "DELETE FROM record.hook_run WHERE uuid = $1",
+        &[uuid.to_string().as_str().into()],
+    )?;
+    Ok(())
+}
+
+/// The builds whose hooks were interrupted, those asked for first first, and how often each was
+/// tried again before; one more is noted of each.
+pub fn try_again(tx: &mut Tx<'_>) -> Result<Vec<(Uuid, u64)>> {
+    let all = tx.query(
+        "SELECT uuid, tries FROM record.hook_run ORDER BY asked_d, asked_ps, uuid",
+        &[],
+        |row| Ok((row.uuid(0)?, row.size(1)?)),
+    )?;
+    tx.execute("UPDATE record.hook_run SET tries = tries + 1", &[])?;
+    Ok(all)
+}
