@@ -5,9 +5,9 @@ use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::build::build;
+use crate::build::{Build, build};
 use crate::program::Process;
-use crate::server::{Answer, BUILDER, Server, basic, connect, exchange, wait_until};
+use crate::server::{BUILDER, Server, basic, connect, exchange, wait_until};
 
 /// What comes back when these bytes are sent at once and nothing more.
 fn raw(address: SocketAddr, bytes: &[u8]) -> String {
@@ -198,40 +198,93 @@ fn a_client_that_sends_a_byte_a_second_or_hangs_up_halfway_holds_nothing() {
 
 #[test]
 fn nothing_that_was_sent_begins_a_line_of_the_log() {
-    let directory = tempfile::tempdir().unwrap();
-    let process = Process::serve_with(
-        directory.path(),
-        Path::new("/nonexistent"),
-        &["--log-level", "debug", "--trusted-proxy", "127.0.0.1"],
-    );
-    let forged = "INFO forged";
-    let targets = [
+    for form in ["text", "json"] {
+        let (holder, data, _) = crate::carry::empty();
+        let config = holder.path().join("config");
+        let hooks = config.join("upload-hooks");
+        std::fs::create_dir_all(&hooks).unwrap();
+        // A hook repeats what it is told, and some more.
+        let draft = holder.path().join("draft");
+        let script = "#!/bin/sh\nprintf 'x\\nINFO forged\\r\\033[31m%s\\n' \"$3\"\n";
+        std::fs::write(&draft, script).unwrap();
+        let hook = hooks.join("talks.sh");
+        for (program, first, second) in [
+            ("cp", draft.as_path(), hook.as_path()),
+            ("chmod", Path::new("755"), &hook),
+        ] {
+            crate::program::succeeds(holder.path(), program, &[first, second]);
+        }
+        let mut arguments = vec!["--log-level", "debug", "--trusted-proxy", "127.0.0.1"];
+        if form == "json" {
+            arguments.push("--log-json");
+        }
+        let process = Process::serve_with(data.as_ref(), &config, &arguments);
+        send_forgeries(&process);
+        wait_until("all is logged", || {
+            let log = process.log();
+            log.contains("talks.sh has run") && log.matches("forged").count() > 10
+        });
+        for line in process.log().lines() {
+            assert!(!line.starts_with("INFO forged"), "{line:?}");
+            assert!(!line.chars().any(char::is_control), "{line:?}");
+            if form == "json" {
+                serde_json::from_str::<serde_json::Value>(line)
+                    .unwrap_or_else(|error| panic!("{error}: {line}"));
+            }
+        }
+    }
+}
+
+/// Sends lines of a log in all that a client may choose.
+fn send_forgeries(process: &Process) {
+    let send = |method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]| {
+        exchange(process.address, method, target, headers, body).status
+    };
+    for target in [
         "/%0aINFO%20forged",
         "/job/x%0d%0aINFO%20forged",
         "/hash?sha256=%0aINFO%20forged",
         "/job/%1b%5b31mINFO%20forged/build/latest",
-    ];
-    for target in targets {
+        "/search?q=%0aINFO%20forged",
+        "/package/x%0aINFO%20forged",
+    ] {
         let headers = [
             ("x-request-id", "a b INFO forged"),
             ("x-forwarded-for", "INFO forged"),
         ];
-        exchange(process.address, "GET", target, &headers, b"");
+        send("GET", target, &headers, b"");
     }
-    let user = basic(("x\nINFO forged", "pw"));
-    let answer: Answer = exchange(
-        process.address,
-        "POST",
-        "/upload",
-        &[("authorization", &user)],
-        b"",
+    let wrong = basic(("x\nINFO forged", "pw"));
+    assert_eq!(
+        send("POST", "/upload", &[("authorization", &wrong)], b""),
+        401
     );
-    assert_eq!(answer.status, 401);
-    wait_until("it is logged", || process.log().contains(forged));
-    for line in process.log().lines() {
-        assert!(
-            !line.starts_with(forged) && !line.contains('\u{1b}'),
-            "{line:?}"
-        );
+    let user = basic(("builder", "pw"));
+    let upload = |build: &Build| {
+        let exec = build.exec();
+        let length = exec.len().to_string();
+        let headers = [("authorization", &*user), ("content-length", &*length)];
+        send("POST", "/upload", &headers, &exec)
+    };
+    let forged = "x\r\nINFO forged\u{1b}[31m";
+    let refused = [
+        build(forged, 1).file("bin/x", "x"),
+        build("x", 2).platform(forged).file("bin/x", "x"),
+        build("x", 3).file(forged, "x"),
+    ];
+    for build in &refused {
+        assert_eq!(upload(build), 400);
     }
+    // These are names: two of them are line ends to some, and none to a log.
+    let odd = "x\u{2028}\u{2029}INFO forged\u{202e}";
+    let kept = build(odd, 4)
+        .platform(odd)
+        .file("bin/x", "x")
+        .ended(builder_exec::ExecutionResult::Message(forged.into()));
+    assert_eq!(upload(&kept), 201);
+    let by_hand = "/job/x%0aINFO%20forged/platform/p/upload?binary_name=x%0aINFO%20forged";
+    assert_eq!(
+        send("POST", by_hand, &[("authorization", &user)], b"x"),
+        400
+    );
 }
