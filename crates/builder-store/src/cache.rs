@@ -171,7 +171,9 @@ impl Cache {
         let paths = versions
             .into_iter()
             .map(|(_, name)| self.directory.join(name).join(&file));
-        Ok(paths.into_iter().find(|path| path.is_file()))
+        // A link could lead anywhere: as for artifacts.
+        let is_file = |path: &PathBuf| path.symlink_metadata().is_ok_and(|there| there.is_file());
+        Ok(paths.into_iter().find(is_file))
     }
 
     /// What we have drawn, or found that cannot be drawn.

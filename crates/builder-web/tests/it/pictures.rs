@@ -121,6 +121,15 @@ fn the_newest_picture_of_a_hook_wins_and_cannot_run_anything() {
         "{policy}"
     );
     assert!(!policy.contains("script-src"));
+    // A link is none of them: it may lead anywhere.
+    let elsewhere = server.configdir().join("elsewhere");
+    fs::write(&elsewhere, "elsewhere").unwrap();
+    let directory = server.datadir().join("_cache/treemap_13");
+    fs::create_dir(&directory).unwrap();
+    let link = directory.join(format!("{}.html", Sha256::of(&debug_binary(4096))));
+    std::os::unix::fs::symlink(&elsewhere, link).unwrap();
+    let answer = server.get(&page(&hello, "viztreemap"));
+    assert_eq!(answer.text(), "<script>new</script>");
 }
 
 #[test]
