@@ -9,14 +9,32 @@ use std::task::{Context, Poll, ready};
 use axum::body::{Body, Bytes};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 
 use crate::intact::{PIECE_BYTES, Reader};
 
 /// Pieces of the first read: most texts and pictures are smaller.
 const FIRST_PIECES: usize = 1;
-/// Pieces of each further one: few hand-overs between threads, and still in a core's cache.
+/// Pieces of each further one: few hand-overs between threads, and still in a core's cache …
 const PIECES: usize = 512 * 1024 / PIECE_BYTES;
+/// … for this many of them, of all downloads, from before they are read until they are sent. Further
+/// ones are of one piece: clients that read nothing of what they have asked for hold little.
+const LARGE_CHUNKS_MAX: usize = 64;
+
+static LARGE_CHUNKS: Semaphore = Semaphore::const_new(LARGE_CHUNKS_MAX);
+
+/// Pieces that were read, and what they take from other downloads.
+struct Pieces {
+    bytes: Vec<u8>,
+    _large: Option<SemaphorePermit<'static>>,
+}
+
+impl AsRef<[u8]> for Pieces {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 struct FileBody {
     left: u64,
@@ -61,7 +79,10 @@ impl FileBody {
         self.left = source.left;
         self.state = match source.left {
             0 => State::Done,
-            _ => State::Reading(tokio::task::spawn_blocking(move || source.next(PIECES))),
+            _ => {
+                let large = LARGE_CHUNKS.try_acquire().ok();
+                State::Reading(tokio::task::spawn_blocking(move || source.next(large)))
+            }
         };
         Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
@@ -81,11 +102,11 @@ impl HttpBody for FileBody {
                     None => self.state = State::Done,
                     Some(mut source) => match source.reader.ahead() {
                         Some(bytes) => {
-                            let chunk = source.chunk(bytes);
+                            let chunk = source.chunk(bytes, None);
                             return self.send(source, chunk);
                         }
                         None => {
-                            let first = move || source.next(FIRST_PIECES);
+                            let first = move || source.next(None);
                             self.state = State::Reading(tokio::task::spawn_blocking(first));
                         }
                     },
@@ -113,11 +134,15 @@ impl HttpBody for FileBody {
 
 impl Source {
     /// The next bytes that are sent.
-    fn next(mut self, pieces_max: usize) -> io::Result<(Source, Bytes)> {
+    fn next(mut self, large: Option<SemaphorePermit<'static>>) -> io::Result<(Source, Bytes)> {
+        let pieces_max = match large {
+            Some(_) => PIECES,
+            None => FIRST_PIECES,
+        };
         let wanted = self.left.saturating_add(self.before as u64);
         let pieces = usize::try_from(wanted.div_ceil(PIECE_BYTES as u64)).unwrap_or(pieces_max);
         let bytes = self.reader.next(pieces.min(pieces_max))?;
-        let chunk = self.chunk(bytes);
+        let chunk = self.chunk(bytes, large);
         if chunk.is_empty() {
             // Its size was given in the head already.
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -126,8 +151,11 @@ impl Source {
     }
 
     /// What is to be sent of the pieces that were read.
-    fn chunk(&mut self, pieces: Vec<u8>) -> Bytes {
-        let pieces = Bytes::from(pieces);
+    fn chunk(&mut self, bytes: Vec<u8>, large: Option<SemaphorePermit<'static>>) -> Bytes {
+        let pieces = Bytes::from_owner(Pieces {
+            bytes,
+            _large: large,
+        });
         let begin = std::mem::take(&mut self.before).min(pieces.len());
         let count = pieces.len() - begin;
         let count = usize::try_from(self.left).map_or(count, |left| left.min(count));
