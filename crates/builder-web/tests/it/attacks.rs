@@ -359,9 +359,8 @@ fn no_page_may_run_scripts_but_its_own_or_load_from_elsewhere() {
             let allowed = match name {
                 // The icon is in the page.
                 "img-src" => "'self' data:",
-                "script-src" | "style-src" | "frame-src" | "form-action" | "frame-ancestors" => {
-                    "'self'"
-                }
+                "script-src" | "style-src" | "connect-src" | "frame-src" | "form-action"
+                | "frame-ancestors" => "'self'",
                 _ => "'none'",
             };
             assert_eq!(sources, allowed, "{policy}");
