@@ -4,7 +4,7 @@
 
 -- One row: how this file is to be read, and how far it has followed builder.sqlite3.
 CREATE TABLE own.progress (
-  schema_version INTEGER NOT NULL, -- 6
+  schema_version INTEGER NOT NULL, -- 8
   indexed_build INTEGER NOT NULL,  -- builds with an id up to this one are in the tables below
   indexed_uuid TEXT NOT NULL,      -- its uuid: another one there tells of a restored backup
   indexed_count INTEGER NOT NULL,  -- how many they are: fewer there tell of a removal by others
@@ -14,7 +14,7 @@ CREATE TABLE own.progress (
 );
 INSERT INTO own.progress (schema_version, indexed_build, indexed_uuid, indexed_count,
   counted_build, artifacts, artifact_bytes)
-VALUES (6, 0, '', 0, 0, 0, 0);
+VALUES (8, 0, '', 0, 0, 0, 0);
 
 -- How many builds each job has on each platform, with a main binary and without.
 CREATE TABLE own.tally (
@@ -34,12 +34,50 @@ CREATE TABLE own.latest (
   build INTEGER NOT NULL,
   start_d INTEGER NOT NULL,
   start_ps INTEGER NOT NULL,
+  input_id BLOB,
   same_output INTEGER NOT NULL,  -- other builds of the same input with the same output
+  uploaders INTEGER NOT NULL,    -- who uploaded these, besides its own
   other_output INTEGER NOT NULL, -- other builds of the same input with another output
   before INTEGER NOT NULL,       -- the output before: 0 there is none, 1 the same, 2 another one
   PRIMARY KEY (job, platform, failed)
 ) WITHOUT ROWID;
 CREATE INDEX own.latest_build ON latest (build);
+CREATE INDEX own.latest_input ON latest (input_id);
+
+-- The outputs of inputs that have many builds, and how many builds of each uploader have each:
+-- removed ones count, too.
+CREATE TABLE own.output (
+  input_id BLOB NOT NULL,
+  sha256 BLOB NOT NULL,
+  uploader INTEGER NOT NULL, -- in user; -1: one who is no user any more
+  builds INTEGER NOT NULL,
+  PRIMARY KEY (input_id, sha256, uploader)
+) WITHOUT ROWID;
+
+-- Every build in the order of time on its platform, and what its input has shown (past.rs).
+CREATE TABLE own.past (
+  job INTEGER NOT NULL,
+  platform TEXT NOT NULL,
+  start_d INTEGER NOT NULL,
+  start_ps INTEGER NOT NULL,
+  build INTEGER NOT NULL,
+  judged INTEGER NOT NULL, -- 0 it failed, 1 nothing, 2 it is reproduced, 3 it is not reproducible
+  PRIMARY KEY (job, platform, start_d, start_ps, build)
+) WITHOUT ROWID;
+CREATE INDEX own.past_judged ON past (job, platform, judged, start_d, start_ps, build);
+
+-- When a platform that was reproduced, or never repeated, ceased to be reproducible.
+CREATE TABLE own.ceased (
+  job INTEGER NOT NULL,
+  platform TEXT NOT NULL,
+  input_id BLOB NOT NULL, -- what gave several outputs
+  build INTEGER NOT NULL, -- the one that shows it there
+  at_d INTEGER NOT NULL,  -- as the build ended that made it known
+  at_ps INTEGER NOT NULL,
+  PRIMARY KEY (job, platform, input_id)
+) WITHOUT ROWID;
+CREATE INDEX own.ceased_at ON ceased (at_d, at_ps, build);
+CREATE INDEX own.ceased_job ON ceased (job, at_d, at_ps, build);
 
 -- What was computed from an artifact, by what and in which version it was computed.
 CREATE TABLE own.derived (

@@ -296,15 +296,16 @@ pub fn latest_failed(tx: &mut Tx<'_>, job_id: i64, platform: &str) -> Result<Opt
 }
 
 /// The newest builds of a job, whatever became of them, newest first: at most `count`; only those
-/// older than `before` if one is given.
+/// older than `before` if one is given, a value of [`Build::age`]. For one platform,
+/// [`crate::past::newest`] is faster.
 pub fn history(
     tx: &mut Tx<'_>,
     job_id: i64,
     platform: Option<&str>,
-    before: Option<&Build>,
+    before: Option<(Timestamp, i64)>,
     count: u32,
 ) -> Result<Vec<Build>> {
-    let Some(before) = before else {
+    let Some((start, id)) = before else {
         return tx.query_list(
             select_build!(
                 "FROM build b JOIN job j ON j.id = b.job
@@ -328,9 +329,9 @@ pub fn history(
             job_id.into(),
             platform.into(),
             i64::from(count).into(),
-            days(&before.start),
-            picoseconds(&before.start),
-            before.id.into(),
+            days(&start),
+            picoseconds(&start),
+            id.into(),
         ],
         Build::from_row,
     )

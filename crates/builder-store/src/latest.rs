@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::builds::{Build, select_build};
 use crate::db::{Row, Value, days, picoseconds};
 use crate::verdict::{self, Before, Facts, Verdict};
-use crate::{Result, Sha256, Tx, builds, failures, stock};
+use crate::{Result, Sha256, Tx, builds, failures, jobs, outputs, past, stock};
 
 /// Builds that one turn of [`catch_up`] takes on: some tens of milliseconds under the writer's
 /// lock.
@@ -67,32 +67,71 @@ impl Latest {
 
 /// The newest builds of each job, by job (its row) and platform.
 pub fn by_job(tx: &mut Tx<'_>) -> Result<HashMap<i64, Vec<Latest>>> {
+    newest(tx, None)
+}
+
+/// The newest builds of a job, by platform.
+pub fn of_job(tx: &mut Tx<'_>, job_id: i64) -> Result<Vec<Latest>> {
+    let indexed = indexed_build(tx)?;
+    if !is_far_behind(tx, indexed)? {
+        return Ok(newest(tx, Some(job_id))?
+            .remove(&job_id)
+            .unwrap_or_default());
+    }
+    let mut newest = Newest::default();
+    for platform in jobs::platforms(tx, job_id)? {
+        for failed in [false, true] {
+            if let Some(build) = newest_of(tx, job_id, &platform, failed)? {
+                let verdict = verdict::of_build(tx, &build)?;
+                newest.take(build, verdict);
+            }
+        }
+    }
+    Ok(newest.0.remove(&job_id).unwrap_or_default())
+}
+
+/// Of one job, or of all.
+fn newest(tx: &mut Tx<'_>, job_id: Option<i64>) -> Result<HashMap<i64, Vec<Latest>>> {
+    macro_rules! select_latest {
+        ($which:literal) => {
+            // The columns of a build, and behind them those of the table.
+            concat!(
+                "SELECT b.id, b.uuid, j.id, j.name, b.platform, b.start_d, b.start_ps, b.finish_d,
+                   b.finish_ps, b.result_code, b.result_msg, b.console, b.script, b.input_id,
+                   b.user, m.filepath, m.sha256, m.size, l.same_output, l.uploaders,
+                   l.other_output, l.before
+                 FROM own.latest l CROSS JOIN build b ON b.id = l.build JOIN job j ON j.id = b.job
+                 LEFT JOIN build_artifact m ON m.id = b.main_binary
+                 WHERE ",
+                $which,
+                " ORDER BY l.job, l.platform"
+            )
+        };
+    }
+    let sql = match job_id {
+        Some(_) => select_latest!("l.job = $1"),
+        None => select_latest!("$1 IS NULL"),
+    };
+    let is_asked = |job: i64| job_id.is_none_or(|asked| asked == job);
     let indexed = indexed_build(tx)?;
     let mut newest = Newest::default();
-    tx.for_each(
-        // The columns of a build, and behind them those of the table.
-        "SELECT b.id, b.uuid, j.id, j.name, b.platform, b.start_d, b.start_ps, b.finish_d,
-           b.finish_ps, b.result_code, b.result_msg, b.console, b.script, b.input_id, b.user,
-           m.filepath, m.sha256, m.size, l.same_output, l.other_output, l.before
-         FROM own.latest l CROSS JOIN build b ON b.id = l.build JOIN job j ON j.id = b.job
-         LEFT JOIN build_artifact m ON m.id = b.main_binary
-         ORDER BY l.job, l.platform",
-        &[],
-        |row| {
-            let facts = Facts {
-                same_output: row.int(18)?,
-                other_output: row.int(19)?,
-                before: Before::from_number(row.int(20)?),
-            };
-            if let Some(build) = row.or_left_out(Build::from_row(row))? {
-                newest.take(build, facts.verdict());
-            }
-            Ok(())
-        },
-    )?;
+    tx.for_each(sql, &[job_id.into()], |row| {
+        let facts = Facts {
+            same_output: row.int(18)?,
+            uploaders: row.int(19)?,
+            other_output: row.int(20)?,
+            before: Before::from_number(row.int(21)?),
+        };
+        if let Some(build) = row.or_left_out(Build::from_row(row))? {
+            newest.take(build, facts.verdict());
+        }
+        Ok(())
+    })?;
     // Its build was removed by someone else since.
     for (job, platform, failed) in gone(tx)? {
-        if let Some(build) = newest_of(tx, job, &platform, failed)? {
+        if is_asked(job)
+            && let Some(build) = newest_of(tx, job, &platform, failed)?
+        {
             let verdict = verdict::of_build(tx, &build)?;
             newest.take(build, verdict);
         }
@@ -114,7 +153,9 @@ pub fn by_job(tx: &mut Tx<'_>) -> Result<HashMap<i64, Vec<Latest>>> {
             };
             touched.insert((build.job_id, build.platform.clone()));
             inputs.extend(build.input_id);
-            more.take(build, Verdict::Failed);
+            if is_asked(build.job_id) {
+                more.take(build, Verdict::Failed);
+            }
             Ok(())
         },
     )?;
@@ -249,29 +290,38 @@ pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<CaughtUp> {
         tx.execute("DELETE FROM own.latest", &[])?;
         tx.execute("UPDATE own.progress SET indexed_count = 0", &[])?;
         stock::forget(tx)?;
+        outputs::forget(tx)?;
+        past::forget(tx)?;
         failures::forget_gone(tx)?;
     }
     let mut last = None;
     let mut count = 0;
     let mut tally = stock::Tally::default();
-    let mut failed = Vec::new();
+    let mut all = Vec::new();
     let mut newest: HashMap<(i64, String, bool), Added> = HashMap::new();
     let mut inputs: BTreeSet<Sha256> = BTreeSet::new();
+    let mut turn = outputs::Turn::default();
     tx.for_each(
-        "SELECT id, uuid, job, platform, start_d, start_ps, main_binary IS NULL, input_id
-         FROM build WHERE id > $1 ORDER BY id LIMIT $2",
+        "SELECT b.id, b.uuid, b.job, b.platform, b.start_d, b.start_ps, b.main_binary IS NULL,
+           b.input_id, m.sha256, b.user,
+           EXISTS (SELECT 1 FROM record.removed_build r WHERE r.uuid = b.uuid)
+         FROM build b LEFT JOIN build_artifact m ON m.id = b.main_binary
+         WHERE b.id > $1 ORDER BY b.id LIMIT $2",
         &[indexed.into(), BUILDS_A_TURN.into()],
         |row| {
             count += 1;
-            let Some((build, input_id)) = row.or_left_out(Added::from_row(row))? else {
+            let Some((build, output)) = row.or_left_out(Added::from_row(row))? else {
                 return Ok(());
             };
             last = Some((build.id, build.uuid));
-            inputs.extend(input_id);
-            tally.take(build.job, &build.platform, build.failed);
-            if build.failed {
-                failed.push(build.clone());
+            if let Some(input_id) = build.input_id {
+                inputs.insert(input_id);
+                if let Some(output) = output {
+                    turn.take(input_id, output, row.int(9)?, row.bool(10)?);
+                }
             }
+            tally.take(build.job, &build.platform, build.failed);
+            all.push(build.clone());
             let kind = (build.job, build.platform.clone(), build.failed);
             match newest.entry(kind) {
                 Entry::Occupied(mut known) if known.get().age() < build.age() => {
@@ -285,9 +335,10 @@ pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<CaughtUp> {
             Ok(())
         },
     )?;
-    for build in &failed {
+    for build in all.iter().filter(|build| build.failed) {
         failures::note(tx, build)?;
     }
+    past::add(tx, &all, &inputs, indexed)?;
     let mut touched: BTreeSet<(i64, String)> = BTreeSet::new();
     for build in newest.into_values() {
         add(tx, &build)?;
@@ -300,6 +351,7 @@ pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<CaughtUp> {
             &[id.into(), uuid.to_string().as_str().into(), count.into()],
         )?;
         stock::add(tx, &tally)?;
+        outputs::add(tx, &turn, id)?;
     }
     for (job, platform, failed) in gone(tx)? {
         tx.execute(
@@ -328,8 +380,7 @@ fn judge(
 ) -> Result<()> {
     for input_id in inputs {
         touched.extend(tx.query(
-            "SELECT l.job, l.platform FROM build b JOIN own.latest l ON l.build = b.id
-             WHERE b.input_id = $1",
+            "SELECT job, platform FROM own.latest WHERE input_id = $1",
             &[input_id.into()],
             |row| Ok((row.int(0)?, row.text(1)?)),
         )?);
@@ -349,7 +400,8 @@ fn judge(
             continue;
         };
         tx.execute(
-            "UPDATE own.latest SET same_output = $3, other_output = $4, before = $5
+            "UPDATE own.latest
+             SET same_output = $3, other_output = $4, before = $5, uploaders = $6
              WHERE job = $1 AND platform = $2 AND NOT failed",
             &[
                 job.into(),
@@ -357,6 +409,7 @@ fn judge(
                 facts.same_output.into(),
                 facts.other_output.into(),
                 facts.before.number().into(),
+                facts.uploaders.into(),
             ],
         )?;
     }
@@ -373,10 +426,11 @@ pub(crate) struct Added {
     pub(crate) start: Timestamp,
     /// Whether it has no main binary.
     pub(crate) failed: bool,
+    pub(crate) input_id: Option<Sha256>,
 }
 
 impl Added {
-    /// With its input.
+    /// With its output.
     fn from_row(row: &Row<'_>) -> Result<(Added, Option<Sha256>)> {
         let added = Added {
             id: row.int(0)?,
@@ -385,8 +439,9 @@ impl Added {
             platform: row.text(3)?,
             start: row.timestamp(4)?,
             failed: row.bool(6)?,
+            input_id: row.sha256_opt(7)?,
         };
-        Ok((added, row.sha256_opt(7)?))
+        Ok((added, row.sha256_opt(8)?))
     }
 
     fn of(build: &Build) -> Added {
@@ -397,6 +452,7 @@ impl Added {
             platform: build.platform.clone(),
             start: build.start,
             failed: build.main_binary.is_none(),
+            input_id: build.input_id,
         }
     }
 
@@ -407,21 +463,24 @@ impl Added {
 }
 
 fn add(tx: &mut Tx<'_>, build: &Added) -> Result<()> {
-    let params: [Value<'_>; 6] = [
+    let params: [Value<'_>; 7] = [
         build.job.into(),
         build.platform.as_str().into(),
         build.id.into(),
         days(&build.start),
         picoseconds(&build.start),
         build.failed.into(),
+        build.input_id.as_ref().into(),
     ];
     // What is known of it is filled in by `judge`.
     tx.execute(
         "INSERT INTO own.latest
-           (job, platform, failed, build, start_d, start_ps, same_output, other_output, before)
-         VALUES ($1, $2, $6, $3, $4, $5, 0, 0, 0)
+           (job, platform, failed, build, start_d, start_ps, input_id, same_output, uploaders,
+            other_output, before)
+         VALUES ($1, $2, $6, $3, $4, $5, $7, 0, 0, 0, 0)
          ON CONFLICT (job, platform, failed) DO UPDATE
-         SET build = excluded.build, start_d = excluded.start_d, start_ps = excluded.start_ps
+         SET build = excluded.build, start_d = excluded.start_d, start_ps = excluded.start_ps,
+           input_id = excluded.input_id
          WHERE (latest.start_d, latest.start_ps, latest.build)
            < (excluded.start_d, excluded.start_ps, excluded.build)",
         &params,

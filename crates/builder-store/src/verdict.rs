@@ -14,6 +14,9 @@
 //! | [`Verdict::Changed`] | that build has another output |
 //! | [`Verdict::BuiltOnce`] | there is no successful build before it |
 //!
+//! One who builds twice on the same machine shows less than two who build apart: so it is told of what
+//! was reproduced how many others uploaded it.
+//!
 //! Failed builds of the same input are no evidence for or against. Builds whose artifacts were
 //! removed are, as long as the record knows them. "Before" goes by
 //! [`Build::age`].
@@ -23,6 +26,7 @@ use std::collections::hash_map::Entry;
 
 use crate::builds::Build;
 use crate::db::{Value, days, picoseconds};
+use crate::outputs::{self, Outputs};
 use crate::{Result, Sha256, Tx};
 
 /// What is known of a build's reproducibility.
@@ -36,6 +40,8 @@ pub enum Verdict {
     Reproduced {
         /// How many other builds did; at least one.
         by: u64,
+        /// How many others than its own uploader uploaded these.
+        uploaders: u64,
     },
     /// Built once from its input; the output is that of the build before.
     Unchanged,
@@ -46,6 +52,11 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Whether it was reproduced, and by nobody but those who uploaded it.
+    pub fn is_by_itself(self) -> bool {
+        matches!(self, Verdict::Reproduced { uploaders: 0, .. })
+    }
+
     /// Its name in URLs, JSON and style sheets: `not-reproducible`.
     pub fn name(self) -> &'static str {
         match self {
@@ -65,7 +76,10 @@ impl std::fmt::Display for Verdict {
         match self {
             Verdict::Failed => f.write_str("failed"),
             Verdict::NotReproducible => f.write_str("not reproducible"),
-            Verdict::Reproduced { by } => write!(f, "reproduced by {by}"),
+            Verdict::Reproduced { by, uploaders: 0 } => {
+                write!(f, "reproduced by {by}, same uploader")
+            }
+            Verdict::Reproduced { by, .. } => write!(f, "reproduced by {by}"),
             Verdict::Unchanged => f.write_str("unchanged"),
             Verdict::Changed => f.write_str("changed"),
             Verdict::BuiltOnce => f.write_str("only built once"),
@@ -78,6 +92,8 @@ impl std::fmt::Display for Verdict {
 pub(crate) struct Facts {
     /// Other builds of the same input with the same output.
     pub(crate) same_output: i64,
+    /// Who uploaded these, besides its own uploader.
+    pub(crate) uploaders: i64,
     /// Other builds of the same input with another output.
     pub(crate) other_output: i64,
     pub(crate) before: Before,
@@ -122,7 +138,10 @@ impl Facts {
     pub(crate) fn verdict(&self) -> Verdict {
         match (self.other_output, u64::try_from(self.same_output)) {
             (1.., _) => Verdict::NotReproducible,
-            (_, Ok(by @ 1..)) => Verdict::Reproduced { by },
+            (_, Ok(by @ 1..)) => Verdict::Reproduced {
+                by,
+                uploaders: u64::try_from(self.uploaders).unwrap_or(0),
+            },
             _ => match self.before {
                 Before::None => Verdict::BuiltOnce,
                 Before::SameOutput => Verdict::Unchanged,
@@ -135,22 +154,6 @@ impl Facts {
 /// The verdict on a build.
 pub fn of_build(tx: &mut Tx<'_>, build: &Build) -> Result<Verdict> {
     Ok(facts(tx, build)?.map_or(Verdict::Failed, |facts| facts.verdict()))
-}
-
-/// What the verdict rests on; none of a failed build.
-pub(crate) fn facts(tx: &mut Tx<'_>, build: &Build) -> Result<Option<Facts>> {
-    let Some(main) = &build.main_binary else {
-        return Ok(None);
-    };
-    let (same, other) = match build.input_id {
-        Some(input_id) => count(&outputs_of_input(tx, input_id)?, main.sha256),
-        None => (0, 0),
-    };
-    Ok(Some(Facts {
-        same_output: same,
-        other_output: other,
-        before: Before::of(main.sha256, output_before(tx, build)?),
-    }))
 }
 
 /// A build, and what is known of it.
@@ -168,45 +171,80 @@ pub fn of_builds<'b>(
     tx: &mut Tx<'_>,
     builds: impl IntoIterator<Item = &'b Build>,
 ) -> Result<Vec<Verdict>> {
-    let mut by_input: HashMap<Sha256, Vec<(Sha256, i64)>> = HashMap::new();
+    let mut inputs = Inputs::default();
     let mut verdicts = Vec::new();
     for build in builds {
         let Some(main) = &build.main_binary else {
             verdicts.push(Verdict::Failed);
             continue;
         };
-        let (same_output, other_output) = match build.input_id {
-            Some(input_id) => {
-                let outputs = match by_input.entry(input_id) {
-                    Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(vacant) => vacant.insert(outputs_of_input(tx, input_id)?),
-                };
-                count(outputs, main.sha256)
-            }
-            None => (0, 0),
-        };
-        let before = match (same_output, other_output) {
-            (0, 0) => Before::of(main.sha256, output_before(tx, build)?),
-            _ => Before::None,
-        };
-        let facts = Facts {
-            same_output,
-            other_output,
-            before,
-        };
+        let mut facts = inputs.count(tx, build, main.sha256, Before::None)?;
+        if facts.same_output == 0 && facts.other_output == 0 {
+            facts.before = Before::of(main.sha256, output_before(tx, build)?);
+        }
         verdicts.push(facts.verdict());
     }
     Ok(verdicts)
 }
 
+/// What the verdict rests on; none of a failed build.
+pub(crate) fn facts(tx: &mut Tx<'_>, build: &Build) -> Result<Option<Facts>> {
+    Inputs::default().facts(tx, build)
+}
+
+/// The outputs of inputs that were asked for.
+#[derive(Default)]
+struct Inputs(HashMap<Sha256, Outputs>);
+
+impl Inputs {
+    fn facts(&mut self, tx: &mut Tx<'_>, build: &Build) -> Result<Option<Facts>> {
+        let Some(main) = &build.main_binary else {
+            return Ok(None);
+        };
+        let before = output_before(tx, build)?;
+        let before = Before::of(main.sha256, before);
+        self.count(tx, build, main.sha256, before).map(Some)
+    }
+
+    /// Other builds of the same input with this output, and with another one.
+    fn count(
+        &mut self,
+        tx: &mut Tx<'_>,
+        build: &Build,
+        output: Sha256,
+        before: Before,
+    ) -> Result<Facts> {
+        let mut facts = Facts {
+            same_output: 0,
+            uploaders: 0,
+            other_output: 0,
+            before,
+        };
+        let Some(input_id) = build.input_id else {
+            return Ok(facts);
+        };
+        let outputs = match self.0.entry(input_id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => vacant.insert(outputs::of_input(tx, input_id)?),
+        };
+        for (known, uploaders) in outputs.iter() {
+            let builds: i64 = uploaders.values().sum();
+            if *known == output {
+                let others = uploaders.keys().filter(|user| **user != build.user_id);
+                facts.uploaders = i64::try_from(others.count()).unwrap_or(i64::MAX);
+                // The build itself is among them.
+                facts.same_output = (builds - 1).max(0);
+            } else {
+                facts.other_output += builds;
+            }
+        }
+        Ok(facts)
+    }
+}
+
 /// The verdicts on builds of one job, which are given newest first without a gap.
 pub fn of_history(tx: &mut Tx<'_>, builds: &[Build]) -> Result<Vec<Verdict>> {
-    let mut by_input: HashMap<Sha256, Vec<(Sha256, i64)>> = HashMap::new();
-    for input_id in builds.iter().filter_map(|build| build.input_id) {
-        if let Entry::Vacant(vacant) = by_input.entry(input_id) {
-            vacant.insert(outputs_of_input(tx, input_id)?);
-        }
-    }
+    let mut inputs = Inputs::default();
     let mut verdicts = Vec::with_capacity(builds.len());
     let mut before: HashMap<&str, Sha256> = HashMap::new();
     for build in builds.iter().rev() {
@@ -220,50 +258,12 @@ pub fn of_history(tx: &mut Tx<'_>, builds: &[Build]) -> Result<Vec<Verdict>> {
             // What is before the oldest that was given is looked up.
             None => output_before(tx, build)?,
         };
-        let outputs = build.input_id.and_then(|input_id| by_input.get(&input_id));
-        let (same_output, other_output) =
-            outputs.map_or((0, 0), |outputs| count(outputs, main.sha256));
-        let facts = Facts {
-            same_output,
-            other_output,
-            before: Before::of(main.sha256, known),
-        };
+        let before = Before::of(main.sha256, known);
+        let facts = inputs.count(tx, build, main.sha256, before)?;
         verdicts.push(facts.verdict());
     }
     verdicts.reverse();
     Ok(verdicts)
-}
-
-/// Other builds with this output, and with another one, where the build itself is among those
-/// counted.
-fn count(outputs: &[(Sha256, i64)], output: Sha256) -> (i64, i64) {
-    let (mut same, mut other) = (0, 0);
-    for (known, builds) in outputs {
-        if *known == output {
-            same += builds;
-        } else {
-            other += builds;
-        }
-    }
-    ((same - 1).max(0), other)
-}
-
-/// The outputs of an input, each with how many builds have it. What a build has shown is not undone
-/// by removing it.
-fn outputs_of_input(tx: &mut Tx<'_>, input_id: Sha256) -> Result<Vec<(Sha256, i64)>> {
-    tx.query(
-        "SELECT o.sha256, COUNT(*) FROM (
-           SELECT m.sha256 AS sha256
-           FROM build b JOIN build_artifact m ON m.id = b.main_binary
-           WHERE b.input_id = $1
-           UNION ALL
-           SELECT r.main_sha256 FROM record.removed_build r
-           WHERE r.input_id = $1 AND r.main_sha256 IS NOT NULL
-             AND NOT EXISTS (SELECT 1 FROM build b WHERE b.uuid = r.uuid)
-         ) o GROUP BY o.sha256",
-        &[(&input_id).into()],
-        |row| Ok((row.sha256(0)?, row.int(1)?)),
-    )
 }
 
 /// The output of the successful build before, on the same platform of the same job.
@@ -275,13 +275,26 @@ fn output_before(tx: &mut Tx<'_>, build: &Build) -> Result<Option<Sha256>> {
         picoseconds(&build.start),
         build.id.into(),
     ];
+    // The index has no order among those that started together: they are asked for apart, or all
+    // that did would be sorted.
+    let together = tx.query_opt(
+        "SELECT m.sha256
+         FROM build b JOIN build_artifact m ON m.id = b.main_binary
+         WHERE b.job = $1 AND b.platform = $2 AND b.start_d = $3 AND b.start_ps = $4 AND b.id < $5
+         ORDER BY b.id DESC LIMIT 1",
+        &params,
+        |row| row.sha256(0),
+    )?;
+    if together.is_some() {
+        return Ok(together);
+    }
     tx.query_opt(
         "SELECT m.sha256
          FROM build b JOIN build_artifact m ON m.id = b.main_binary
          WHERE b.job = $1 AND b.platform = $2 AND b.start_d <= $3
-           AND (b.start_d, b.start_ps, b.id) < ($3, $4, $5)
+           AND (b.start_d, b.start_ps) < ($3, $4)
          ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT 1",
-        &params,
+        &params[..4],
         |row| row.sha256(0),
     )
 }

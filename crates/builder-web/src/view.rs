@@ -152,17 +152,22 @@ pub struct State {
     pub verdict: &'static str,
     /// How many other builds of the same input have the same output.
     pub reproduced_by: u64,
+    /// How many others than the build's own uploader uploaded these: 0 where it was only repeated by
+    /// the one who built it.
+    pub uploaders: u64,
 }
 
 impl State {
     /// From a verdict.
     pub fn of(verdict: Verdict) -> State {
+        let (reproduced_by, uploaders) = match verdict {
+            Verdict::Reproduced { by, uploaders } => (by, uploaders),
+            _ => (0, 0),
+        };
         State {
             verdict: verdict.name(),
-            reproduced_by: match verdict {
-                Verdict::Reproduced { by } => by,
-                _ => 0,
-            },
+            reproduced_by,
+            uploaders,
         }
     }
 }

@@ -28,6 +28,12 @@ impl Data {
     pub(crate) fn new() -> Data {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
+        let data = Data { store, directory };
+        data.add_user("user");
+        data
+    }
+
+    fn add_user(&self, name: &str) {
         let password = PasswordHash {
             hash: vec![1; 32],
             salt: vec![2; 16],
@@ -35,10 +41,9 @@ impl Data {
             scrypt_r: 1,
             scrypt_p: 1,
         };
-        store
-            .write(|tx| users::add(tx, "user", &password, false))
+        self.store
+            .write(|tx| users::add(tx, name, &password, false))
             .unwrap();
-        Data { store, directory }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -69,17 +74,30 @@ impl Data {
     }
 
     pub(crate) fn try_keep(&self, number: u128, build: &New<'_>) -> Result<()> {
-        self.try_keep_from(None, number, build)
+        self.try_keep_from("user", None, number, build)
+    }
+
+    /// One that somebody else uploads, who is added if need be.
+    pub(crate) fn keep_of(&self, user: &str, input: &str, number: u128, build: &New<'_>) {
+        let known = self.store.read(|tx| users::by_name(tx, user)).unwrap();
+        if known.is_none() {
+            self.add_user(user);
+        }
+        let input_id = Sha256::of(input.as_bytes());
+        self.try_keep_from(user, Some(input_id), number, build)
+            .unwrap();
     }
 
     /// One whose input is known, by a word.
     pub(crate) fn keep_from(&self, input: &str, number: u128, build: &New<'_>) {
         let input_id = Sha256::of(input.as_bytes());
-        self.try_keep_from(Some(input_id), number, build).unwrap();
+        self.try_keep_from("user", Some(input_id), number, build)
+            .unwrap();
     }
 
     fn try_keep_from(
         &self,
+        user: &str,
         input_id: Option<Sha256>,
         number: u128,
         New(job, platform, start, files): &New<'_>,
@@ -99,11 +117,7 @@ impl Data {
             result: &ExecutionResult::Exited(0),
             input_id,
             main_binary: files.iter().position(|(path, _)| path.starts_with("bin/")),
-            user_id: self
-                .store
-                .read(|tx| users::by_name(tx, "user"))?
-                .unwrap()
-                .id,
+            user_id: self.store.read(|tx| users::by_name(tx, user))?.unwrap().id,
         };
         let job = JobName::parse(job.as_bytes()).unwrap();
         staging.commit(Uuid::from_u128(number), &job, &build, &artifacts, |_, _| {

@@ -195,7 +195,10 @@ fn a_build_names_the_newest_of_its_neighbours_and_counts_the_others() {
                     "other inputs",
                     &of_output,
                     301,
-                    Verdict::Reproduced { by: 1 },
+                    Verdict::Reproduced {
+                        by: 1,
+                        uploaders: 0,
+                    },
                 ),
             ] {
                 assert_eq!(neighbours.count, 25, "{kind}");

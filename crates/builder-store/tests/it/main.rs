@@ -8,6 +8,9 @@ mod data;
 mod schema;
 
 #[cfg(test)]
+mod past;
+
+#[cfg(test)]
 mod record;
 
 #[cfg(test)]
