@@ -61,6 +61,11 @@ pub fn router(app: App) -> Router {
         .route(pattern::JOB_FEED, get(feeds::job))
         .route(pattern::JOB_FAILED_FEED, get(feeds::job_failed))
         .route(pattern::JOB_CHANGES_FEED, get(feeds::job_changes))
+        .route(pattern::NOT_REPRODUCIBLE_FEED, get(feeds::not_reproducible))
+        .route(
+            pattern::JOB_NOT_REPRODUCIBLE_FEED,
+            get(feeds::job_not_reproducible),
+        )
         .route(pattern::BADGE, get(badge::get))
         .route(pattern::OPEN_SEARCH, get(open_search::description))
         .route(pattern::SUGGEST, get(open_search::suggest))

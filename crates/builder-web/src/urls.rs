@@ -46,8 +46,10 @@ pub mod pattern {
     pub const FAILED_BUILDS: &str = "/failed-builds";
     pub const FEED: &str = "/feed.atom";
     pub const FAILED_FEED: &str = "/failed-builds.atom";
+    pub const NOT_REPRODUCIBLE_FEED: &str = "/not-reproducible.atom";
     pub const JOB_FEED: &str = "/job/{job}/feed.atom";
     pub const JOB_FAILED_FEED: &str = "/job/{job}/failed.atom";
+    pub const JOB_NOT_REPRODUCIBLE_FEED: &str = "/job/{job}/not-reproducible.atom";
     pub const JOB_CHANGES_FEED: &str = "/job/{job}/changes.atom";
     pub const BADGE: &str = "/job/{job}/badge.svg";
     pub const OPEN_SEARCH: &str = "/opensearch.xml";
@@ -355,6 +357,15 @@ pub fn failed_feed(job: Option<&str>, platform: Option<&str>) -> String {
 /// The feed of a job's builds that changed its output.
 pub fn changes_feed(job: &str, platform: Option<&str>) -> String {
     with_platform(format!("/job/{}/changes.atom", segment(job)), platform)
+}
+
+/// The feed of what ceased to be reproducible, of one job or all.
+pub fn not_reproducible_feed(job: Option<&str>, platform: Option<&str>) -> String {
+    let path = match job {
+        Some(job) => format!("/job/{}/not-reproducible.atom", segment(job)),
+        None => pattern::NOT_REPRODUCIBLE_FEED.to_owned(),
+    };
+    with_platform(path, platform)
 }
 
 /// The picture of the state of a job's newest build.

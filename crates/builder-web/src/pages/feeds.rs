@@ -1,5 +1,5 @@
 //! Atom feeds (RFC 4287) of builds: all, the failed ones, those of a job, its failed ones, and
-//! those that changed its output.
+//! those that changed its output; and of platforms that ceased to be reproducible.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,9 @@ use axum::response::{IntoResponse, Response};
 use builder_exec::Timestamp;
 use builder_store::builds::{self, Build};
 use builder_store::failures::{self as told, Failure, Filter};
-use builder_store::{Sha256, Tx, jobs, verdict};
+use builder_store::past::{self, Event};
+use builder_store::verdict::{self, Verdict};
+use builder_store::{Sha256, Tx, jobs};
 use uuid::Uuid;
 
 use crate::app::App;
@@ -37,6 +39,7 @@ enum Topic {
     Builds,
     Failed,
     Changes,
+    NotReproducible,
 }
 
 type Asked = (State<App>, Option<Extension<Client>>, RawQuery, HeaderMap);
@@ -64,6 +67,16 @@ pub async fn job_failed(Path(job): Path<String>, asked: Asked) -> Result<Respons
 /// `GET /job/:job/changes.atom?platform=`: the builds whose output is another one than before.
 pub async fn job_changes(Path(job): Path<String>, asked: Asked) -> Result<Response> {
     get(asked, Some(job), Topic::Changes).await
+}
+
+/// `GET /not-reproducible.atom?platform=`: when jobs ceased to be reproducible.
+pub async fn not_reproducible(asked: Asked) -> Result<Response> {
+    get(asked, None, Topic::NotReproducible).await
+}
+
+/// `GET /job/:job/not-reproducible.atom?platform=`
+pub async fn job_not_reproducible(Path(job): Path<String>, asked: Asked) -> Result<Response> {
+    get(asked, Some(job), Topic::NotReproducible).await
 }
 
 async fn get(
@@ -159,9 +172,10 @@ impl Feed {
         let entries = match topic {
             Topic::Builds => {
                 let builds = builds::newest(tx, job_id, platform, ENTRIES_MAX)?;
+                let verdicts = verdict::of_builds(tx, &builds)?;
                 let mut entries = Vec::new();
-                for build in builds {
-                    entries.push(entry_of_build(tx, origin, &build)?);
+                for (build, verdict) in builds.iter().zip(verdicts) {
+                    entries.push(entry_of_build(tx, origin, build, verdict)?);
                 }
                 entries
             }
@@ -179,7 +193,12 @@ impl Feed {
             }
             Topic::Changes => {
                 let history = builds::newest(tx, job_id, platform, HISTORY_MAX)?;
-                entries_of_changes(origin, &history)
+                entries_of_changes(tx, origin, &history)?
+            }
+            Topic::NotReproducible => {
+                let ceased = past::ceased(tx, job_id, platform, ENTRIES_MAX)?;
+                let entries = ceased.iter();
+                entries.map(|event| entry_of_event(origin, event)).collect()
             }
         };
         let name = job.as_deref();
@@ -198,6 +217,11 @@ impl Feed {
                 urls::changes_feed(name.unwrap_or_default(), platform),
                 urls::job(name.unwrap_or_default(), platform),
                 "changed outputs",
+            ),
+            Topic::NotReproducible => (
+                urls::not_reproducible_feed(name, platform),
+                name.map_or_else(urls::all_builds, |job| urls::job(job, platform)),
+                "no longer reproducible",
             ),
         };
         let mut title = match name {
@@ -242,12 +266,16 @@ fn entry(origin: &str, build: &Build, what: &str) -> Entry {
     }
 }
 
-fn entry_of_build(tx: &mut Tx<'_>, origin: &str, build: &Build) -> builder_store::Result<Entry> {
+fn entry_of_build(
+    tx: &mut Tx<'_>,
+    origin: &str,
+    build: &Build,
+    verdict: Verdict,
+) -> builder_store::Result<Entry> {
     let Some(main) = &build.main_binary else {
         let failure = told::of_build(tx, build.id)?;
         return Ok(entry_of_failure(origin, build, failure.as_ref()));
     };
-    let verdict = verdict::of_build(tx, build)?;
     Ok(Entry {
         category: verdict.name().to_owned(),
         summary: xml(&format!(
@@ -283,16 +311,24 @@ fn entry_of_failure(origin: &str, build: &Build, failure: Option<&Failure>) -> E
 
 /// Of the builds of a job, newest first, those whose output is another one than that of the build
 /// before on the same platform; and the first one of each platform.
-fn entries_of_changes(origin: &str, history: &[Build]) -> Vec<Entry> {
-    let mut before: HashMap<&str, &Build> = HashMap::new();
+fn entries_of_changes(
+    tx: &mut Tx<'_>,
+    origin: &str,
+    history: &[Build],
+) -> builder_store::Result<Vec<Entry>> {
+    let mut before: HashMap<&str, Build> = HashMap::new();
     let mut entries = Vec::new();
     for build in history.iter().rev() {
         let Some(main) = &build.main_binary else {
             continue;
         };
-        let known = before.insert(&build.platform, build);
-        let old = known.and_then(|known| known.main_binary.as_ref());
-        let (what, summary) = match (known, old) {
+        let known = match before.insert(&build.platform, build.clone()) {
+            Some(known) => Some(known),
+            // What is before the oldest that is looked at is looked up.
+            None => past::successful_before(tx, build)?,
+        };
+        let old = known.as_ref().and_then(|known| known.main_binary.as_ref());
+        let (what, summary) = match (&known, old) {
             (_, Some(old)) if old.sha256 == main.sha256 => continue,
             (Some(known), Some(old)) => (
                 "the output changed",
@@ -315,7 +351,36 @@ fn entries_of_changes(origin: &str, history: &[Build]) -> Vec<Entry> {
     }
     entries.reverse();
     entries.truncate(ENTRIES_MAX as usize);
-    entries
+    Ok(entries)
+}
+
+fn entry_of_event(origin: &str, event: &Event) -> Entry {
+    let build = &event.build;
+    let output = |build: &Build| {
+        let main = build.main_binary.as_ref();
+        main.map_or_else(String::new, |main| format!("SHA256:{}", main.sha256))
+    };
+    let summary = match &event.other {
+        Some(other) => format!(
+            "The same input gave {} here and {} in another build. What differs: {origin}{}",
+            output(build),
+            output(other),
+            urls::compare(&other.uuid, &build.uuid)
+        ),
+        None => format!(
+            "The same input gave {} here and another output in a build that was removed.",
+            output(build)
+        ),
+    };
+    let input_id = build.input_id.map_or_else(String::new, Sha256::to_hex);
+    Entry {
+        // As long as the same is told, whichever build shows it.
+        id: derived_id(&["ceased", &build.job, &build.platform, &input_id]),
+        category: "not-reproducible".to_owned(),
+        updated: event.at,
+        summary: xml(&summary),
+        ..entry(origin, build, "no longer reproducible")
+    }
 }
 
 /// The same each time for the same words.
