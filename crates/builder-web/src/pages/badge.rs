@@ -1,12 +1,14 @@
-//! `/job/:job/badge.svg`: the state of the newest build of a job, to be put into a README.
+//! `/job/:job/badge.svg`: the state of the newest build of a job on a platform, or the worst of those
+//! on the platforms it was built on of late, to be put into a README.
 
 use askama::Template;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use builder_store::latest::{self, Latest};
 use builder_store::verdict::Verdict;
-use builder_store::{Sha256, builds, jobs, verdict};
+use builder_store::{Sha256, jobs};
 
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -29,20 +31,21 @@ pub async fn get(
     let platform = Query::parse(query.as_deref()).platform();
     let asked = platform.clone();
     let name = job.clone();
-    let verdict = app
+    let newest = app
         .read(move |tx| {
             let Some(job_id) = jobs::id_by_name(tx, &name)? else {
                 return Ok(None);
             };
-            let newest = builds::newest(tx, Some(job_id), asked.as_deref(), 1)?;
-            match newest.first() {
-                Some(build) => Ok(Some(Some(verdict::of_build(tx, build)?))),
-                None => Ok(Some(None)),
+            let mut latest = latest::of_job(tx, job_id)?;
+            match &asked {
+                Some(platform) => latest.retain(|latest| latest.platform == *platform),
+                None => retain_of_late(&mut latest),
             }
+            Ok(Some(worst(&latest)))
         })
         .await?
         .ok_or_else(|| Error::NotFound("there is no such job".to_owned()))?;
-    let badge = Badge::of(&job, platform.as_deref(), verdict);
+    let badge = Badge::of(&job, platform.as_deref(), newest);
     let svg = badge.render().map_err(Error::internal)?;
     let tag = Sha256::of(svg.as_bytes()).to_hex()[..32].to_owned();
     let mut response = if respond::none_match(&headers, &tag) {
@@ -63,19 +66,55 @@ pub async fn get(
     Ok(response)
 }
 
+/// Platforms whose newest build is older than the newest of all by more than this are not built on
+/// any more.
+const OF_LATE: i64 = 30 * 24 * 60 * 60;
+
+fn retain_of_late(latest: &mut Vec<Latest>) {
+    let newest = |latest: &Latest| latest.newest().map(|build| build.start.unix_seconds());
+    let last = latest.iter().filter_map(newest).max().unwrap_or(0);
+    latest.retain(|latest| newest(latest).is_some_and(|time| time > last - OF_LATE));
+}
+
+/// The worst that is known of the newest builds, and on which of several platforms.
+fn worst(latest: &[Latest]) -> Option<(Verdict, Option<String>)> {
+    let worst = latest
+        .iter()
+        .min_by_key(|latest| rank(latest.newest_verdict()))?;
+    let several = latest.len() > 1;
+    Some((
+        worst.newest_verdict(),
+        several.then(|| worst.platform.clone()),
+    ))
+}
+
+/// The worst first; what is reproduced by fewer comes before what is by more.
+fn rank(verdict: Verdict) -> (u8, u64, u64) {
+    match verdict {
+        Verdict::Failed => (0, 0, 0),
+        Verdict::NotReproducible => (1, 0, 0),
+        Verdict::Changed => (2, 0, 0),
+        Verdict::BuiltOnce => (3, 0, 0),
+        Verdict::Unchanged => (4, 0, 0),
+        Verdict::Reproduced { by, uploaders } => (5, uploaders, by),
+    }
+}
+
 #[derive(Template)]
 #[template(path = "badge.svg")]
 struct Badge {
     namespace: &'static str,
     label: String,
     words: String,
+    /// What it says at greater length.
+    title: String,
     colour: &'static str,
     label_width: usize,
     words_width: usize,
 }
 
 impl Badge {
-    fn of(job: &str, platform: Option<&str>, verdict: Option<Verdict>) -> Badge {
+    fn of(job: &str, platform: Option<&str>, newest: Option<(Verdict, Option<String>)>) -> Badge {
         let mut label: String = match platform {
             Some(platform) => format!("{job} on {platform}"),
             None => job.to_owned(),
@@ -84,13 +123,22 @@ impl Badge {
             label.truncate(end);
             label.push('…');
         }
+        let (verdict, worst_on) = match newest {
+            Some((verdict, worst_on)) => (Some(verdict), worst_on),
+            None => (None, None),
+        };
         let words = verdict.map_or_else(|| "no builds".to_owned(), |verdict| verdict.to_string());
+        let title = match worst_on {
+            Some(platform) => format!("{label}: {words} on {platform}"),
+            None => format!("{label}: {words}"),
+        };
         Badge {
             namespace: NAMESPACE,
             label_width: width(&label),
             words_width: width(&words),
             label,
             words,
+            title,
             colour: colour(verdict),
         }
     }
