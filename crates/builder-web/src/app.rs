@@ -10,6 +10,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use builder_exec::Timestamp;
 use builder_store::{Store, Tx};
+use tracing::warn;
+use uuid::Uuid;
 
 use crate::auth::Passwords;
 use crate::auth::refusals::Refusals;
@@ -18,7 +20,7 @@ use crate::config::{Config, Limits};
 use crate::console::outline::Outlines;
 use crate::derived::Derived;
 use crate::drawings::Drawings;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, with_causes};
 use crate::failures;
 use crate::file_diffs::FileDiffs;
 use crate::input_changes::Comparisons;
@@ -336,6 +338,24 @@ impl App {
             .await?;
         self.keep_soon();
         told
+    }
+
+    /// Counts in the background what changed in the input of a build that was just kept, so that the
+    /// first who looks at its job need not ask again.
+    pub fn compare_soon(&self, uuid: Uuid) {
+        let app = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let asked = app
+                .store()
+                .read(|tx| app.comparisons().ask_for_upload(tx, uuid));
+            if let Err(error) = asked {
+                warn!(
+                    "cannot compare the input of build {uuid}: {}",
+                    with_causes(&error)
+                );
+            }
+            app.keep_soon();
+        });
     }
 
     /// Computes and keeps in the background what pages have asked for or found out. On one thread at

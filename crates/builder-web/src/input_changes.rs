@@ -7,10 +7,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use builder_store::builds::{self, Artifact, Build};
 use builder_store::derived::{self, Kind};
+use builder_store::past::{self, Standing};
 use builder_store::{Sha256, Store, Tx};
 use opam_file::SwitchExport;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
+use uuid::Uuid;
 
 use crate::error::with_causes;
 use crate::{inputs, show};
@@ -123,6 +125,26 @@ impl Comparisons {
             });
         }
         Ok(Known::Pending)
+    }
+
+    /// Asks for what the page of a job will say of a build that was just kept: what changed since the
+    /// output before, and where the platform ceased to be reproducible.
+    pub fn ask_for_upload(&self, tx: &mut Tx<'_>, uuid: Uuid) -> builder_store::Result<()> {
+        let Some(build) = builds::by_uuid(tx, uuid)? else {
+            return Ok(());
+        };
+        if let Some(before) = builds::previous_different_output(tx, &build)? {
+            self.of(tx, &before, &build)?;
+        }
+        if let Standing::NotSince {
+            first,
+            before: Some(before),
+            ..
+        } = past::standing(tx, build.job_id, &build.platform)?
+        {
+            self.of(tx, &before, &first)?;
+        }
+        Ok(())
     }
 
     /// Whether pages have asked for what is not known.

@@ -152,6 +152,7 @@ async fn answer(
                 drop(app.hooks().run(&app, call));
             }
             app.draw_soon(received.uuid);
+            app.compare_soon(received.uuid);
             let headers = [(header::LOCATION, respond::value(location))];
             (StatusCode::CREATED, headers).into_response()
         }
