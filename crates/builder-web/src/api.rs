@@ -249,9 +249,11 @@ fn age(list: &str, query: &Query) -> Result<Option<(Timestamp, i64)>> {
         return Ok(None);
     };
     let [days, picoseconds, id] = cursor::decode(list, cursor)?;
-    let start = Timestamp::new(cursor::number(&days)?, cursor::number(&picoseconds)?);
-    Ok(Some((
-        start.ok_or_else(cursor::wrong)?,
-        cursor::number(&id)?,
-    )))
+    age_of(&days, &picoseconds, &id).map(Some)
+}
+
+/// An age from the parts of a cursor.
+fn age_of(days: &str, picoseconds: &str, id: &str) -> Result<(Timestamp, i64)> {
+    let start = Timestamp::new(cursor::number(days)?, cursor::number(picoseconds)?);
+    Ok((start.ok_or_else(cursor::wrong)?, cursor::number(id)?))
 }

@@ -6,12 +6,18 @@ use std::collections::HashMap;
 
 use builder_store::Sha256;
 use builder_store::builds::Build;
+use builder_store::past::{Count, Standing};
 use builder_store::verdict::Verdict;
 
-/// Colours of outputs in the style sheet, `o0` and on; more outputs begin again.
-const COLOURS: usize = 10;
-/// Size of a chart's drawing, in units of its own.
-pub const CHART: (u32, u32) = (300, 60);
+use crate::input_changes::Known;
+use crate::{show, urls};
+
+/// Colours of outputs in the style sheet, `o0` and on.
+const COLOURS: u8 = 10;
+/// Dates along a timeline, besides that of its end.
+const TICKS: usize = 4;
+/// Builds between two dates on a timeline, at least.
+const TICK_BUILDS_MIN: usize = 6;
 
 /// A build with what is known of it.
 #[derive(Debug, Clone)]
@@ -20,152 +26,323 @@ pub struct Past {
     pub build: Build,
     /// What is known of it.
     pub verdict: Verdict,
-    /// The class of its output's colour; none of a failed build.
-    pub colour: Option<String>,
 }
 
-/// Gives each output its colour, in the order in which outputs came up, so that one output and the
-/// next never look the same.
-pub fn coloured(builds: Vec<Build>, verdicts: Vec<Verdict>) -> Vec<Past> {
-    let mut colours: HashMap<Sha256, usize> = HashMap::new();
-    for build in builds.iter().rev() {
-        if let Some(main) = &build.main_binary {
-            let next = colours.len() % COLOURS;
-            colours.entry(main.sha256).or_insert(next);
-        }
+impl Past {
+    /// The class of its output's colour, the same on every page; none of a failed build.
+    pub fn colour(&self) -> String {
+        self.output()
+            .map_or_else(|| "none".to_owned(), |output| colour(&output))
     }
+
+    fn output(&self) -> Option<Sha256> {
+        self.build.main_binary.as_ref().map(|main| main.sha256)
+    }
+}
+
+/// The class of an output's colour. Two outputs may share one: who draws them side by side marks
+/// where one ends.
+pub fn colour(output: &Sha256) -> String {
+    let number = output.as_bytes().first().copied().unwrap_or_default() % COLOURS;
+    format!("o{number}")
+}
+
+/// Builds with their verdicts.
+pub fn past(builds: Vec<Build>, verdicts: Vec<Verdict>) -> Vec<Past> {
     builds
         .into_iter()
         .zip(verdicts)
-        .map(|(build, verdict)| {
-            let main = build.main_binary.as_ref();
-            let colour = main.and_then(|main| colours.get(&main.sha256));
-            Past {
-                verdict,
-                colour: colour.map(|colour| format!("o{colour}")),
-                build,
+        .map(|(build, verdict)| Past { build, verdict })
+        .collect()
+}
+
+/// A build on a timeline.
+#[derive(Debug)]
+pub struct Mark<'a> {
+    /// The build.
+    pub past: &'a Past,
+    /// The date that stands before it.
+    pub tick: Option<String>,
+    /// Whether its output is another one than that of the successful build before it.
+    pub changed: bool,
+}
+
+/// A timeline of builds on a platform, oldest first, with dates here and there.
+pub fn marks(past: &[Past]) -> Vec<Mark<'_>> {
+    let each = past.len().div_ceil(TICKS).max(TICK_BUILDS_MIN);
+    let mut output = None;
+    let mut last_tick = String::new();
+    past.iter()
+        .rev()
+        .enumerate()
+        .map(|(at, past)| {
+            let before = output;
+            output = past.output().or(before);
+            let date = show::date(&past.build.start);
+            let tick = (at % each == 0 && date != last_tick).then(|| date.clone());
+            if tick.is_some() {
+                last_tick = date;
+            }
+            Mark {
+                past,
+                tick,
+                changed: before.is_some() && output != before,
             }
         })
         .collect()
 }
 
-/// Since when builds on a platform are reproduced, or not. Builds are named by their place among
-/// those that were given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// No build has succeeded.
-    NothingBuilt,
-    /// No input was built more than once.
-    NeverRepeated,
-    /// The last input that was built more than once gave one output each time.
-    Reproduced {
-        /// Reproduced builds since the last that was not reproducible.
-        builds: usize,
-        /// The first of them.
-        since: usize,
-    },
-    /// The last input that was built more than once gave several outputs.
-    NotSince {
-        /// The first build that is not reproducible.
-        first: usize,
-        /// Reproduced builds before it, since the one before that was not reproducible.
-        reproduced_before: usize,
-        /// The last successful build before it whose input is another one.
-        before: Option<usize>,
-    },
+/// The date at the end of a timeline, unless it is the only one.
+pub fn end(past: &[Past]) -> Option<String> {
+    let (newest, oldest) = (past.first()?, past.last()?);
+    let date = show::date(&newest.build.start);
+    (date != show::date(&oldest.build.start)).then_some(date)
 }
 
-/// Where a platform stands. `past` has the builds of one platform.
-pub fn standing(past: &[&Past]) -> Standing {
-    let judged = |past: &Past| match past.verdict {
-        Verdict::Reproduced { .. } => Some(true),
-        Verdict::NotReproducible => Some(false),
-        _ => None,
+/// A part of a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    /// What is said.
+    pub text: String,
+    /// Whether it is what matters most.
+    pub strong: bool,
+    /// Where it leads to.
+    pub url: Option<String>,
+}
+
+fn plain(text: impl Into<String>) -> Words {
+    Words {
+        text: text.into(),
+        strong: false,
+        url: None,
+    }
+}
+
+fn strong(text: impl Into<String>) -> Words {
+    Words {
+        strong: true,
+        ..plain(text)
+    }
+}
+
+fn link(text: impl Into<String>, url: String) -> Words {
+    Words {
+        url: Some(url),
+        ..plain(text)
+    }
+}
+
+/// A sentence without its links.
+pub fn text(words: &[Words]) -> String {
+    words.iter().map(|words| words.text.as_str()).collect()
+}
+
+/// How many builds, or how many at least.
+fn counted(count: Count) -> String {
+    let words = show::counted(count.builds, "build");
+    match count.more {
+        true => format!("at least {words}"),
+        false => words,
+    }
+}
+
+/// Since when a platform is reproduced, or not, in sentences; `changes`: what changed in the input
+/// where it ceased to be.
+pub fn told(standing: &Standing, changes: &Known, failing: Count) -> Vec<Words> {
+    let page = |build: &Build| urls::build(&build.job, &build.uuid);
+    let before = |earlier: bool| if earlier { "before " } else { "" };
+    let mut told = match standing {
+        Standing::Untold => vec![plain(
+            "Since when builds are reproduced is not known yet: it is being looked up.",
+        )],
+        Standing::NothingBuilt => vec![plain("No build has succeeded.")],
+        Standing::NeverRepeated => vec![plain(
+            "No input was built a second time yet, so it is not known whether the builds can be \
+             reproduced.",
+        )],
+        Standing::Reproduced {
+            builds,
+            since,
+            earlier,
+        } => vec![
+            strong("Reproduced"),
+            plain(format!(
+                " for {}, since {}",
+                counted(*builds),
+                before(*earlier)
+            )),
+            link(show::date(&since.start), page(since)),
+            plain("."),
+        ],
+        Standing::NotSince {
+            first,
+            earlier,
+            reproduced_before,
+            before: last,
+        } => {
+            let since = format!("since {}{}", before(*earlier), show::date(&first.start));
+            let mut told = vec![
+                strong(match reproduced_before.builds {
+                    0 => format!("Not reproducible {since}."),
+                    _ => format!(
+                        "Reproduced for {}, not {since}.",
+                        counted(*reproduced_before)
+                    ),
+                }),
+                plain(match earlier {
+                    true => " The first bad build that was looked at is ",
+                    false => " The first bad build is ",
+                }),
+                link(first.start.to_string(), page(first)),
+            ];
+            if let Some(last) = last {
+                told.extend([
+                    plain("; between "),
+                    link("the build before", page(last)),
+                    plain(" and it, "),
+                    link(changes.in_words(), urls::compare(&last.uuid, &first.uuid)),
+                ]);
+            }
+            told.push(plain("."));
+            told
+        }
     };
-    if past.iter().all(|past| past.verdict == Verdict::Failed) {
-        return Standing::NothingBuilt;
+    if failing.builds > 0 {
+        told.push(plain(" "));
+        told.push(strong(match (failing.builds, failing.more) {
+            (1, false) => "The last build failed.".to_owned(),
+            (builds, false) => format!("The last {builds} builds failed."),
+            (builds, true) => format!("The last {builds} builds failed, or more."),
+        }));
     }
-    let known: Vec<(usize, bool)> = past
-        .iter()
-        .enumerate()
-        .filter_map(|(at, past)| Some((at, judged(past)?)))
-        .collect();
-    let Some((_, now)) = known.first() else {
-        return Standing::NeverRepeated;
-    };
-    let run = known.iter().take_while(|(_, good)| good == now).count();
-    let first = known[run - 1].0;
-    if *now {
-        return Standing::Reproduced {
-            builds: run,
-            since: first,
-        };
-    }
-    let input = past[first].build.input_id;
-    let before = past
-        .iter()
-        .enumerate()
-        .skip(first + 1)
-        .find(|(_, past)| past.verdict != Verdict::Failed && past.build.input_id != input);
-    Standing::NotSince {
-        first,
-        reproduced_before: known[run..].iter().take_while(|(_, good)| *good).count(),
-        before: before.map(|(at, _)| at),
-    }
+    told
 }
 
-/// How many of the newest builds failed, without a success since.
-pub fn failing(past: &[&Past]) -> usize {
-    past.iter()
-        .take_while(|past| past.verdict == Verdict::Failed)
-        .count()
-}
+/// The lines that a chart's points are between, in units of its drawing, which is 320 wide and 100
+/// high.
+const LEFT: u64 = 6;
+const RIGHT: u64 = 314;
+const TOP: u64 = 18;
+const BASE: u64 = 82;
+/// How high a label is.
+const LABEL: u64 = 14;
 
-/// A value over time, drawn.
+/// A value over time, drawn from zero on, so that what is twice as high is twice as much.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chart {
-    /// The corners of a line, for SVG's `points`.
-    pub points: String,
-    /// The least value.
-    pub min: u64,
-    /// The greatest value.
-    pub max: u64,
-    /// The newest value.
-    pub latest: u64,
+    /// Lines from build to build, for the `d` of a path; where builds failed there is none.
+    pub line: String,
+    /// A point for each build, oldest first.
+    pub points: Vec<Point>,
+    /// The greatest value and, if it is another one, the least, each at its point.
+    pub labels: Vec<Label>,
+    /// The least, the greatest and the newest value, in words.
+    pub min: String,
+    /// As `min`.
+    pub max: String,
+    /// As `min`.
+    pub latest: String,
+    /// The days of the first and the last build.
+    pub days: (String, String),
 }
 
-/// Draws a value of successful builds over their start; none for fewer than two.
-pub fn chart(past: &[&Past], value: fn(&Build) -> Option<u64>) -> Option<Chart> {
-    let points: Vec<(i64, u64)> = past
-        .iter()
-        .rev()
-        .filter(|past| past.verdict != Verdict::Failed)
-        .filter_map(|past| Some((past.build.start.unix_seconds(), value(&past.build)?)))
-        .collect();
-    let (first, last) = (points.first()?, points.last()?);
-    if points.len() < 2 {
+/// A build on a chart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Point {
+    /// Where it is.
+    pub x: u64,
+    /// As `x`.
+    pub y: u64,
+    /// Where it leads to.
+    pub url: String,
+    /// What it says.
+    pub title: String,
+}
+
+/// A text on a chart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// Where it is.
+    pub x: u64,
+    /// Its base line.
+    pub y: u64,
+    /// On which side of that it stands, for `text-anchor`.
+    pub anchor: &'static str,
+    /// What it says.
+    pub text: String,
+}
+
+/// Draws a value of successful builds on a platform over their start; none for fewer than two.
+pub fn chart(
+    past: &[Past],
+    value: fn(&Build) -> Option<u64>,
+    in_words: fn(&u64) -> String,
+) -> Option<Chart> {
+    let known = |past: &Past| {
+        let successful = past.verdict != Verdict::Failed;
+        let value = successful.then(|| value(&past.build)).flatten()?;
+        Some((past.build.start.unix_seconds(), value))
+    };
+    let values: Vec<(i64, u64)> = past.iter().rev().filter_map(known).collect();
+    if values.len() < 2 {
         return None;
     }
-    let min = points.iter().map(|(_, value)| *value).min()?;
-    let max = points.iter().map(|(_, value)| *value).max()?;
-    let (width, height) = (u64::from(CHART.0), u64::from(CHART.1));
-    let time = last.0.abs_diff(first.0).max(1);
+    let (first, last) = (values.first()?, values.last()?);
+    let (from, to) = (first.0, last.0);
+    let min = values.iter().map(|(_, value)| *value).min()?;
+    let max = values.iter().map(|(_, value)| *value).max()?;
+    let time = to.abs_diff(from).max(1);
     let mut line = String::new();
-    for (at, value) in &points {
-        let x = scaled(at.abs_diff(first.0), time, width);
-        // A line that never changes is in the middle.
-        let y = if max == min {
-            height / 2
-        } else {
-            height - 4 - scaled(value - min, max - min, height - 8)
+    let mut points: Vec<Point> = Vec::new();
+    let mut labels = Vec::new();
+    let mut gap = true;
+    for past in past.iter().rev() {
+        let Some((at, value)) = known(past) else {
+            gap = true;
+            continue;
         };
-        line.push_str(&format!("{x},{y} "));
+        let x = LEFT + scaled(at.abs_diff(from), time, RIGHT - LEFT);
+        let y = BASE - scaled(value, max.max(1), BASE - TOP);
+        line.push_str(&format!("{}{x} {y}", if gap { 'M' } else { 'L' }));
+        gap = false;
+        let anchor = match x {
+            x if x < RIGHT / 3 => "start",
+            x if x > RIGHT * 2 / 3 => "end",
+            _ => "middle",
+        };
+        let label = |y| Label {
+            x,
+            y,
+            anchor,
+            text: in_words(&value),
+        };
+        let has = |labels: &[Label], text: &str| labels.iter().any(|label| label.text == text);
+        if value == max && !has(&labels, &in_words(&max)) {
+            labels.push(label(y - 5));
+        } else if value == min && !has(&labels, &in_words(&min)) {
+            labels.push(label(if y + LABEL < BASE { y + LABEL } else { y - 5 }));
+        }
+        points.push(Point {
+            x,
+            y,
+            url: urls::build(&past.build.job, &past.build.uuid),
+            title: format!("{}: {}", past.build.start, in_words(&value)),
+        });
     }
+    let day = |build: Option<&Past>| build.map(|past| show::date(&past.build.start));
+    let mut drawn = past.iter().filter(|past| known(past).is_some());
+    let newest = drawn.next();
     Some(Chart {
-        points: line.trim_end().to_owned(),
-        min,
-        max,
-        latest: last.1,
+        line,
+        points,
+        labels,
+        min: in_words(&min),
+        max: in_words(&max),
+        latest: in_words(&last.1),
+        days: (
+            day(drawn.next_back()).unwrap_or_default(),
+            day(newest).unwrap_or_default(),
+        ),
     })
 }
 
@@ -236,23 +413,28 @@ mod tests {
 
     use super::*;
 
-    /// Builds on a platform, oldest first: each a verdict (`+` reproduced, `-` not reproducible,
-    /// `?` nothing known, `x` failed) and its output, which is its input, too.
+    const DAY: i64 = 24 * 60 * 60;
+
+    /// Builds on a platform, a day each, oldest first: each a verdict (`+` reproduced, `-` not
+    /// reproducible, `?` nothing known, `x` failed) and its output, which is its input, too.
     fn past(said: &str) -> Vec<Past> {
         let (mut builds, mut verdicts) = (Vec::new(), Vec::new());
         for (number, word) in (1i64..).zip(said.split_whitespace()) {
             let (verdict, output) = word.split_at(1);
             let sha256 = Sha256::of(output.as_bytes());
             verdicts.push(match verdict {
-                "+" => Verdict::Reproduced { by: 1 },
+                "+" => Verdict::Reproduced {
+                    by: 1,
+                    uploaders: 1,
+                },
                 "-" => Verdict::NotReproducible,
                 "x" => Verdict::Failed,
                 _ => Verdict::Changed,
             });
-            let time = Timestamp::from_unix(number * 1000, 0).unwrap();
+            let time = Timestamp::from_unix(number * DAY, 0).unwrap();
             builds.push(Build {
                 id: number,
-                uuid: Uuid::from_u128(1),
+                uuid: Uuid::from_u128(u128::try_from(number).unwrap()),
                 job_id: 1,
                 job: "a".to_owned(),
                 platform: "p".to_owned(),
@@ -272,59 +454,116 @@ mod tests {
         }
         builds.reverse();
         verdicts.reverse();
-        coloured(builds, verdicts)
+        super::past(builds, verdicts)
     }
 
-    fn stands(said: &str) -> Standing {
-        let past = past(said);
-        standing(&past.iter().collect::<Vec<_>>())
+    const NONE: Count = Count {
+        builds: 0,
+        more: false,
+    };
+
+    #[test]
+    fn a_standing_is_told_with_what_it_rests_on() {
+        let past = past("?a ?b");
+        let (newer, older) = (&past[0].build, &past[1].build);
+        let count = |builds, more| Count { builds, more };
+        let reproduced = |more| Standing::Reproduced {
+            builds: count(2, more),
+            since: Box::new(older.clone()),
+            earlier: more,
+        };
+        let not_since = |builds, before: Option<&Build>| Standing::NotSince {
+            first: Box::new(newer.clone()),
+            earlier: false,
+            reproduced_before: count(builds, false),
+            before: before.cloned().map(Box::new),
+        };
+        for (standing, failing, expected) in [
+            (
+                Standing::NothingBuilt,
+                count(3, false),
+                "No build has succeeded. The last 3 builds failed.",
+            ),
+            (
+                reproduced(false),
+                NONE,
+                "Reproduced for 2 builds, since 1970-01-02.",
+            ),
+            (
+                reproduced(true),
+                NONE,
+                "Reproduced for at least 2 builds, since before 1970-01-02.",
+            ),
+            (
+                reproduced(false),
+                count(1, false),
+                "Reproduced for 2 builds, since 1970-01-02. The last build failed.",
+            ),
+            (
+                not_since(0, None),
+                NONE,
+                "Not reproducible since 1970-01-03. The first bad build is 1970-01-03 00:00:00Z.",
+            ),
+            (
+                not_since(1, Some(older)),
+                NONE,
+                "Reproduced for 1 build, not since 1970-01-03. The first bad build is 1970-01-03 00:00:00Z; \
+                 between the build before and it, the input is the same.",
+            ),
+        ] {
+            let told = told(&standing, &Known::Same, failing);
+            assert_eq!(text(&told), expected);
+        }
+        let told = told(&not_since(1, Some(older)), &Known::Same, NONE);
+        let urls: Vec<&str> = told
+            .iter()
+            .filter_map(|words| words.url.as_deref())
+            .collect();
+        let page = |build: &Build| urls::build("a", &build.uuid);
+        let compared = urls::compare(&older.uuid, &newer.uuid);
+        assert_eq!(urls, [page(newer), page(older), compared]);
     }
 
     #[test]
-    fn a_platform_is_reproduced_since_the_last_build_that_was_not() {
-        assert_eq!(stands(""), Standing::NothingBuilt);
-        assert_eq!(stands("x x"), Standing::NothingBuilt);
-        assert_eq!(stands("?a x ?b"), Standing::NeverRepeated);
-        assert_eq!(
-            stands("-a +b ?c +d x ?e"),
-            Standing::Reproduced {
-                builds: 2,
-                since: 4
-            }
-        );
-        assert_eq!(
-            stands("+a +b ?c -d x -e ?f"),
-            Standing::NotSince {
-                first: 3,
-                reproduced_before: 2,
-                before: Some(4)
-            }
-        );
-        assert_eq!(
-            stands("-a -b"),
-            Standing::NotSince {
-                first: 1,
-                reproduced_before: 0,
-                before: None
-            }
-        );
+    fn an_output_has_one_colour_everywhere_and_a_mark_where_another_one_begins() {
+        let one = past("?a ?a xz ?b +a");
+        let other = past("?b ?a");
+        assert_eq!(one[0].colour(), one[4].colour());
+        assert_eq!(one[0].colour(), other[0].colour());
+        assert_eq!(one[2].colour(), "none");
+        let changed: Vec<bool> = marks(&one).iter().map(|mark| mark.changed).collect();
+        assert_eq!(changed, [false, false, false, true, true]);
     }
 
     #[test]
-    fn builds_that_fail_without_a_success_since_are_counted() {
-        let count = |said| failing(&past(said).iter().collect::<Vec<_>>());
-        assert_eq!(count("x ?a x x"), 2);
-        assert_eq!(count("x ?a"), 0);
+    fn a_timeline_begins_with_the_oldest_and_has_dates_at_both_ends_and_between() {
+        let past = past(&"?a ".repeat(40));
+        let marks = marks(&past);
+        assert_eq!(marks[0].past.build.id, 1);
+        let ticks: Vec<(usize, &str)> = marks
+            .iter()
+            .enumerate()
+            .filter_map(|(at, mark)| Some((at, mark.tick.as_deref()?)))
+            .collect();
+        assert_eq!(
+            ticks,
+            [
+                (0, "1970-01-02"),
+                (10, "1970-01-12"),
+                (20, "1970-01-22"),
+                (30, "1970-02-01")
+            ]
+        );
+        assert_eq!(end(&past).as_deref(), Some("1970-02-10"));
+        assert_eq!(end(&past[..1]), None);
+        let few = &past[..5];
+        let ticks = super::marks(few);
+        assert_eq!(ticks.iter().filter(|mark| mark.tick.is_some()).count(), 1);
     }
 
     #[test]
-    fn builds_of_one_output_are_one_group_with_one_colour_and_know_what_was_before() {
+    fn builds_of_one_output_are_one_group_and_know_what_was_before() {
         let past = past("?a ?a xz ?b +a");
-        let colours: Vec<Option<&str>> = past.iter().map(|past| past.colour.as_deref()).collect();
-        assert_eq!(
-            colours,
-            [Some("o0"), Some("o1"), None, Some("o0"), Some("o0")]
-        );
         let group = |builds: &[usize], before| Group {
             builds: builds.to_vec(),
             before,
@@ -335,19 +574,27 @@ mod tests {
     }
 
     #[test]
-    fn a_chart_goes_from_the_oldest_to_the_newest_and_stays_inside() {
-        let past = past("?a ?b xc ?d");
-        let past: Vec<&Past> = past.iter().collect();
+    fn a_chart_begins_at_zero_and_has_a_gap_where_builds_failed() {
+        let past = past("?a ?b xc ?d ?e");
         let size = |build: &Build| build.main_binary.as_ref().map(|main| main.size);
-        let chart = chart(&past, size).unwrap();
-        assert_eq!(chart.points, "0,56 100,39 300,4");
-        assert_eq!((chart.min, chart.max, chart.latest), (10, 40, 40));
-        assert!(super::chart(&past[..1], size).is_none());
-        assert!(
-            super::chart(&past, |_| Some(7))
-                .unwrap()
-                .points
-                .ends_with("300,30")
-        );
+        let chart = chart(&past, size, u64::to_string).unwrap();
+        // 10 of 50 are a fifth of the height, and the first of five days is at the left.
+        assert_eq!(chart.line, "M6 70L83 57M237 31L314 18");
+        let labels: Vec<(u64, u64, &str, &str)> = chart
+            .labels
+            .iter()
+            .map(|label| (label.x, label.y, label.anchor, label.text.as_str()))
+            .collect();
+        assert_eq!(labels, [(6, 65, "start", "10"), (314, 13, "end", "50")]);
+        assert_eq!([&chart.min, &chart.max, &chart.latest], ["10", "50", "50"]);
+        assert_eq!(chart.days, ("1970-01-02".into(), "1970-01-06".into()));
+        assert_eq!(chart.points.len(), 4);
+        assert_eq!(chart.points[0].title, "1970-01-02 00:00:00Z: 10");
+        assert_eq!(chart.points[0].url, urls::build("a", &Uuid::from_u128(1)));
+        assert!(super::chart(&past[..1], size, u64::to_string).is_none());
+        // What never changes is at the top, and said once.
+        let same = super::chart(&past, |_| Some(7), u64::to_string).unwrap();
+        assert!(same.points.iter().all(|point| point.y == TOP));
+        assert_eq!(same.labels.len(), 1);
     }
 }

@@ -10,14 +10,14 @@ use builder_store::{Tx, jobs as kept, latest as newest};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{ApiError, age, age_cursor, answer, digest, json, limit, state};
+use super::{ApiError, age, age_cursor, age_of, answer, digest, json, limit, state};
 use crate::app::App;
 use crate::cursor;
 use crate::error::{Error, Result};
 use crate::job_filter::JobFilter;
 use crate::names::{self, Path};
 use crate::pages::build::BuildPage;
-use crate::pages::job::{Begin, JobPage};
+use crate::pages::job::{Before, Begin, JobPage};
 use crate::query::Query;
 use crate::urls::pattern;
 use crate::view::{
@@ -116,7 +116,7 @@ fn job_id(tx: &mut Tx<'_>, name: &str) -> Result<i64> {
 pub async fn one(State(app): State<App>, Path(name): Path<String>) -> Result<Response> {
     answer(app, move |_, tx| {
         let id = job_id(tx, &name)?;
-        let latest = newest::by_job(tx)?.remove(&id).unwrap_or_default();
+        let latest = newest::of_job(tx, id)?;
         Ok(JobDetail {
             section: tags::value(tx, id, Tag::Section)?,
             synopsis: tags::value(tx, id, Tag::Synopsis)?,
@@ -237,11 +237,15 @@ pub async fn history(
     };
     let begin = match query.cursor() {
         Some(cursor) => {
-            let [before, page] = cursor::decode(LIST, cursor)?;
+            let [uuid, days, picoseconds, id, page] = cursor::decode(LIST, cursor)?;
             Begin {
-                before: match before.as_str() {
+                before: match uuid.as_str() {
                     "" => None,
-                    uuid => Some(names::uuid(uuid).ok_or_else(cursor::wrong)?),
+                    // With its age: it may be removed meanwhile.
+                    uuid => Some(Before {
+                        uuid: names::uuid(uuid).ok_or_else(cursor::wrong)?,
+                        age: age_of(&days, &picoseconds, &id)?,
+                    }),
                 },
                 page: cursor::number::<u32>(&page)?.max(1),
             }
@@ -259,8 +263,21 @@ pub async fn history(
     json(&JobHistoryPart {
         history,
         next_cursor: next.map(|Begin { before, page }| {
-            let before = before.map_or_else(String::new, |uuid| uuid.to_string());
-            cursor::encode(LIST, &[&before, &page.to_string()])
+            let mut parts = match before {
+                Some(before) => {
+                    let (start, id) = before.age;
+                    vec![
+                        before.uuid.to_string(),
+                        start.days().to_string(),
+                        start.picoseconds().to_string(),
+                        id.to_string(),
+                    ]
+                }
+                None => vec![String::new(); 4],
+            };
+            parts.push(page.to_string());
+            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+            cursor::encode(LIST, &parts)
         }),
     })
 }

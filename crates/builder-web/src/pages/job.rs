@@ -7,7 +7,12 @@ use askama::Template;
 use axum::extract::{OriginalUri, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use builder_exec::Timestamp;
 use builder_store::builds::{self, Build, Output};
+use builder_store::failures::{self, Failure};
+use builder_store::latest::{self, Latest};
+use builder_store::past::{self, Count, Standing};
+use builder_store::record::removed;
 use builder_store::tags::{self, Tag};
 use builder_store::verdict::{self, Verdict};
 use builder_store::{Tx, jobs};
@@ -17,7 +22,7 @@ use uuid::Uuid;
 use crate::app::{App, Page};
 use crate::error::{Error, Result};
 use crate::failures::FailureHistory;
-use crate::history::{self, Chart, Past, Standing};
+use crate::history::{self, Chart, Mark, Past, Words};
 use crate::input_changes::Known;
 use crate::markdown::Html;
 use crate::names::{self, Path};
@@ -61,7 +66,10 @@ async fn page(
     let accepts = Accepts::of(&headers);
     app.page(accepts, move |app, tx| {
         let begin = Begin {
-            before: query.get("before").and_then(names::uuid),
+            before: match query.get("before").filter(|before| !before.is_empty()) {
+                Some(before) => Some(Before::read(tx, &job, before)?),
+                None => None,
+            },
             page: query.number("page").unwrap_or(1).max(1),
         };
         let mut page = JobPage::load(app, tx, job, platform, failed, &begin)?;
@@ -73,10 +81,12 @@ async fn page(
     .await
 }
 
-/// Builds that a page looks at: those of some months. Older ones are on pages of their own.
+/// Builds whose outputs a page looks at: those of some months. Older ones are on pages of their own.
 const BUILDS: u32 = 300;
-/// Builds that a timeline shows.
+/// Builds of each platform that its timeline shows, however rarely there is one.
 const TIMELINE: usize = 100;
+/// Platforms whose timelines are on one page; more than these are chosen one by one.
+const PLATFORMS: usize = 20;
 /// Outputs that are listed on a page.
 const OUTPUTS: usize = 20;
 
@@ -84,7 +94,7 @@ const OUTPUTS: usize = 20;
 #[derive(Debug, Clone)]
 pub struct Begin {
     /// Of the builds before this one; none: of the newest.
-    pub before: Option<Uuid>,
+    pub before: Option<Before>,
     /// Of their outputs, counted from 1.
     pub page: u32,
 }
@@ -98,11 +108,54 @@ impl Default for Begin {
     }
 }
 
+/// The build that a page of the history ends before. It need not be there any more.
+#[derive(Debug, Clone)]
+pub struct Before {
+    /// Its name.
+    pub uuid: Uuid,
+    /// Its [`Build::age`].
+    pub age: (Timestamp, i64),
+}
+
+impl Before {
+    fn of(build: &Build) -> Before {
+        Before {
+            uuid: build.uuid,
+            age: build.age(),
+        }
+    }
+
+    /// From an address: the name of a build of this job, that is there or was.
+    fn read(tx: &mut Tx<'_>, job: &str, text: &str) -> Result<Before> {
+        let uuid = names::uuid(text).ok_or_else(|| {
+            Error::BadRequest("before is to be the uuid of a build of the job".to_owned())
+        })?;
+        if let Some(build) = builds::by_uuid(tx, uuid)?
+            && build.job == job
+        {
+            return Ok(Before::of(&build));
+        }
+        match removed::by_uuid(tx, uuid)? {
+            Some(build) if build.job == job => Ok(Before {
+                uuid,
+                // Those that started together with it are rather shown again than left out.
+                age: (build.start, i64::MAX),
+            }),
+            _ => Err(Error::NotFound(format!(
+                "there is no build {uuid} of {job} whose past could be shown"
+            ))),
+        }
+    }
+}
+
 /// The page of a job.
 #[derive(Template)]
 #[template(path = "job.html")]
 pub struct JobPage {
     layout: Arc<Layout>,
+    now: Timestamp,
+    /// Which page it is.
+    begin: Begin,
     job_id: i64,
     job: String,
     synopsis: Option<String>,
@@ -142,54 +195,110 @@ struct Entry {
 /// What happened on a platform.
 struct History {
     platform: String,
-    /// Newest first.
+    /// Newest first, [`TIMELINE`] at most.
     past: Vec<Past>,
+    /// Its newest builds, whichever builds the page is about.
+    latest: Option<Latest>,
+    /// Why the newest build failed, if it did.
+    failure: Option<Failure>,
+    /// Since when it is reproduced, or not: as of now.
     standing: Standing,
-    /// What changed where it stopped being reproducible.
+    /// The verdicts on the builds that it names: the first of those it is about, and the one before.
+    verdicts: (Verdict, Verdict),
+    /// What changed where it ceased to be reproducible.
     changes: Known,
-    failing: usize,
+    /// How many of the newest builds failed.
+    failing: Count,
     size: Option<Chart>,
     duration: Option<Chart>,
 }
 
 impl History {
-    fn latest(&self) -> Option<Verdict> {
-        self.past.first().map(|past| past.verdict)
-    }
-
-    fn at(&self, at: &usize) -> &Build {
-        &self.past[*at].build
-    }
-
-    fn shown(&self) -> &[Past] {
-        &self.past[..self.past.len().min(TIMELINE)]
-    }
-
-    fn load(app: &App, tx: &mut Tx<'_>, platform: String, past: Vec<Past>) -> Result<History> {
-        let all: Vec<&Past> = past.iter().collect();
-        let standing = history::standing(&all);
-        let changes = match standing {
+    fn load(
+        app: &App,
+        tx: &mut Tx<'_>,
+        (job_id, platform): (i64, String),
+        latest: Option<Latest>,
+        past: Vec<Past>,
+    ) -> Result<History> {
+        let standing = past::standing(tx, job_id, &platform)?;
+        let changes = match &standing {
             Standing::NotSince {
                 first,
                 before: Some(before),
                 ..
-            } => app
-                .comparisons()
-                .of(tx, &past[before].build, &past[first].build)?,
+            } => app.comparisons().of(tx, before, first)?,
             _ => Known::Untold,
         };
-        let shown = &all[..all.len().min(TIMELINE)];
+        let mut verdict = |build: Option<&Build>| match build {
+            Some(build) => verdict::of_build(tx, build),
+            None => Ok(Verdict::Failed),
+        };
+        let verdicts = match &standing {
+            Standing::Reproduced { since, .. } => (verdict(Some(since))?, Verdict::Failed),
+            Standing::NotSince { first, before, .. } => {
+                (verdict(Some(first))?, verdict(before.as_deref())?)
+            }
+            _ => (Verdict::Failed, Verdict::Failed),
+        };
+        let newest = latest.as_ref().and_then(Latest::newest);
+        let failure = match newest {
+            Some(build) if build.main_binary.is_none() => failures::of_build(tx, build.id)?,
+            _ => None,
+        };
         Ok(History {
+            failing: past::failing(tx, job_id, &platform)?,
+            failure,
             standing,
+            verdicts,
             changes,
-            failing: history::failing(&all),
-            size: history::chart(shown, |build| {
-                build.main_binary.as_ref().map(|main| main.size)
-            }),
-            duration: history::chart(shown, |build| Some(build.duration().as_secs())),
+            size: history::chart(
+                &past,
+                |build| build.main_binary.as_ref().map(|main| main.size),
+                show::bytes,
+            ),
+            duration: history::chart(
+                &past,
+                |build| Some(build.duration().as_secs()),
+                show::seconds,
+            ),
+            latest,
             platform,
             past,
         })
+    }
+
+    /// Oldest first.
+    fn marks(&self) -> Vec<Mark<'_>> {
+        history::marks(&self.past)
+    }
+
+    fn end(&self) -> Option<String> {
+        history::end(&self.past)
+    }
+
+    fn told(&self) -> Vec<Words> {
+        history::told(&self.standing, &self.changes, self.failing)
+    }
+
+    fn newest(&self) -> Option<&Build> {
+        self.latest.as_ref().and_then(Latest::newest)
+    }
+
+    /// What is known of the newest build.
+    fn newest_verdict(&self) -> Option<Verdict> {
+        self.latest.as_ref().map(Latest::newest_verdict)
+    }
+
+    /// The newest successful build, and what is known of it.
+    fn successful(&self) -> Option<(&Build, Verdict)> {
+        let latest = self.latest.as_ref()?;
+        Some((latest.successful.as_ref()?, latest.verdict))
+    }
+
+    /// The newest build, if it failed.
+    fn failed(&self) -> Option<&Build> {
+        self.newest().filter(|build| build.main_binary.is_none())
     }
 }
 
@@ -227,25 +336,18 @@ impl JobPage {
         begin: &Begin,
     ) -> Result<JobPage> {
         let mut page = JobPage::begin(app, tx, job, platform, failed)?;
-        let before = match begin.before {
-            Some(uuid) => builds::by_uuid(tx, uuid)?,
-            None => None,
-        };
+        page.begin = begin.clone();
+        let before = begin.before.as_ref().map(|before| before.age);
         let of_platform = page.platform.as_deref();
-        let mut builds =
-            builds::history(tx, page.job_id, of_platform, before.as_ref(), BUILDS + 1)?;
+        let mut builds = match of_platform {
+            Some(platform) => past::newest(tx, page.job_id, platform, before, BUILDS + 1)?,
+            None => builds::history(tx, page.job_id, None, before, BUILDS + 1)?,
+        };
         let more = builds.len() > BUILDS as usize;
         builds.truncate(BUILDS as usize);
         let verdicts = verdict::of_history(tx, &builds)?;
-        let past = history::coloured(builds, verdicts);
-        for platform in &page.platforms {
-            let on_platform = past.iter().filter(|past| past.build.platform == *platform);
-            let on_platform: Vec<Past> = on_platform.cloned().collect();
-            if !on_platform.is_empty() {
-                let history = History::load(app, tx, platform.clone(), on_platform)?;
-                page.histories.push(history);
-            }
-        }
+        let past = history::past(builds, verdicts);
+        page.load_histories(app, tx, &past, more)?;
         let groups = history::groups(&past, failed);
         let first = (begin.page as usize - 1).saturating_mul(OUTPUTS);
         for group in groups.iter().skip(first).take(OUTPUTS) {
@@ -263,20 +365,21 @@ impl JobPage {
                 changes,
             });
         }
-        let url = |before: Option<&Uuid>, number| {
+        let url = |before: Option<&Before>, number| {
+            let before = before.map(|before| &before.uuid);
             urls::job_page(&page.job, page.platform.as_deref(), failed, before, number)
         };
-        let this = before.as_ref().map(|build| &build.uuid);
+        let this = begin.before.as_ref();
         page.here = url(this, begin.page);
         page.next = if groups.len() > first.saturating_add(OUTPUTS) {
             Some(Begin {
-                before: this.copied(),
+                before: this.cloned(),
                 page: begin.page.saturating_add(1),
             })
         } else {
             let oldest = past.last().filter(|_| more);
             oldest.map(|oldest| Begin {
-                before: Some(oldest.build.uuid),
+                before: Some(Before::of(&oldest.build)),
                 page: 1,
             })
         };
@@ -289,6 +392,67 @@ impl JobPage {
             (this, number) => Some(url(this, number - 1)),
         };
         Ok(page)
+    }
+
+    /// What happened on each platform: of the newest builds on it, or else of those that the page is
+    /// about. `more`: there are older ones.
+    fn load_histories(
+        &mut self,
+        app: &App,
+        tx: &mut Tx<'_>,
+        past: &[Past],
+        more: bool,
+    ) -> Result<()> {
+        let mut latest = latest::of_job(tx, self.job_id)?;
+        let platforms = match &self.platform {
+            Some(platform) => vec![platform.clone()],
+            None => self.platforms.clone(),
+        };
+        for platform in platforms {
+            let on_platform = past.iter().filter(|past| past.build.platform == platform);
+            let mut on_platform: Vec<Past> = on_platform.take(TIMELINE).cloned().collect();
+            let oldest = past.last().filter(|_| more && self.platform.is_none());
+            if self.begin.before.is_none()
+                && let Some(oldest) = oldest
+                && let Ok(missing @ 1..) = u32::try_from(TIMELINE - on_platform.len())
+            {
+                let before = Some(oldest.build.age());
+                let older = past::newest(tx, self.job_id, &platform, before, missing)?;
+                let verdicts = verdict::of_history(tx, &older)?;
+                on_platform.extend(history::past(older, verdicts));
+            }
+            if on_platform.is_empty() {
+                continue;
+            }
+            if self.histories.len() == PLATFORMS {
+                break;
+            }
+            let at = latest.iter().position(|latest| latest.platform == platform);
+            let latest = at.map(|at| latest.swap_remove(at));
+            let place = (self.job_id, platform);
+            let history = History::load(app, tx, place, latest, on_platform)?;
+            self.histories.push(history);
+        }
+        Ok(())
+    }
+
+    /// Whether it is about the newest builds, and tells what is so now.
+    fn is_first(&self) -> bool {
+        self.begin.before.is_none() && self.begin.page == 1
+    }
+
+    /// The time before which the builds of this page are, if it is not about the newest.
+    fn before(&self) -> Option<&Timestamp> {
+        self.begin.before.as_ref().map(|before| &before.age.0)
+    }
+
+    /// Platforms that have no timeline here because there are so many.
+    fn other_platforms(&self) -> &[String] {
+        let many = self.platform.is_none() && self.platforms.len() > PLATFORMS;
+        self.platforms
+            .get(PLATFORMS..)
+            .filter(|_| many)
+            .unwrap_or_default()
     }
 
     /// For programs: the distinct outputs.
@@ -328,11 +492,12 @@ impl JobPage {
                     platform: history.platform.clone(),
                     standing: view::Standing::of(
                         &history.standing,
-                        &history.past,
+                        history.verdicts,
                         &history.changes,
+                        history.failing,
                     ),
-                    failing: history.failing,
-                    builds: history.shown().iter().map(BuildInHistory::of).collect(),
+                    failing: history.failing.builds,
+                    builds: history.past.iter().map(BuildInHistory::of).collect(),
                 })
                 .collect(),
             outputs: groups
@@ -374,6 +539,8 @@ impl JobPage {
         };
         Ok(JobPage {
             layout: app.layout().clone(),
+            now: app.now(),
+            begin: Begin::default(),
             job_id,
             synopsis: tags::value(tx, job_id, Tag::Synopsis)?,
             description: text(tags::value(tx, job_id, Tag::Description)?),
@@ -392,6 +559,26 @@ impl JobPage {
             next: None,
             entries: Vec::new(),
         })
+    }
+
+    /// How the job stands now, in sentences; none where the page is about its past.
+    fn stands(&self) -> Option<String> {
+        if !self.is_first() {
+            return None;
+        }
+        if let [history] = self.histories.as_slice() {
+            let told = history::text(&history.told());
+            return Some(format!("On {}: {told}", history.platform));
+        }
+        let states: Vec<String> = self
+            .histories
+            .iter()
+            .filter_map(|history| {
+                let verdict = history.newest_verdict()?;
+                Some(format!("{verdict} on {}", history.platform))
+            })
+            .collect();
+        (!states.is_empty()).then(|| format!("The latest builds: {}.", states.join(", ")))
     }
 
     fn shows(&self, platform: &str) -> bool {
@@ -428,20 +615,21 @@ impl Page for JobPage {
     fn share(&self) -> Option<Share> {
         let platform = self.platform.as_deref();
         let on = platform.map_or_else(String::new, |platform| format!(" on {platform}"));
-        let states: Vec<String> = self
-            .histories
-            .iter()
-            .filter_map(|history| Some(format!("{} on {}", history.latest()?, history.platform)))
-            .collect();
+        let before = self.before();
+        let before = before.map_or_else(String::new, |time| format!(", before {time}"));
         let about = self.synopsis.iter().map(|synopsis| format!("{synopsis}."));
-        let latest = format!("The latest builds: {}.", states.join(", "));
-        let latest = (!states.is_empty()).then_some(latest);
-        let sentences: Vec<String> = about.chain(latest).collect();
+        let sentences: Vec<String> = about.chain(self.stands()).collect();
         Some(Share {
             url: self.here.clone(),
             title: match self.failed {
-                true => format!("{}{on}: all builds, also those that failed", self.job),
-                false => format!("{}{on}: builds and whether they were reproduced", self.job),
+                true => format!(
+                    "{}{on}{before}: all builds, also those that failed",
+                    self.job
+                ),
+                false => format!(
+                    "{}{on}{before}: builds and whether they were reproduced",
+                    self.job
+                ),
             },
             description: (!sentences.is_empty()).then(|| sentences.join(" ")),
         })

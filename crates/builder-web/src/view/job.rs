@@ -2,13 +2,14 @@
 
 use builder_store::builds::Build;
 use builder_store::latest::Latest;
+use builder_store::past::{Count, Standing as Stands};
 use builder_store::verdict::Verdict;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{BuildSummary, Failure, JobSummary, State};
 use crate::failures::FailureHistory;
-use crate::history::{Past, Standing as Stands};
+use crate::history::{self, Past};
 use crate::input_changes::Known;
 
 /// The newest builds of a job on a platform.
@@ -59,7 +60,8 @@ pub struct JobInList {
 /// What happened to a job.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct JobHistory {
-    /// How it went on each platform, of the builds that this part looks at: 300 at most.
+    /// How it went on each platform: in the first part of the newest builds on each, in those after
+    /// it of the builds that the part looks at, 300 at most.
     pub histories: Vec<PlatformHistory>,
     /// Its builds by output, the group with the newest build first; failed builds each alone, if they
     /// were asked for.
@@ -75,10 +77,10 @@ pub struct JobHistory {
 pub struct PlatformHistory {
     /// The platform.
     pub platform: String,
-    /// Since when it is reproduced, or not.
+    /// Since when it is reproduced, or not: as of now, in each part.
     pub standing: Standing,
-    /// How many of the newest builds failed, without a success since.
-    pub failing: usize,
+    /// How many of the newest builds failed, without a success since; counted up to a thousand.
+    pub failing: u64,
     /// Its builds, the newest first, at most a hundred.
     pub builds: Vec<BuildInHistory>,
 }
@@ -86,14 +88,22 @@ pub struct PlatformHistory {
 /// Since when builds on a platform are reproduced, or not.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Standing {
-    /// `nothing-built`, `never-repeated`, `reproduced` or `not-reproducible`.
+    /// `nothing-built`, `never-repeated`, `reproduced` or `not-reproducible`; `unknown` while that is
+    /// being looked up.
     #[schema(examples("reproduced"))]
     pub kind: &'static str,
-    /// Reproduced builds: up to now, or up to the first that is not.
-    pub reproduced_builds: usize,
+    /// The same in sentences.
+    #[schema(examples("Reproduced for 12 builds, since 2026-05-12."))]
+    pub told: String,
+    /// Reproduced builds: up to now, or up to the first that is not. Counted up to a thousand.
+    pub reproduced_builds: u64,
+    /// Whether there may be more of them.
+    pub reproduced_builds_may_be_more: bool,
     /// The first build of those that are reproduced, or the first that is not.
     #[schema(required)]
     pub since: Option<BuildSummary>,
+    /// Whether it may be so for longer: builds before it were not looked at yet.
+    pub since_may_be_earlier: bool,
     /// Where it stopped being reproducible: the last successful build before, of another input.
     #[schema(required)]
     pub before: Option<BuildSummary>,
@@ -240,42 +250,52 @@ impl ChangesInNumbers {
 }
 
 impl Standing {
-    /// From where a platform stands among these builds, and what changed where it ceased to.
-    pub fn of(standing: &Stands, past: &[Past], changes: &Known) -> Standing {
-        let build = |at: usize| {
-            past.get(at)
-                .map(|past| BuildSummary::of(&past.build, past.verdict))
+    /// From where a platform stands, the verdicts on the builds that it names, what changed in the
+    /// input where it ceased to be reproducible, and how many builds failed since.
+    pub fn of(
+        standing: &Stands,
+        (since_is, before_is): (Verdict, Verdict),
+        changes: &Known,
+        failing: Count,
+    ) -> Standing {
+        let told = history::text(&history::told(standing, changes, failing));
+        let kind = match standing {
+            Stands::Untold => "unknown",
+            Stands::NothingBuilt => "nothing-built",
+            Stands::NeverRepeated => "never-repeated",
+            Stands::Reproduced { .. } => "reproduced",
+            Stands::NotSince { .. } => "not-reproducible",
         };
-        let nothing = Standing {
-            kind: "nothing-built",
-            reproduced_builds: 0,
-            since: None,
-            before: None,
-            changes: None,
-        };
-        match *standing {
-            Stands::NothingBuilt => nothing,
-            Stands::NeverRepeated => Standing {
-                kind: "never-repeated",
-                ..nothing
-            },
-            Stands::Reproduced { builds, since } => Standing {
-                kind: "reproduced",
-                reproduced_builds: builds,
-                since: build(since),
-                ..nothing
-            },
+        let (builds, since, earlier, before) = match standing {
+            Stands::Untold | Stands::NothingBuilt | Stands::NeverRepeated => {
+                (None, None, false, None)
+            }
+            Stands::Reproduced {
+                builds,
+                since,
+                earlier,
+            } => (Some(builds), Some(since), *earlier, None),
             Stands::NotSince {
                 first,
+                earlier,
                 reproduced_before,
                 before,
-            } => Standing {
-                kind: "not-reproducible",
-                reproduced_builds: reproduced_before,
-                since: build(first),
-                before: before.and_then(build),
-                changes: before.map(|_| ChangesInNumbers::of(changes)),
-            },
+            } => (
+                Some(reproduced_before),
+                Some(first),
+                *earlier,
+                before.as_ref(),
+            ),
+        };
+        Standing {
+            kind,
+            told,
+            reproduced_builds: builds.map_or(0, |count| count.builds),
+            reproduced_builds_may_be_more: builds.is_some_and(|count| count.more),
+            since: since.map(|build| BuildSummary::of(build, since_is)),
+            since_may_be_earlier: earlier,
+            before: before.map(|build| BuildSummary::of(build, before_is)),
+            changes: before.map(|_| ChangesInNumbers::of(changes)),
         }
     }
 }
