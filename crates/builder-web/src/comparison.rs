@@ -74,6 +74,12 @@ impl Builds {
         })
     }
 
+    /// The platform, if both ran on the same.
+    pub fn platform(&self) -> Option<&str> {
+        let platform = self.left.platform.as_str();
+        (platform == self.right.platform).then_some(platform)
+    }
+
     /// Whether what went in is the same; none: it was not recorded of both.
     pub fn same_input(&self) -> Option<bool> {
         let both = self.left.input_id.zip(self.right.input_id);

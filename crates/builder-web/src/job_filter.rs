@@ -28,6 +28,11 @@ impl JobFilter {
         }
     }
 
+    /// The platform, if one is asked for.
+    pub fn platform(&self) -> Option<&str> {
+        Some(self.platform.as_str()).filter(|platform| !platform.is_empty())
+    }
+
     /// Whether anything is left out.
     pub fn is_set(&self) -> bool {
         [&self.name, &self.platform, &self.state]
