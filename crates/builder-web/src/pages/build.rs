@@ -219,6 +219,15 @@ impl BuildPage {
         }
     }
 
+    /// What it is and what is known of it, in a line.
+    fn title(&self) -> String {
+        let build = &self.build;
+        format!(
+            "{} on {}: {}, {}",
+            build.job, build.platform, self.verdict, build.start
+        )
+    }
+
     /// What is known of its reproducibility, in a sentence.
     fn sentence(&self) -> String {
         let recorded = self.build.input_id.is_some();
@@ -227,9 +236,16 @@ impl BuildPage {
             Verdict::NotReproducible => {
                 "Not reproducible: the same input also gave another output.".to_owned()
             }
-            Verdict::Reproduced { by } => format!(
-                "Reproduced by {}: same input, same output.",
-                show::counted(by, "other build")
+            Verdict::Reproduced { by, uploaders } => format!(
+                "Reproduced by {}, {}: same input, same output.",
+                show::counted(by, "other build"),
+                match (by, uploaders) {
+                    (1, 0) => "by the same uploader".to_owned(),
+                    (_, 0) => "all by the same uploader".to_owned(),
+                    (1, _) => "by another uploader".to_owned(),
+                    (_, 1) => "also by another uploader".to_owned(),
+                    _ => format!("also by {uploaders} other uploaders"),
+                }
             ),
             _ if !recorded => {
                 "Its input was not recorded, so it cannot be told whether it is reproducible."
@@ -246,6 +262,14 @@ impl BuildPage {
                 "Built once from this input; not reproduced yet. There is no build before it."
                     .to_owned()
             }
+        }
+    }
+
+    /// What makes the verdict look weaker than others of its name.
+    fn weaker(&self) -> &'static str {
+        match self.verdict.is_by_itself() {
+            true => " itself",
+            false => "",
         }
     }
 
@@ -560,7 +584,7 @@ impl Page for BuildPage {
         let build = &self.build;
         Some(Share {
             url: urls::build(&build.job, &build.uuid),
-            title: format!("{} on {}, {}", build.job, build.platform, build.start),
+            title: self.title(),
             description: Some(self.sentence()),
         })
     }
