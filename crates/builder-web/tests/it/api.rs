@@ -370,7 +370,7 @@ fn builds_are_listed_by_what_they_are_a_part_at_a_time() {
     let detail = server.json(&format!("/api/v1/builds/{}", build("", 1).uuid));
     assert_eq!(
         detail["state"],
-        json!({ "verdict": "not-reproducible", "reproduced_by": 0 })
+        json!({ "verdict": "not-reproducible", "reproduced_by": 0, "uploaders": 0 })
     );
     assert_eq!(detail["input"]["opam_packages"], 1);
     assert_eq!(detail["uploader"], "builder");

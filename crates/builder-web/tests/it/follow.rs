@@ -476,7 +476,7 @@ fn a_badge_says_each_state_in_words_and_colour() {
     check(
         &[with_input(1, "one"), with_input(2, "one")],
         "",
-        "reproduced by 1",
+        "reproduced by 1, same uploader",
         "#0b6233",
     );
     check(

@@ -21,6 +21,9 @@ mod page_contents;
 mod pages;
 
 #[cfg(test)]
+mod job_page;
+
+#[cfg(test)]
 mod json;
 
 #[cfg(test)]

@@ -303,7 +303,7 @@ fn results_say_the_state_of_each_build() {
     ] {
         let page = server.page(&target);
         assert!(
-            page.contains("<span class=\"state reproduced\">reproduced by 1</span>"),
+            page.contains(">reproduced by 1, same uploader</span>"),
             "{target}: {page}"
         );
         let found = server.json(&target);
