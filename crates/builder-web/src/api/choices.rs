@@ -7,7 +7,7 @@ use crate::failure::Class;
 use crate::search::Kind;
 use crate::show;
 
-/// Adds the values of parameters that take only some.
+/// Adds the values of parameters that take only some, and how those look that are not free.
 pub(super) struct Choices;
 
 impl Modify for Choices {
@@ -26,8 +26,8 @@ impl Modify for Choices {
                 if let Some(values) = values(&parameter.name) {
                     schema.enum_values = Some(values.into_iter().map(Into::into).collect());
                 }
-                if parameter.name == "cursor" {
-                    schema.pattern = Some("^[A-Za-z0-9_-]*$".to_owned());
+                if let Some(pattern) = pattern(&parameter.name) {
+                    schema.pattern = Some(pattern.to_owned());
                 }
             }
         }
@@ -45,4 +45,16 @@ fn values(parameter: &str) -> Option<Vec<&'static str>> {
         _ => return None,
     }
     Some(values)
+}
+
+/// How a parameter of this name looks; none: as it likes.
+fn pattern(parameter: &str) -> Option<&'static str> {
+    match parameter {
+        "cursor" => Some("^[A-Za-z0-9_-]*$"),
+        "since" | "until" => {
+            Some("^([0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?Z)?)?$")
+        }
+        "output" | "input_id" => Some("^([0-9A-Fa-f]{64})?$"),
+        _ => None,
+    }
 }
