@@ -9,7 +9,12 @@ use std::sync::{Arc, Mutex};
 
 /// Runs a program that is to be there, in a directory.
 pub(crate) fn run<S: AsRef<OsStr>>(directory: &Path, program: &str, arguments: &[S]) -> Output {
-    Command::new(program)
+    let mut command = Command::new(program);
+    if program == "sqlite3" {
+        // A server may be writing.
+        command.args(["-cmd", ".timeout 20000"]);
+    }
+    command
         .args(arguments)
         .current_dir(directory)
         // Of the machine the test runs on: proxies and settings of its user are not wanted.

@@ -162,15 +162,23 @@ fn a_sync_that_fails_at_any_step_of_an_upload_loses_nothing() {
 }
 
 #[test]
-fn a_server_that_is_killed_after_a_failed_sync_or_write_finds_no_build_half_there() {
+fn a_server_that_is_killed_after_a_failed_sync_finds_no_build_half_there() {
     at_each_step(once(kind::SYNC, errno::EIO), Then::IsKilled);
     at_each_step(for_good(kind::SYNC, errno::EIO), Then::IsKilled);
+}
+
+#[test]
+fn a_server_that_is_killed_when_the_disk_is_full_finds_no_build_half_there() {
     at_each_step(for_good(WRITES, errno::ENOSPC), Then::IsKilled);
 }
 
 #[test]
 fn a_server_that_is_killed_after_a_failed_rename_finds_no_build_half_there() {
     at_each_step(once(kind::RENAME, errno::EIO), Then::IsKilled);
+}
+
+#[test]
+fn a_server_that_is_killed_on_a_read_only_disk_finds_no_build_half_there() {
     let kinds = WRITES | kind::RENAME | kind::REMOVE;
     at_each_step(for_good(kinds, errno::EROFS), Then::IsKilled);
 }
