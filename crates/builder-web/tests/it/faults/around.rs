@@ -13,9 +13,9 @@ use super::uploads::{get, is_clean, is_whole_or_absent, numbered, upload};
 struct Lock(Child);
 
 impl Lock {
-    fn hold(machine: &Machine) -> Lock {
+    fn hold(machine: &Machine, database: &str) -> Lock {
         let mut child = Command::new("sqlite3")
-            .arg(machine.datadir().join("builder.sqlite3"))
+            .arg(machine.datadir().join(database))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -44,29 +44,41 @@ impl Drop for Lock {
 fn a_database_that_others_lock_is_waited_for_and_then_the_client_is_told_to_come_again() {
     let machine = Machine::new();
     let process = machine.serve(&[]);
-    let (first, second) = (numbered(1), numbered(2));
-    assert_eq!(upload(&process, &first).status, 201);
-    let lock = Lock::hold(&machine);
-    is_whole_or_absent(&process, &first, true);
-    machine.be_impatient(true);
-    let answer = upload(&process, &second);
-    machine.be_impatient(false);
-    assert_eq!(answer.status, 503, "{}", answer.text());
-    assert_eq!(answer.header("retry-after"), Some("10"));
-    assert_eq!(
-        answer.text(),
-        "another process has locked the database; try again in 10 s\n"
-    );
-    is_whole_or_absent(&process, &second, false);
-    // One that ends in time is not noticed.
-    std::thread::scope(|scope| {
-        let waits = scope.spawn(|| upload(&process, &second));
-        std::thread::sleep(Duration::from_millis(300));
-        assert!(!waits.is_finished());
-        drop(lock);
-        assert_eq!(waits.join().unwrap().status, 201);
-    });
-    is_whole_or_absent(&process, &second, true);
+    let mut kept = vec![numbered(1)];
+    assert_eq!(upload(&process, &kept[0]).status, 201);
+    // That of the OCaml server, and both of ours.
+    let databases = [
+        "builder.sqlite3",
+        "builder-web-record.sqlite3",
+        "builder-web.sqlite3",
+    ];
+    for (number, database) in (2..).zip(databases) {
+        let build = numbered(number);
+        let lock = Lock::hold(&machine, database);
+        for build in &kept {
+            is_whole_or_absent(&process, build, true);
+        }
+        machine.be_impatient(true);
+        let answer = upload(&process, &build);
+        machine.be_impatient(false);
+        assert_eq!(answer.status, 503, "{database}: {}", answer.text());
+        assert_eq!(answer.header("retry-after"), Some("10"));
+        assert_eq!(
+            answer.text(),
+            "another process has locked the database; try again in 10 s\n"
+        );
+        is_whole_or_absent(&process, &build, false);
+        // One that ends in time is not noticed.
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| upload(&process, &build));
+            std::thread::sleep(Duration::from_millis(300));
+            assert!(!waits.is_finished(), "{database}");
+            drop(lock);
+            assert_eq!(waits.join().unwrap().status, 201, "{database}");
+        });
+        is_whole_or_absent(&process, &build, true);
+        kept.push(build);
+    }
     is_clean(&machine);
 }
 
