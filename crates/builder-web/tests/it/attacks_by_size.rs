@@ -21,7 +21,7 @@ fn zeros(bytes: u64) -> impl Read {
 }
 
 fn gzip(content: &mut dyn Read) -> Vec<u8> {
-    let level = flate2::Compression::fast();
+    let level = flate2::Compression::best();
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), level);
     std::io::copy(content, &mut packed).unwrap();
     packed.finish().unwrap()
