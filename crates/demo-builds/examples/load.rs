@@ -5,7 +5,8 @@
 //! - PAGES and FILES are files of targets, one a line. Before a page stands what it is counted as; a
 //!   `#` after it asks for JSON.
 //! - BUILD is an exec file. Its uuid, the 16 bytes after the first MARK, is another one in each
-//!   upload; the 8 bytes after the second make CONTENTS different contents, in turn.
+//!   upload, and its times of day are; the 8 bytes after the second MARK make CONTENTS different
+//!   contents, in turn.
 //! - CREDENTIALS are for `Authorization: Basic`.
 //!
 //! A reader looks at a page for PAUSE milliseconds on average, the others send their next request as
@@ -28,6 +29,9 @@ use std::time::{Duration, Instant};
 
 /// An answer that takes longer is an error.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(120);
+/// A time in an exec file, and where in it the time of day begins.
+const TIME: &[u8] = b"\x18\x0f00000000000000Z";
+const TIME_OF_DAY: usize = 10;
 /// Errors that are printed; all are counted.
 const ERRORS_SHOWN: usize = 20;
 
@@ -52,6 +56,8 @@ struct Plan {
     build: Vec<u8>,
     uuid_at: usize,
     content_at: usize,
+    /// Where the times of day are in its two times.
+    times_at: [usize; 2],
     contents: u64,
     uploaded: AtomicU64,
 }
@@ -105,6 +111,17 @@ fn run(arguments: &[String]) -> io::Result<()> {
     let (Some(uuid_at), Some(content_at)) = (marks.next(), marks.next()) else {
         return Err(io::Error::other("the build has no two marks"));
     };
+    let mut times = build.windows(TIME.len()).enumerate().filter(|(_, bytes)| {
+        let like = |(byte, like): (&u8, &u8)| match like {
+            b'0' => byte.is_ascii_digit(),
+            _ => byte == like,
+        };
+        bytes.iter().zip(TIME).all(like)
+    });
+    let mut time = || times.next().map(|(at, _)| at + TIME_OF_DAY);
+    let (Some(start), Some(finish)) = (time(), time()) else {
+        return Err(io::Error::other("the build has no two times"));
+    };
     let lines = |path: &String| -> io::Result<Vec<String>> {
         let text = fs::read_to_string(path)?;
         Ok(text.lines().map(ToOwned::to_owned).collect())
@@ -123,6 +140,7 @@ fn run(arguments: &[String]) -> io::Result<()> {
         build,
         uuid_at,
         content_at,
+        times_at: [start, finish],
         contents: number(contents)?.max(1),
         uploaded: AtomicU64::new(0),
     });
@@ -260,6 +278,11 @@ fn upload(plan: &Plan, client: u64) -> Log {
         let number = plan.uploaded.fetch_add(1, Ordering::Relaxed);
         let uuid = [chance.next().to_be_bytes(), chance.next().to_be_bytes()].concat();
         build[plan.uuid_at..][..16].copy_from_slice(&uuid);
+        let (hour, minute, second) = (number / 3600 % 24, number / 60 % 60, number % 60);
+        let time = format!("{hour:02}{minute:02}{second:02}");
+        for at in plan.times_at {
+            build[at..][..time.len()].copy_from_slice(time.as_bytes());
+        }
         let content = (number % plan.contents).to_be_bytes();
         build[plan.content_at..][..8].copy_from_slice(&content);
         let head = format!(
