@@ -359,13 +359,16 @@ impl App {
     }
 
     /// Computes and keeps in the background what pages have asked for or found out. On one thread at
-    /// a time, since all that is kept waits for the writer's lock.
+    /// a time, since all that is kept waits for the writer's lock, and behind pages.
     pub fn keep_soon(&self) {
         if !self.has_more_to_keep() || self.0.keeping.swap(true, Ordering::AcqRel) {
             return;
         }
         let app = self.clone();
-        tokio::task::spawn_blocking(move || {
+        // Not of the runtime, whose end would wait for it: that it is cut off at any point is no harm.
+        let thread = std::thread::Builder::new().name("keeps".to_owned());
+        let spawned = thread.spawn(move || {
+            stand_behind();
             loop {
                 let working = Working(&app.0.keeping);
                 let bytes_max = app.limits().opam_switch_bytes_max;
@@ -379,6 +382,11 @@ impl App {
                 }
             }
         });
+        if let Err(error) = spawned {
+            // The next page that asks for something tries again.
+            self.0.keeping.store(false, Ordering::Release);
+            tracing::warn!("no thread for what pages have asked for: {error}");
+        }
     }
 
     fn has_more_to_keep(&self) -> bool {

@@ -231,7 +231,7 @@ impl App {
                     let app = self.clone();
                     tokio::spawn(async move {
                         let drawn = match app.drawings().places.acquire().await {
-                            Ok(_place) => app.blocking(draw).await.and_then(|drawn| drawn),
+                            Ok(_place) => app.behind_pages(draw).await.and_then(|drawn| drawn),
                             Err(error) => Err(Error::internal(error)),
                         };
                         lock(&app.drawings().under_way).remove(&key);
