@@ -66,6 +66,7 @@ mod clients;
 mod attacks;
 
 #[cfg(test)]
+mod attacks_on_every_url;
 mod attacks_on_the_wire;
 
 #[cfg(test)]
