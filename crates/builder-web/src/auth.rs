@@ -154,6 +154,8 @@ pub struct Caller {
 }
 
 const LOG_IN: &str = "log-in";
+/// Why a log-in was not looked at.
+const TOO_SOON: &str = "too soon after others that were wrong";
 
 impl Caller {
     /// The account `actor` on the command line, in the name of a user.
@@ -227,7 +229,7 @@ pub async fn authenticate(
         Ok(user) => return Ok(Caller::of(user, None, client)),
         Err(Error::Unauthorized) if name.is_none() => tokens::WRONG,
         Err(Error::Unauthorized) => "wrong user name, password or token",
-        Err(Error::SlowedDown(_)) => "too soon after others that were wrong",
+        Err(Error::SlowedDown(_)) => TOO_SOON,
         Err(error) => return Err(error),
     };
     let actor = actor(name.unwrap_or_default(), client);
@@ -235,13 +237,15 @@ pub async fn authenticate(
     user.map(|user| Caller::of(user, None, client))
 }
 
-/// What a wrong token is answered. Nobody guesses one, so a right one is never slowed down: but who
-/// sends wrong ones all the time is told to do so less often.
+/// What a wrong token is answered, or a password where only a token will do. Nobody guesses one, so
+/// a right one is never slowed down: but who sends wrong ones all the time is told to do so less
+/// often.
 fn wrong_token(app: &App, given: &Credentials, from: Option<IpAddr>) -> Error {
     if let Err(slowed) = slowed_down(app, given, from) {
         return slowed;
     }
-    app.passwords().attempts.wrong("", from, Instant::now());
+    let name = given.name.as_deref().unwrap_or_default();
+    app.passwords().attempts.wrong(name, from, Instant::now());
     app.metrics().log_in(LogIn::Wrong);
     Error::Unauthorized
 }

@@ -9,7 +9,9 @@ use builder_store::users::{self, User};
 use tracing::warn;
 
 use super::refusals::Source;
-use super::{Caller, Credentials, actor, credentials, note_not_let_in, random};
+use super::{
+    Caller, Credentials, TOO_SOON, actor, credentials, note_not_let_in, random, wrong_token,
+};
 use crate::app::App;
 use crate::client::Client;
 use crate::error::{Error, Result, with_causes};
@@ -114,11 +116,15 @@ pub async fn admin(
             Err(Error::Forbidden(why))
         }
         None => {
-            app.metrics().log_in(LogIn::Wrong);
+            let from = client.and_then(Client::network);
+            let refused = wrong_token(app, &given, from);
+            let why = match refused {
+                Error::SlowedDown(_) => TOO_SOON,
+                _ => WRONG,
+            };
             let actor = actor(given.name.unwrap_or_default(), client);
-            let source = Source::Address(client.and_then(Client::network));
-            note_not_let_in(app, source, actor, target, WRONG);
-            Err(Error::Unauthorized)
+            note_not_let_in(app, Source::Address(from), actor, target, why);
+            Err(refused)
         }
     }
 }

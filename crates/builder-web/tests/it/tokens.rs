@@ -17,8 +17,12 @@ struct Site {
 
 impl Site {
     fn new() -> Site {
+        Site::with(&[])
+    }
+
+    fn with(options: &[&str]) -> Site {
         let directory = tempfile::tempdir().unwrap();
-        let process = Process::serve(directory.path(), &[]);
+        let process = Process::serve(directory.path(), options);
         let site = Site { directory, process };
         site.user("user-add", "ci", &["--unrestricted"]);
         site
@@ -211,7 +215,7 @@ fn tokens_are_listed_without_themselves_and_expire() {
 
 #[test]
 fn a_token_for_something_unknown_is_worth_nothing_and_the_log_says_so() {
-    let site = Site::new();
+    let site = Site::with(&["--log-in-attempts", "100"]);
     let token = site.token(&["odd"]);
     let bearer = format!("Bearer {token}");
     assert_eq!(site.upload(&bearer, &hello("hello", 1)), 201);
@@ -372,7 +376,8 @@ fn who_is_not_let_in_where_operators_read_is_on_record_and_cannot_fill_it() {
     );
     // A flood is answered, and hardly noted; who has the right token is let in meanwhile.
     for _ in 0..200 {
-        assert_eq!(get("/audit", "Bearer bwt_wrong"), 401);
+        let status = get("/audit", "Bearer bwt_wrong");
+        assert!([401, 429].contains(&status), "{status}");
         let status = site.upload("Bearer bwt_wrong", &hello("hello", 1));
         assert!([401, 429].contains(&status), "{status}");
     }
@@ -386,6 +391,44 @@ fn who_is_not_let_in_where_operators_read_is_on_record_and_cannot_fill_it() {
         rest.split_whitespace().next().unwrap().parse().unwrap()
     };
     assert_eq!(count("wrong") + count("slowed"), 405);
+}
+
+#[test]
+fn guessing_is_slowed_down_where_operators_read_as_it_is_at_uploads() {
+    let site = Site::with(&["--log-in-delay", "60"]);
+    let admin = site.token(&["--scope", "admin", "ops"]);
+    let get = |target: &str, authorization: &str| {
+        let headers = [("authorization", authorization)];
+        exchange(site.process.address, "GET", target, &headers, b"")
+    };
+    for number in 0..5 {
+        let target = ["/metrics", "/audit"][number % 2];
+        let answer = get(target, &format!("Bearer bwt_guess{number}"));
+        assert_eq!(answer.status, 401, "{number}");
+    }
+    // The sixth is too soon, whichever of the URLs it is for.
+    for target in ["/metrics", "/audit"] {
+        let answer = get(target, "Bearer bwt_guess");
+        assert_eq!(answer.status, 429, "{target}");
+        assert!(answer.header("retry-after").is_some(), "{target}");
+    }
+    assert_eq!(site.upload("Bearer bwt_guess", &hello("hello", 1)), 429);
+    let as_user = basic(("ci", "guess"));
+    for _ in 0..5 {
+        assert_eq!(get("/audit", &as_user).status, 401);
+    }
+    assert_eq!(get("/audit", &as_user).status, 429);
+    // Nobody guesses the right one.
+    assert_eq!(site.get("/metrics", &admin).status, 200);
+    assert_eq!(site.get("/audit", &admin).status, 200);
+    wait_until("it is on record", || {
+        let refused = site.audit(&["--refused", "--action", "log-in"]);
+        let mut refused = refused.iter();
+        refused.any(|entry| {
+            entry["subject"] == "/audit"
+                && entry["detail"] == "too soon after others that were wrong"
+        })
+    });
 }
 
 #[test]
