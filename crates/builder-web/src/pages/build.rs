@@ -298,10 +298,15 @@ impl BuildPage {
         let same = uploaders(&of_input.same_output, &of_input.removed_same_output);
         let own = self.uploaders.get(&self.build.user_id)?;
         match self.verdict {
-            Verdict::Reproduced { .. } => Some(format!(
-                "This build was uploaded by {own}, the others by {}. Each recorded the same opam \
-                 switch, environment and system packages, and each main binary has this SHA-256.",
-                same
+            Verdict::Reproduced { by, uploaders } => Some(format!(
+                "{} Each recorded the same opam switch, environment and system packages, and each \
+                 main binary has this SHA-256.",
+                match (by, uploaders) {
+                    (1, 0) => format!("Both were uploaded by {own}."),
+                    (_, 0) => format!("All were uploaded by {own}."),
+                    (1, _) => format!("This build was uploaded by {own}, the other by {same}."),
+                    _ => format!("This build was uploaded by {own}, the others by {same}."),
+                }
             )),
             Verdict::NotReproducible => {
                 let count = of_input.same_output.count + of_input.removed_same_output.count;
@@ -313,7 +318,7 @@ impl BuildPage {
                     ),
                 };
                 Some(format!(
-                    "This build was uploaded by {own}, those with another output by {}.{same}",
+                    "This build was uploaded by {own}, another output by {}.{same}",
                     uploaders(&of_input.other_outputs, &of_input.removed_other_output)
                 ))
             }
