@@ -441,7 +441,9 @@ pub fn at_once<A, B: Send>(first: impl FnOnce() -> A, second: impl FnOnce() -> B
 }
 
 fn shown(app: &App, page: &impl Page, accepts: Accepts) -> Result<Response> {
-    let (content_type, body) = match page.json().filter(|_| accepts.json) {
+    // Not made for those who do not ask for it: it takes as long as the page.
+    let json = if accepts.json { page.json() } else { None };
+    let (content_type, body) = match json {
         Some(json) => (respond::JSON, json.to_string()),
         None => {
             let html = match page.share() {
