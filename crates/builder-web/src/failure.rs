@@ -3,16 +3,19 @@
 //! they explain: a full disk explains a compiler's error, and not the other way round. But a console
 //! is full of complaints that ended nothing: most rules are believed near the final error alone.
 
+use std::sync::LazyLock;
+
+use aho_corasick::{AhoCorasick, MatchKind};
 use builder_exec::ExecutionResult;
 
 pub use class::Class;
-use rules::{CONSEQUENCES, RULES, Rules, Trust};
+use rules::{CONSEQUENCES, RULES, Trust};
 
 mod class;
 mod rules;
 
 /// Counted up when the same console gives another class: what was kept is then made anew.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 
 /// Bytes of a console's end that are looked at.
 pub const TAIL_BYTES_MAX: usize = 256 * 1024;
@@ -37,8 +40,8 @@ pub struct Failure {
 /// Signals of a process in the numbers of Linux and FreeBSD, which are the same for these, and of
 /// OCaml's `Sys`, which are negative: builders send the latter.
 const KILL: [i64; 2] = [9, -7];
-const CRASHES: [i64; 10] = [4, 6, 8, 10, 11, 7, -1, -3, -5, -10];
-const CPU_TIME: [i64; 3] = [24, 14, -2];
+const CRASHES: [i64; 14] = [4, 5, 6, 8, 10, 11, 7, -1, -3, -5, -10, -22, -24, -25];
+const CPU_TIME: [i64; 4] = [24, 14, -2, -27];
 
 /// What the result and the end of a console tell. The first line of `tail` may be cut off at its
 /// beginning. Lines are without the time they begin with in the file.
@@ -120,22 +123,71 @@ fn class_of_result(result: &ExecutionResult) -> Option<Class> {
     }
 }
 
+/// The parts that rules begin with, each with the place in [`RULES`] of those it is of, and the rule.
+static BEGINNINGS: LazyLock<Beginnings> = LazyLock::new(|| {
+    let rules = RULES.iter().enumerate();
+    let rules: Vec<(usize, &[&str])> = rules
+        .flat_map(|(at, rules)| rules.rules.iter().map(move |rule| (at, *rule)))
+        .collect();
+    let parts = rules.iter().filter_map(|(_, rule)| rule.first());
+    // Overlapping matches are those of this kind alone.
+    let found = AhoCorasick::builder()
+        .match_kind(MatchKind::Standard)
+        .build(parts)
+        .expect("some hundred parts are no more than it can hold");
+    Beginnings { found, rules }
+});
+
+struct Beginnings {
+    found: AhoCorasick,
+    rules: Vec<(usize, &'static [&'static str])>,
+}
+
+/// Which of [`RULES`] have a rule that a line tells, a bit for each. A console has hundreds of lines,
+/// and there are hundreds of rules: each line is read once for all of them.
+fn told_by(line: &str) -> u64 {
+    const { assert!(RULES.len() <= u64::BITS as usize) };
+    let beginnings = &*BEGINNINGS;
+    let found = beginnings.found.find_overlapping_iter(line);
+    let rules = found.filter_map(|found| beginnings.rules.get(found.pattern().as_usize()));
+    rules.fold(0, |told, (at, rule)| match told & (1 << at) {
+        0 if has_in_order(line, rule) => told | (1 << at),
+        _ => told,
+    })
+}
+
+/// What the end of a console tells.
+struct Log<'a> {
+    /// Its lines.
+    lower: &'a [String],
+    /// Of each line, what [`told_by`] says.
+    told_by: Vec<u64>,
+    /// The line of the last error.
+    final_error: usize,
+}
+
 /// The class that explains most, and the line that tells it.
 fn class_of_log(lower: &[String]) -> Option<(Class, usize)> {
     let final_error = lower
         .iter()
         .rposition(|line| tells_error_in_lower_case(line))
         .unwrap_or(lower.len().saturating_sub(1));
+    let log = Log {
+        lower,
+        told_by: lower.iter().map(|line| told_by(line)).collect(),
+        final_error,
+    };
+    let told = || {
+        let rules = RULES.iter().enumerate();
+        rules.filter_map(|(at, rules)| Some((rules, log.line_that_tells(at, rules.trust)?)))
+    };
     // What went wrong in a source, a test or the linker, if that is what ended it.
-    let of_code = RULES.iter().filter(|rules| is_of_code(rules.class));
-    let of_code: Vec<usize> = of_code
-        .filter_map(|rules| line_that_tells(rules, lower, final_error))
-        .filter(|at| !tells_a_consequence(&lower[*at]))
+    let of_code: Vec<usize> = told()
+        .filter(|(rules, at)| is_of_code(rules.class) && !tells_a_consequence(&lower[*at]))
+        .map(|(_, at)| at)
         .collect();
-    let mut told = RULES.iter().filter_map(|rules| {
-        let at = line_that_tells(rules, lower, final_error)?;
-        let is_believed = rules.trust != Trust::Weak || of_code.is_empty() || of_code.contains(&at);
-        is_believed.then_some((rules, at))
+    let mut told = told().filter(|(rules, at)| {
+        rules.trust != Trust::Weak || of_code.is_empty() || of_code.contains(at)
     });
     let (explains_most, at) = told.next()?;
     if explains_most.trust != Trust::Weak {
@@ -158,27 +210,33 @@ fn is_of_code(class: Class) -> bool {
     )
 }
 
-/// Of the lines that tell, those of the failure nearest the end; of these the first, since what
-/// follows from a failure comes after it, and one that tells why before one that does not.
-fn line_that_tells(rules: &Rules, lower: &[String], final_error: usize) -> Option<usize> {
-    let first = (final_error + 1).saturating_sub(rules.trust.reach_lines());
-    let lines = lower.iter().enumerate().skip(first).rev();
-    let mut told: Option<usize> = None;
-    let mut told_why: Option<usize> = None;
-    for (at, line) in lines {
-        if told.is_some_and(|later| later - at > rules.trust.one_failure_lines()) {
-            break;
-        }
-        let tells = rules.rules.iter().any(|rule| has_in_order(line, rule));
-        // A warning is not what ended it.
-        if tells && !line.contains("warning:") && !tells_that_none_failed(line) {
-            told = Some(at);
-            if !tells_a_consequence(line) {
-                told_why = Some(at);
+impl Log<'_> {
+    /// Of the lines that tell by the rules in this place, those of the failure nearest the end; of
+    /// these the first, since what follows from a failure comes after it, and one that tells why
+    /// before one that does not.
+    fn line_that_tells(&self, rules: usize, trust: Trust) -> Option<usize> {
+        let first = (self.final_error + 1).saturating_sub(trust.reach_lines());
+        let lines = self.lower.iter().zip(&self.told_by).enumerate();
+        let telling = lines
+            .skip(first)
+            .rev()
+            .filter(|(_, (_, told_by))| *told_by & (1 << rules) > 0);
+        let mut told: Option<usize> = None;
+        let mut told_why: Option<usize> = None;
+        for (at, (line, _)) in telling {
+            if told.is_some_and(|later| later - at > trust.one_failure_lines()) {
+                break;
+            }
+            // A warning is not what ended it.
+            if !line.contains("warning:") && !tells_that_none_failed(line) {
+                told = Some(at);
+                if !tells_a_consequence(line) {
+                    told_why = Some(at);
+                }
             }
         }
+        told_why.or(told)
     }
-    told_why.or(told)
 }
 
 fn tells_a_consequence(line: &str) -> bool {
@@ -471,6 +529,10 @@ mod tests {
             ),
             (ExecutionResult::Signalled(-11), "error: x", "killed"),
             (ExecutionResult::Signalled(-10), "", "crash"),
+            (ExecutionResult::Signalled(-22), "", "crash"),
+            (ExecutionResult::Signalled(-24), "", "crash"),
+            (ExecutionResult::Signalled(5), "", "crash"),
+            (ExecutionResult::Signalled(-27), "", "timeout"),
             (ExecutionResult::Signalled(11), "", "crash"),
             (ExecutionResult::Signalled(-2), "", "timeout"),
             (ExecutionResult::Stopped(-20), "", "killed"),
