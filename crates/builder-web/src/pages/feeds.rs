@@ -86,34 +86,24 @@ async fn get(
 ) -> Result<Response> {
     let platform = Query::parse(query.as_deref()).platform();
     let origin = origin::of(&app, client.as_deref(), &headers);
-    let (xml, updated) = app
+    let xml = app
         .blocking(move |app| {
             let site = &app.config().site.name;
             let feed = app
                 .store()
                 .read(|tx| Ok(Feed::load(tx, &origin, site, job, platform, topic)))??;
-            let xml = feed.render().map_err(Error::internal)?;
-            Ok::<_, Error>((xml, feed.updated))
+            feed.render().map_err(Error::internal)
         })
         .await??;
-    Ok(respond(&headers, xml, &updated))
+    Ok(respond(&headers, xml))
 }
 
-/// A feed is asked for again and again: most answers are that nothing is new.
-fn respond(request: &HeaderMap, xml: String, updated: &Timestamp) -> Response {
+/// A feed is asked for again and again: most answers are that nothing is new. That is told by the
+/// whole text alone, not by a date: a build may come in long after it ended, and what is known of
+/// one changes.
+fn respond(request: &HeaderMap, xml: String) -> Response {
     let tag = Sha256::of(xml.as_bytes()).to_hex()[..32].to_owned();
-    let seconds = u64::try_from(updated.unix_seconds()).unwrap_or(0);
-    let modified = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-    let since = request
-        .get(header::IF_MODIFIED_SINCE)
-        .and_then(|since| httpdate::parse_http_date(since.to_str().ok()?).ok());
-    // RFC 9110, 13.1.3: only where there is no If-None-Match.
-    let unchanged = if request.contains_key(header::IF_NONE_MATCH) {
-        respond::none_match(request, &tag)
-    } else {
-        since.is_some_and(|since| modified <= since)
-    };
-    let mut response = if unchanged {
+    let mut response = if respond::none_match(request, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         Body::from(xml).into_response()
@@ -121,8 +111,6 @@ fn respond(request: &HeaderMap, xml: String, updated: &Timestamp) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(ATOM));
     headers.insert(header::ETAG, respond::value(format!("W/\"{tag}\"")));
-    let modified = httpdate::fmt_http_date(modified);
-    headers.insert(header::LAST_MODIFIED, respond::value(modified));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // Its links begin with what the client used.
     headers.insert(header::VARY, HeaderValue::from_static("host"));

@@ -365,16 +365,16 @@ fn feeds_tell_of_builds_changes_and_failures() {
     // Most who ask have seen it.
     let answer = server.get("/feed.atom");
     let tag = answer.header("etag").unwrap().to_owned();
-    let modified = answer.header("last-modified").unwrap().to_owned();
+    assert_eq!(answer.header("last-modified"), None);
     let again = |name: &str, value: &str| server.get_with("/feed.atom", &[(name, value)]).status;
     assert_eq!(again("if-none-match", &tag), 304);
-    assert_eq!(again("if-modified-since", &modified), 304);
+    // Ended before all the others, and came in after them: no date would tell.
+    server.keep(&hello(9, "three", -90));
+    assert_eq!(again("if-none-match", &tag), 200);
     assert_eq!(
-        again("if-modified-since", "Tue, 12 May 2020 04:12:33 GMT"),
+        again("if-modified-since", "Sun, 29 Nov 2099 00:00:00 GMT"),
         200
     );
-    server.keep(&hello(9, "three", 90));
-    assert_eq!(again("if-none-match", &tag), 200);
 
     // Pages name their feeds.
     for (page, feed) in [
