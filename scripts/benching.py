@@ -116,8 +116,9 @@ def demo_datadir(home):
     return datadir
 
 
-def grow(datadir, jobs, builds):
-    """Adds many builds that share the artifacts of the demo's."""
+def grow(datadir, jobs, builds, whole=False):
+    """Adds many builds that share the artifacts of the demo's, but for the main binary: of that every third build has one of
+    its own, which is a few bytes long; or `whole`, that of the demo's with those bytes behind it."""
     db = sqlite3.connect(os.path.join(datadir, "builder.sqlite3"))
     chance = random.Random(11)
     rows = db.execute("SELECT b.id, b.console, b.script, b.input_id, b.user FROM build b WHERE b.main_binary IS NOT NULL AND b.input_id IS NOT NULL ORDER BY b.id").fetchall()
@@ -132,20 +133,26 @@ def grow(datadir, jobs, builds):
             template, console, script, input_id, user = rows[(number + turn // 6) % len(rows)]
             failed = chance.random() < 0.06
             day = 20000 + turn
-            output = hashlib.sha256(b"%d %d" % (number, turn // 3)).digest()
+            content = b"%d %d" % (number, turn // 3)
+            if whole:
+                name = files[template][0][1].hex()
+                with open(os.path.join(datadir, "_artifacts", name[:2], name), "rb") as binary:
+                    content = binary.read() + content
+            output = hashlib.sha256(content).digest()
             build = db.execute("INSERT INTO build (uuid, start_d, start_ps, finish_d, finish_ps, result_code, console, script, platform, user, job, input_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                                (str(uuid.UUID(int=chance.getrandbits(128), version=4)), day, chance.randrange(80000) * 10 ** 12, day, 86000 * 10 ** 12, int(failed), console, script,
                                 chance.choice(["debian-12", "debian-13", "freebsd-14.2"]), user, job, hashlib.sha256(input_id + output).digest())).lastrowid
             for index, (path, sha256, size) in enumerate(files[template]):
                 if index == 0 and failed:
                     continue
-                artifact = db.execute("INSERT INTO build_artifact (filepath, sha256, size, build) VALUES (?, ?, ?, ?)", (path, output if index == 0 else sha256, size, build)).lastrowid
+                artifact = db.execute("INSERT INTO build_artifact (filepath, sha256, size, build) VALUES (?, ?, ?, ?)", (path, output if index == 0 else sha256, len(content) if index == 0 else size, build)).lastrowid
                 if index == 0:
                     db.execute("UPDATE build SET main_binary = ? WHERE id = ?", (artifact, build))
                     place = os.path.join(datadir, "_artifacts", output.hex()[:2], output.hex())
                     if not os.path.exists(place):
                         os.makedirs(os.path.dirname(place), exist_ok=True)
-                        os.link(os.path.join(datadir, "_artifacts", sha256.hex()[:2], sha256.hex()), place)
+                        with open(place, "wb") as out:
+                            out.write(content)
     db.commit()
     db.close()
 
