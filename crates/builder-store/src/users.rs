@@ -46,6 +46,13 @@ impl std::fmt::Debug for PasswordHash {
     }
 }
 
+impl User {
+    /// Whether neither a password nor a token lets the user in, until there is a password again.
+    pub fn is_disabled(&self) -> bool {
+        self.password.hash.is_empty()
+    }
+}
+
 impl std::fmt::Debug for User {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("User")
@@ -174,7 +181,8 @@ pub fn update(
 }
 
 /// Takes a user's password and access list away, as the OCaml server does: no password has the empty
-/// hash. The user's builds keep their uploader. Whether there is such a user.
+/// hash. The user's builds keep their uploader. Whether there is such a user. Tokens are to be revoked
+/// before, as with [`remove`]: another password would make them good again.
 pub fn disable(tx: &mut Tx<'_>, name: &str) -> Result<bool> {
     let Some(user) = by_name(tx, name)? else {
         return Ok(false);
@@ -199,8 +207,8 @@ pub enum Removed {
     HasBuilds(u64),
 }
 
-/// Removes a user who has uploaded no build that is there.
-pub fn remove(tx: &mut Tx<'_>, name: &str) -> Result<Removed> {
+/// What [`remove`] would do.
+pub fn removal(tx: &mut Tx<'_>, name: &str) -> Result<Removed> {
     let Some(user) = by_name(tx, name)? else {
         return Ok(Removed::Unknown);
     };
@@ -209,12 +217,23 @@ pub fn remove(tx: &mut Tx<'_>, name: &str) -> Result<Removed> {
         &[user.id.into()],
         |row| row.size(0),
     )?;
-    if let Some(count @ 1..) = builds {
-        return Ok(Removed::HasBuilds(count));
+    Ok(match builds {
+        Some(count @ 1..) => Removed::HasBuilds(count),
+        _ => Removed::Removed,
+    })
+}
+
+/// Removes a user who has uploaded no build that is there. The user's tokens are to be revoked
+/// before: they are in another database, and those that are left are of the next user of the name.
+pub fn remove(tx: &mut Tx<'_>, name: &str) -> Result<Removed> {
+    let removal = removal(tx, name)?;
+    if removal == Removed::Removed
+        && let Some(user) = by_name(tx, name)?
+    {
+        access::clear(tx, user.id)?;
+        tx.execute(r#"DELETE FROM "user" WHERE id = $1"#, &[user.id.into()])?;
     }
-    access::clear(tx, user.id)?;
-    tx.execute(r#"DELETE FROM "user" WHERE id = $1"#, &[user.id.into()])?;
-    Ok(Removed::Removed)
+    Ok(removal)
 }
 
 /// A user as a list shows them.

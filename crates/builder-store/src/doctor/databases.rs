@@ -41,10 +41,10 @@ impl Doctor<'_> {
         self.checked("files", checked);
         let record = self.directory.join(record::FILE);
         if record.exists() {
-            let checked = Sole::look(&record).and_then(|db| {
-                self.integrity(&db, record::FILE, Level::Problem)?;
-                self.removals(&db)?;
-                self.tokens(&db, now)
+            let checked = Sole::look(&record).and_then(|record| {
+                self.integrity(&record, record::FILE, Level::Problem)?;
+                self.removals(&record)?;
+                self.tokens(&record, &logging_in(&db)?, now)
             });
             self.checked("record", checked);
         }
@@ -352,7 +352,7 @@ impl Doctor<'_> {
 
 impl Doctor<'_> {
     /// Tokens that will be worth nothing soon, that nobody uses, and that nobody can use.
-    fn tokens(&mut self, record: &Sole, now: &Timestamp) -> Result<()> {
+    fn tokens(&mut self, record: &Sole, users: &HashSet<String>, now: &Timestamp) -> Result<()> {
         // A file that no server of this version has opened yet.
         if record.pragma("user_version")? < TOKEN_USE_VERSION {
             return Ok(());
@@ -371,7 +371,7 @@ impl Doctor<'_> {
             |row| {
                 let name = row.text(0)?;
                 let argument = quoted(Path::new(&name));
-                let user = quoted(Path::new(&row.text(1)?));
+                let user = row.text(1)?;
                 let datadir = &self.datadir;
                 let revoke = format!("builder-db token-revoke --datadir {datadir} {argument}");
                 if row.int(2)? == 0 {
@@ -383,6 +383,16 @@ impl Doctor<'_> {
                     ));
                     return Ok::<(), Error>(());
                 }
+                if !users.contains(&user) {
+                    found.push(Finding::new(
+                        "tokens",
+                        Level::Warning,
+                        format!("token {name} is of user {user}, who was removed or disabled by another program: who is given that name or a new password there has the token, too"),
+                        revoke,
+                    ));
+                    return Ok(());
+                }
+                let user = quoted(Path::new(&user));
                 let left = row.int(3)? - today;
                 if left < EXPIRES_SOON_DAYS {
                     found.push(Finding::new(
@@ -407,6 +417,17 @@ impl Doctor<'_> {
         self.findings.append(&mut found);
         Ok(())
     }
+}
+
+/// The names of users who are not disabled.
+fn logging_in(db: &Sole) -> Result<HashSet<String>> {
+    let mut users = HashSet::new();
+    let sql = r#"SELECT username FROM "user" WHERE length(password_hash) > 0"#;
+    db.for_each(sql, |row| {
+        users.insert(row.text(0)?);
+        Ok::<(), Error>(())
+    })?;
+    Ok(users)
 }
 
 fn problems_of(db: &Sole) -> Result<Vec<String>> {

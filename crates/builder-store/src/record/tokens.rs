@@ -183,6 +183,20 @@ pub fn revoke(tx: &mut Tx<'_>, name: &str, now: &Timestamp) -> Result<bool> {
     Ok(revoked > 0)
 }
 
+/// Makes all tokens of a user worth nothing; the names of those that were not revoked before. Tokens
+/// are of whoever has the name, so none may be left to the next one who is given it.
+pub fn revoke_all_of(tx: &mut Tx<'_>, user: &str, now: &Timestamp) -> Result<Vec<String>> {
+    let names = tx.query(
+        "SELECT name FROM record.token WHERE username = $1 AND revoked_d IS NULL ORDER BY name",
+        &[user.into()],
+        |row| row.text(0),
+    )?;
+    for name in &names {
+        revoke(tx, name, now)?;
+    }
+    Ok(names)
+}
+
 /// Notes the day that a token let somebody in.
 pub fn note_use(tx: &mut Tx<'_>, token: &Token, now: &Timestamp) -> Result<()> {
     tx.execute(

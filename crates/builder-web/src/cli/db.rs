@@ -68,9 +68,9 @@ enum DbCommand {
     /// The password is asked for on a terminal, or is the first line of standard input. Without
     /// --unrestricted the user may then upload only to the jobs on the access list.
     UserUpdate(users::PasswordArgs),
-    /// Remove a user who has not uploaded any build that is still there
+    /// Remove a user who has not uploaded any build that is still there, and revoke the user's tokens
     UserRemove(users::UserArgs),
-    /// Keep a user from logging in, and empty the access list
+    /// Keep a user from logging in, empty the access list, and revoke the user's tokens
     UserDisable(users::UserArgs),
     /// List the users
     UserList(users::ListArgs),

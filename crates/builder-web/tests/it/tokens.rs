@@ -214,6 +214,133 @@ fn tokens_are_listed_without_themselves_and_expire() {
 }
 
 #[test]
+fn tokens_end_with_their_user_and_not_one_is_of_the_next_of_that_name() {
+    let site = Site::with(&["--log-in-attempts", "100"]);
+    let states = || -> Vec<String> {
+        let list: Value = serde_json::from_str(&site.db(&["token-list", "--json"])).unwrap();
+        let tokens = list["tokens"].as_array().unwrap().iter();
+        tokens
+            .map(|token| format!("{} {}", token["name"], token["state"]).replace('"', ""))
+            .collect()
+    };
+    let of_bob = |arguments: &[&str]| {
+        let all = [&["token-add", "--user", "bob"], arguments].concat();
+        site.db(&all).trim().to_owned()
+    };
+    let others = site.token(&["others"]);
+    site.user("user-add", "bob", &["--unrestricted"]);
+    let removed = of_bob(&["removed"]);
+    let ops = of_bob(&["--scope", "admin", "removed-ops"]);
+    let said = site.db(&["user-remove", "bob"]);
+    assert!(
+        said.contains("revoked token removed\nrevoked token removed-ops\n"),
+        "{said}"
+    );
+    let worth_nothing = |token: &str, number| {
+        for authorization in [format!("Bearer {token}"), basic(("bob", token))] {
+            assert_eq!(site.upload(&authorization, &hello("hello", number)), 401);
+        }
+        assert_eq!(site.get("/audit", token).status, 401);
+    };
+    worth_nothing(&removed, 1);
+    // Another person.
+    site.user("user-add", "bob", &["--unrestricted"]);
+    worth_nothing(&removed, 1);
+    worth_nothing(&ops, 1);
+    let disabled = of_bob(&["disabled"]);
+    let bearer = format!("Bearer {disabled}");
+    assert_eq!(site.upload(&bearer, &hello("hello", 1)), 201);
+    site.db(&["user-disable", "bob"]);
+    worth_nothing(&disabled, 2);
+    let said = site.db_refuses(&["token-add", "--user", "bob", "more"]);
+    assert!(said.contains("user-update bob"), "{said}");
+    site.user("user-update", "bob", &["--unrestricted"]);
+    worth_nothing(&disabled, 2);
+    // A password that is changed is no reason to revoke any.
+    let kept = of_bob(&["kept"]);
+    site.user("user-update", "bob", &["--unrestricted"]);
+    let bearer = format!("Bearer {kept}");
+    assert_eq!(site.upload(&bearer, &hello("hello", 2)), 201);
+    assert_eq!(
+        states(),
+        [
+            "disabled revoked",
+            "kept good",
+            "others good",
+            "removed revoked",
+            "removed-ops revoked"
+        ]
+    );
+    let told: Vec<String> = site
+        .audit(&["--action", "token-revoke"])
+        .iter()
+        .map(|entry| format!("{}: {}", entry["subject"], entry["detail"]).replace('"', ""))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "removed: its user bob was removed",
+            "removed-ops: its user bob was removed",
+            "disabled: its user bob was disabled"
+        ]
+    );
+    // Who still has builds is not removed, and keeps them.
+    site.db_refuses(&["user-remove", "bob"]);
+    assert_eq!(site.upload(&bearer, &hello("hello", 3)), 201);
+    let bearer = format!("Bearer {others}");
+    assert_eq!(site.upload(&bearer, &hello("hello", 4)), 201);
+}
+
+#[test]
+fn tokens_of_whom_the_ocaml_tool_removed_or_disabled_let_nobody_in() {
+    let site = Site::with(&["--log-in-attempts", "100"]);
+    // As that tool does it.
+    let by_other = |sql: &str| {
+        let database = site.directory.path().join("builder.sqlite3");
+        let database = database.to_str().unwrap();
+        let arguments = ["-cmd", ".timeout 10000", database, sql];
+        succeeds(site.directory.path(), "sqlite3", &arguments);
+    };
+    let told = || {
+        let arguments = site.arguments(&["doctor", "--json", "-c", "/nonexistent"]);
+        let output = run(site.directory.path(), BUILDER_WEB, &arguments);
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let mut findings = json["findings"].as_array().unwrap().iter();
+        findings.any(|finding| {
+            let what = finding["what"].as_str().unwrap();
+            what.starts_with("token t is of user bob, who was removed or disabled")
+        })
+    };
+    for (sql, state, after) in [
+        (
+            "DELETE FROM user WHERE username = 'bob'",
+            "user removed",
+            "user-add",
+        ),
+        (
+            "UPDATE user SET password_hash = x'' WHERE username = 'bob'",
+            "user disabled",
+            "user-update",
+        ),
+    ] {
+        site.sql("DELETE FROM token");
+        if after == "user-add" {
+            site.user("user-add", "bob", &["--unrestricted"]);
+        }
+        let token = site.db(&["token-add", "--user", "bob", "t"]);
+        let bearer = format!("Bearer {}", token.trim());
+        assert!(!told(), "{state}");
+        by_other(sql);
+        assert_eq!(site.upload(&bearer, &hello("hello", 1)), 401, "{state}");
+        assert!(site.db(&["token-list"]).contains(state));
+        assert!(told(), "{state}");
+        site.user(after, "bob", &["--unrestricted"]);
+        assert_eq!(site.upload(&bearer, &hello("hello", 1)), 401, "{after}");
+        assert!(site.db(&["token-list"]).contains("revoked"), "{after}");
+    }
+}
+
+#[test]
 fn a_token_for_something_unknown_is_worth_nothing_and_the_log_says_so() {
     let site = Site::with(&["--log-in-attempts", "100"]);
     let token = site.token(&["odd"]);

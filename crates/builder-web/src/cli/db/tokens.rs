@@ -86,8 +86,15 @@ pub(super) fn add(args: &AddArgs) -> anyhow::Result<()> {
     let token = auth::tokens::new();
     store
         .write(|tx| {
-            if users::by_name(tx, &args.user)?.is_none() {
-                return Ok(Err(unknown(&args.user)));
+            match users::by_name(tx, &args.user)? {
+                None => return Ok(Err(unknown(&args.user))),
+                Some(user) if user.is_disabled() => {
+                    return Ok(Err(Refused(format!(
+                        "user {0} is disabled; to let {0} log in again: builder-db user-update {0}",
+                        user.name
+                    ))));
+                }
+                Some(_) => {}
             }
             let new = NewToken {
                 name,
@@ -117,7 +124,11 @@ pub(super) fn add(args: &AddArgs) -> anyhow::Result<()> {
 
 pub(super) fn list(args: &ListArgs) -> anyhow::Result<()> {
     let store = Store::open_beside(&args.datadir.datadir)?;
-    let all = store.read(tokens::all)?;
+    let (all, users) = store.read(|tx| Ok((tokens::all(tx)?, users::all(tx)?)))?;
+    let state = |token: &Token, now: &Timestamp| {
+        let user = users.iter().find(|user| user.name == token.user);
+        state(token, user, now)
+    };
     let now = Clock::System.now();
     if args.json {
         let tokens: Vec<_> = all
@@ -178,12 +189,15 @@ fn day(day: i64) -> Option<String> {
     date.split('T').next().map(ToOwned::to_owned)
 }
 
-fn state(token: &Token, now: &Timestamp) -> &'static str {
-    match (token.revoked, token.is_good(now)) {
-        (Some(_), _) => "revoked",
+fn state(token: &Token, user: Option<&users::Listed>, now: &Timestamp) -> &'static str {
+    match (token.revoked, token.is_good(now), user) {
+        (Some(_), _, _) => "revoked",
         _ if token.scope == Scope::Unknown => "refused",
-        (None, false) => "expired",
-        (None, true) => "good",
+        (None, false, _) => "expired",
+        // By another program than this one, which revokes them.
+        (None, true, None) => "user removed",
+        (None, true, Some(user)) if user.disabled => "user disabled",
+        (None, true, Some(_)) => "good",
     }
 }
 

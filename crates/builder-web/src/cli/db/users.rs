@@ -1,14 +1,16 @@
 //! `db user-…`.
 
 use anyhow::Context;
-use builder_store::Store;
+use builder_store::record::tokens;
 use builder_store::users::{self, Added, Removed};
+use builder_store::{Store, Tx};
 use clap::Args;
 use serde_json::json;
 
 use super::audit;
 use super::password::{self, ScryptArgs};
 use super::table::Table;
+use crate::Clock;
 use crate::cli::{DatadirArg, Refused, say};
 use crate::show::counted;
 
@@ -66,6 +68,14 @@ pub(super) fn add(args: &PasswordArgs) -> anyhow::Result<()> {
         return Err(exists(name).into());
     }
     let password = password::ask(&args.scrypt, "user-add")?;
+    // One of this name may have been removed by the OCaml tool, which knows of no tokens.
+    let revoked = store
+        .write(|tx| match users::by_name(tx, name)? {
+            None => revoke_tokens(tx, name, "removed before"),
+            Some(_) => Ok(Vec::new()),
+        })
+        .context("revoke the tokens of a user who was removed")?;
+    say_revoked(&revoked);
     let added = store
         .write(|tx| {
             let added = users::add(tx, name, &password, !args.unrestricted)?;
@@ -97,6 +107,14 @@ pub(super) fn update(args: &PasswordArgs) -> anyhow::Result<()> {
         .read(|tx| users::by_name(tx, name))?
         .ok_or_else(|| unknown(name))?;
     let password = password::ask(&args.scrypt, "user-update")?;
+    // The OCaml tool may have disabled the user, and knows of no tokens.
+    let revoked = store
+        .write(|tx| match users::by_name(tx, name)? {
+            Some(user) if user.is_disabled() => revoke_tokens(tx, name, "disabled before"),
+            _ => Ok(Vec::new()),
+        })
+        .context("revoke the tokens of a user who was disabled")?;
+    say_revoked(&revoked);
     let updated = store
         .write(|tx| {
             let updated = users::update(tx, name, &password, !args.unrestricted)?;
@@ -116,16 +134,29 @@ pub(super) fn update(args: &PasswordArgs) -> anyhow::Result<()> {
 pub(super) fn remove(args: &UserArgs) -> anyhow::Result<()> {
     let name = &args.name;
     let store = Store::open_beside(&args.datadir.datadir)?;
-    match store
+    // Users and tokens are in two databases, and COMMIT is atomic in each alone: tokens first, so
+    // that an interruption leaves none to the next user of this name.
+    let mut revoked = store
+        .write(|tx| match users::removal(tx, name)? {
+            Removed::Removed => revoke_tokens(tx, name, "removed"),
+            Removed::Unknown | Removed::HasBuilds(_) => Ok(Vec::new()),
+        })
+        .context("revoke the tokens of the user")?;
+    let (removed, since) = store
         .write(|tx| {
             let removed = users::remove(tx, name)?;
-            if removed == Removed::Removed {
-                audit::note(tx, "user-remove", name, "")?;
+            if removed != Removed::Removed {
+                return Ok((removed, Vec::new()));
             }
-            Ok(removed)
+            // Those that were made meanwhile.
+            let since = revoke_tokens(tx, name, "removed")?;
+            audit::note(tx, "user-remove", name, "")?;
+            Ok((removed, since))
         })
-        .context("remove the user")?
-    {
+        .context("remove the user")?;
+    revoked.extend(since);
+    say_revoked(&revoked);
+    match removed {
         Removed::Removed => {
             say(&format!("removed user {name}"));
             Ok(())
@@ -142,22 +173,48 @@ pub(super) fn remove(args: &UserArgs) -> anyhow::Result<()> {
 pub(super) fn disable(args: &UserArgs) -> anyhow::Result<()> {
     let name = &args.name;
     let store = Store::open_beside(&args.datadir.datadir)?;
-    if !store
-        .write(|tx| {
-            let disabled = users::disable(tx, name)?;
-            if disabled {
-                audit::note(tx, "user-disable", name, "")?;
-            }
-            Ok(disabled)
+    // As with one who is removed.
+    let mut revoked = store
+        .write(|tx| match users::by_name(tx, name)? {
+            Some(_) => revoke_tokens(tx, name, "disabled"),
+            None => Ok(Vec::new()),
         })
-        .context("disable the user")?
-    {
+        .context("revoke the tokens of the user")?;
+    let (disabled, since) = store
+        .write(|tx| {
+            if !users::disable(tx, name)? {
+                return Ok((false, Vec::new()));
+            }
+            let since = revoke_tokens(tx, name, "disabled")?;
+            audit::note(tx, "user-disable", name, "")?;
+            Ok((true, since))
+        })
+        .context("disable the user")?;
+    revoked.extend(since);
+    say_revoked(&revoked);
+    if !disabled {
         return Err(unknown(name).into());
     }
     say(&format!(
         "disabled user {name}, who cannot log in until given a password by user-update, and has no jobs on the access list any more"
     ));
     Ok(())
+}
+
+/// Revokes the tokens of a user to whom something was done, and notes each; their names.
+fn revoke_tokens(tx: &mut Tx<'_>, user: &str, what: &str) -> builder_store::Result<Vec<String>> {
+    let revoked = tokens::revoke_all_of(tx, user, &Clock::System.now())?;
+    for token in &revoked {
+        let why = format!("its user {user} was {what}");
+        audit::note(tx, "token-revoke", token, &why)?;
+    }
+    Ok(revoked)
+}
+
+fn say_revoked(tokens: &[String]) {
+    for token in tokens {
+        say(&format!("revoked token {token}"));
+    }
 }
 
 pub(super) fn list(args: &ListArgs) -> anyhow::Result<()> {
