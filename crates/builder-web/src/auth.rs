@@ -89,14 +89,16 @@ impl Passwords {
         self.hashing.queue()
     }
 
-    /// Stands for a name, a password and the hash it was right for; a changed password, or a
-    /// removed user, is another one.
-    fn digest(&self, given: &Credentials, stored: &PasswordHash) -> Sha256 {
+    /// Stands for a name, a password, the hash it was right for and from where; a changed password,
+    /// or a removed user, is another one.
+    fn digest(&self, given: &Credentials, from: Option<IpAddr>, stored: &PasswordHash) -> Sha256 {
         let mut text = self.key.to_vec();
+        let from = from.map(|address| address.to_string()).unwrap_or_default();
         for part in [
             given.name.as_deref().unwrap_or_default().as_bytes(),
             &given.password,
             &stored.hash,
+            from.as_bytes(),
         ] {
             text.extend((part.len() as u64).to_le_bytes());
             text.extend(part);
@@ -265,17 +267,19 @@ async fn by_password(app: &App, given: Credentials, from: Option<IpAddr>) -> Res
             None => Ok((None, users::some_password(tx, number)?)),
         })
         .await?;
-    if let Some(user) = was_right(app, &given, user.as_ref()) {
+    // First, since what is remembered is compared at once: who could ask it without end, at the
+    // address of a user, would guess thousands of passwords a second.
+    slowed_down(app, &given, from)?;
+    if let Some(user) = was_right(app, &given, from, user.as_ref()) {
         return Ok(user);
     }
-    // Looked at again when it is this one's turn: those before may have been wrong, or right.
-    slowed_down(app, &given, from)?;
     let who = from.map(Who::Network);
     let _place = app.passwords().hashing.take(app.metrics(), who).await?;
-    if let Some(user) = was_right(app, &given, user.as_ref()) {
+    // Looked at again when it is this one's turn: those before may have been wrong, or right.
+    slowed_down(app, &given, from)?;
+    if let Some(user) = was_right(app, &given, from, user.as_ref()) {
         return Ok(user);
     }
-    slowed_down(app, &given, from)?;
     app.blocking(move |app| {
         // An unknown user costs the same time as a wrong password of a known one.
         let stored = match (&user, stand_in) {
@@ -287,9 +291,9 @@ async fn by_password(app: &App, given: Credentials, from: Option<IpAddr>) -> Res
         let name = given.name.as_deref().unwrap_or_default();
         match user {
             Some(user) if right => {
-                let digest = app.passwords().digest(&given, &user.password);
+                let digest = app.passwords().digest(&given, from, &user.password);
                 app.passwords().remember(digest);
-                app.passwords().attempts.right(name, from);
+                app.passwords().attempts.right(name, from, Instant::now());
                 app.metrics().log_in(LogIn::Right);
                 Ok(user)
             }
@@ -303,10 +307,15 @@ async fn by_password(app: &App, given: Credentials, from: Option<IpAddr>) -> Res
     .await?
 }
 
-/// The user, if the password was right a moment ago.
-fn was_right(app: &App, given: &Credentials, user: Option<&User>) -> Option<User> {
+/// The user, if the password was right a moment ago, from the same address.
+fn was_right(
+    app: &App,
+    given: &Credentials,
+    from: Option<IpAddr>,
+    user: Option<&User>,
+) -> Option<User> {
     let user = user?;
-    let digest = app.passwords().digest(given, &user.password);
+    let digest = app.passwords().digest(given, from, &user.password);
     app.passwords().was_right(digest).then(|| {
         app.metrics().log_in(LogIn::Right);
         user.clone()

@@ -3,6 +3,10 @@
 //! Counted for each address, and for each user from each address: the right password from another
 //! address is let in at once, whatever others have tried. A user whom many addresses try costs
 //! each of them all but one of its free attempts. Which users there are makes no difference.
+//!
+//! An address may be shared, by an office or a network that a builder is in. Where a user has logged
+//! in from an address before, only wrong passwords for this user from there count: nobody who
+//! guesses others, or the same user from elsewhere, keeps the builder out.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,6 +19,11 @@ use crate::config::Limits;
 
 /// Wrong passwords for one user, from wherever, after which each address has one free attempt.
 const SIEGE: u32 = 20;
+/// For how long a user is known at an address after a right password was looked at: a month, since
+/// some jobs are built once a week.
+const KNOWN_TIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Addresses at which a user is known, so that a user who has many takes no room from others.
+const KNOWN_PER_USER_MAX: usize = 16;
 
 /// Who guesses, or whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,6 +51,39 @@ pub(super) struct Attempts {
     memory_time: Duration,
     max: usize,
     table: Mutex<HashMap<Key, Wrong>>,
+    known: Mutex<Known>,
+}
+
+/// From where users have logged in, and when last.
+#[derive(Debug, Default)]
+struct Known(HashMap<Sha256, Vec<(Option<IpAddr>, Instant)>>);
+
+impl Known {
+    fn holds(&self, user: Sha256, from: Option<IpAddr>, now: Instant) -> bool {
+        let places = self.0.get(&user).map_or(&[][..], Vec::as_slice);
+        places
+            .iter()
+            .any(|(place, at)| *place == from && now.duration_since(*at) <= KNOWN_TIME)
+    }
+
+    /// Nobody but who has a password gets in, so that there are no more users in here than there
+    /// are; `users_max` is for sites that make users by the thousand.
+    fn note(&mut self, user: Sha256, from: Option<IpAddr>, now: Instant, users_max: usize) {
+        if !self.0.contains_key(&user) && self.0.len() >= users_max {
+            let last =
+                |(_, places): &(&Sha256, &Vec<(_, Instant)>)| places.last().map(|(_, at)| *at);
+            if let Some(oldest) = self.0.iter().min_by_key(last).map(|(user, _)| *user) {
+                self.0.remove(&oldest);
+            }
+        }
+        let places = self.0.entry(user).or_default();
+        places.retain(|(place, _)| *place != from);
+        // The oldest is the first.
+        if places.len() >= KNOWN_PER_USER_MAX {
+            places.remove(0);
+        }
+        places.push((from, now));
+    }
 }
 
 impl Attempts {
@@ -54,35 +96,37 @@ impl Attempts {
             memory_time: limits.log_in_memory_time,
             max: limits.log_in_table_max,
             table: Mutex::default(),
+            known: Mutex::default(),
         }
     }
 
     /// How long `from` has to wait before a password for `user` is looked at; none: not at all.
     pub(super) fn wait(&self, user: &str, from: Option<IpAddr>, now: Instant) -> Option<Duration> {
         let user = Sha256::of(user.as_bytes());
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = known.holds(user, from, now);
+        drop(known);
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = |key| self.known(&table, key, now).map_or(0, |wrong| wrong.count);
-        let free = if count(Key::Of(user)) >= SIEGE {
+        let count = |key| self.fresh(&table, key, now).map_or(0, |wrong| wrong.count);
+        let free = if !is_known && count(Key::Of(user)) >= SIEGE {
             self.free.min(1)
         } else {
             self.free
         };
-        // An address may be a whole office, or a proxy that is not trusted.
-        [
-            (Key::At(from, user), free),
-            (Key::From(from), self.free * 2),
-        ]
-        .into_iter()
-        .filter_map(|(key, free)| {
-            let wrong = self.known(&table, key, now)?;
-            let beyond = wrong.count.checked_sub(free)?;
-            let delay = self.delay.saturating_mul(1 << beyond.min(16));
-            let until = wrong.last + delay.min(self.delay_max);
-            until
-                .checked_duration_since(now)
-                .filter(|left| !left.is_zero())
-        })
-        .max()
+        let at_all = (!is_known).then_some((Key::From(from), self.free * 2));
+        [Some((Key::At(from, user), free)), at_all]
+            .into_iter()
+            .flatten()
+            .filter_map(|(key, free)| {
+                let wrong = self.fresh(&table, key, now)?;
+                let beyond = wrong.count.checked_sub(free)?;
+                let delay = self.delay.saturating_mul(1 << beyond.min(16));
+                let until = wrong.last + delay.min(self.delay_max);
+                until
+                    .checked_duration_since(now)
+                    .filter(|left| !left.is_zero())
+            })
+            .max()
     }
 
     /// A password was wrong.
@@ -105,15 +149,19 @@ impl Attempts {
         }
     }
 
-    /// A password was right: what was mistyped before does not matter any more.
-    pub(super) fn right(&self, user: &str, from: Option<IpAddr>) {
+    /// A password was right: what was mistyped before does not matter any more, and the user is
+    /// known there.
+    pub(super) fn right(&self, user: &str, from: Option<IpAddr>, now: Instant) {
         let user = Sha256::of(user.as_bytes());
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.note(user, from, now, self.max);
+        drop(known);
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         // The address stays: one's own password is no licence to guess those of others.
         table.remove(&Key::At(from, user));
     }
 
-    fn known<'t>(
+    fn fresh<'t>(
         &self,
         table: &'t HashMap<Key, Wrong>,
         key: Key,
@@ -172,7 +220,7 @@ mod tests {
         );
         let later = begin + Duration::from_secs(61);
         assert_eq!(attempts.wait("alice", address(1), later), None);
-        attempts.right("alice", address(1));
+        attempts.right("alice", address(1), later);
         let next_day = begin + Duration::from_secs(24 * 60 * 60);
         attempts.wrong("alice", address(1), next_day);
         assert_eq!(attempts.wait("alice", address(1), next_day), None);
@@ -196,6 +244,66 @@ mod tests {
         );
         assert_eq!(attempts.wait("alice", address(200), now), None, "herself");
         assert_eq!(attempts.wait("bob", address(99), now), None, "another user");
+    }
+
+    #[test]
+    fn a_user_who_is_known_at_an_address_waits_for_no_guesses_but_those_at_this_user_there() {
+        let attempts = Attempts::new(&Limits::default());
+        let now = Instant::now();
+        attempts.right("alice", address(1), now);
+        for number in 0..100 {
+            attempts.wrong(&format!("user{number}"), address(1), now);
+            attempts.wrong("alice", address(2), now);
+            attempts.wrong("bob", address(1), now);
+        }
+        assert_eq!(attempts.wait("alice", address(1), now), None);
+        assert!(attempts.wait("carol", address(1), now).is_some());
+        assert!(attempts.wait("bob", address(1), now).is_some());
+        // Also under siege she has all her free attempts, and no more.
+        for _ in 0..5 {
+            assert_eq!(attempts.wait("alice", address(1), now), None);
+            attempts.wrong("alice", address(1), now);
+        }
+        assert!(attempts.wait("alice", address(1), now).is_some());
+        // A month later she is not known there any more.
+        let later = now + KNOWN_TIME + Duration::from_secs(1);
+        for _ in 0..20 {
+            attempts.wrong("bob", address(1), later);
+        }
+        assert!(attempts.wait("alice", address(1), later).is_some());
+    }
+
+    #[test]
+    fn where_users_are_known_is_bounded_for_each_and_for_all() {
+        let limits = Limits {
+            log_in_table_max: 30,
+            ..Limits::default()
+        };
+        let attempts = Attempts::new(&limits);
+        let begin = Instant::now();
+        attempts.right("alice", address(0), begin);
+        for last in 1..=255_u8 {
+            let now = begin + Duration::from_millis(last.into());
+            attempts.right("mallory", address(last), now);
+        }
+        let known = |user: &str, from| {
+            let known = attempts.known.lock().unwrap();
+            known.holds(
+                Sha256::of(user.as_bytes()),
+                from,
+                begin + Duration::from_secs(2),
+            )
+        };
+        assert!(known("alice", address(0)), "others take nothing from her");
+        let places = (1..=255).filter(|last| known("mallory", address(*last)));
+        assert_eq!(places.collect::<Vec<_>>(), (240..=255).collect::<Vec<u8>>());
+        for number in 0..100_u64 {
+            let now = begin + Duration::from_secs(1) + Duration::from_millis(number);
+            attempts.right(&number.to_string(), address(1), now);
+        }
+        assert_eq!(attempts.known.lock().unwrap().0.len(), 30);
+        assert!(!known("alice", address(0)), "the oldest");
+        assert!(known("99", address(1)));
     }
 
     #[test]

@@ -89,6 +89,52 @@ fn guessing_a_password_is_slowed_down_and_locks_nobody_out() {
     );
 }
 
+#[test]
+fn who_guesses_at_the_address_of_a_builder_does_not_keep_it_out() {
+    let (server, address) = behind_a_proxy();
+    server.add_user(("carol", "right"), false, CHEAP);
+    server.add_user(("dave", "right"), false, CHEAP);
+    let shared = "192.0.2.66";
+    let status = |user: (&str, &str), number| upload_from(address, shared, user, number).status;
+    assert_eq!(status(("carol", "right"), 1), 201);
+    let mut statuses = Vec::new();
+    for number in 0..30 {
+        let user = format!("user{}", number % 15);
+        statuses.push(status((&user, "guess"), 2));
+    }
+    assert!(statuses.contains(&429), "{statuses:?}");
+    assert_eq!(status(("dave", "right"), 2), 429, "was never there before");
+    assert_eq!(status(("carol", "right"), 2), 201);
+    // What was right a moment ago is no way to guess quickly at her, from there or elsewhere.
+    for from in [shared, "192.0.2.67"] {
+        let guess = |password: &str| upload_from(address, from, ("carol", password), 3).status;
+        for _ in 0..5 {
+            assert_eq!(guess("guess"), 401, "{from}");
+        }
+        assert_eq!(guess("guess"), 429, "{from}");
+        assert_eq!(guess("right"), 429, "{from}");
+    }
+    assert_eq!(
+        upload_from(address, "192.0.2.1", ("carol", "right"), 3).status,
+        201
+    );
+    // Nor can they keep out a token, whatever they try.
+    let token = builder_web::auth::tokens::new();
+    let add = |tx: &mut builder_store::Tx<'_>| {
+        let new = NewToken {
+            name: "carols",
+            user: "carol",
+            sha256: builder_web::auth::tokens::digest(token.as_bytes()),
+            scope: Scope::Upload,
+            jobs: &[],
+            expires: None,
+        };
+        tokens::add(tx, &new, &Clock::System.now())
+    };
+    assert!(server.app.store().write(add).unwrap());
+    assert_eq!(status(("carol", &token), 4), 201);
+}
+
 /// How often this was refused, and how many entries there are of it.
 fn refused(server: &Server, action: &str) -> (u64, i64) {
     let filter = Filter {
