@@ -13,7 +13,7 @@ use axum::extract::Request;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -34,7 +34,12 @@ use crate::tls::Tls;
 const DESCRIPTORS_RESERVED: usize = 128;
 /// To whom has too many connections.
 const TURNED_AWAY: &str = "too many connections from one address\n";
+/// For how long it is written to one, and then for how long, and how much, is read of what it sends:
+/// a connection that is closed before is reset, and the client may never see the answer.
 const TURN_AWAY_TIME_MAX: Duration = Duration::from_secs(1);
+const TURN_AWAY_BYTES_MAX: u64 = 1024 * 1024;
+/// Of how many at a time something is read; connections of others are closed at once.
+const TURNED_AWAY_READ_MAX: usize = 32;
 /// How often a lack of descriptors is noted in the log.
 const WARNING_PERIOD: Duration = Duration::from_secs(30);
 
@@ -127,6 +132,7 @@ struct Serving {
     router: Router,
     app: App,
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    turned_away: Arc<Semaphore>,
 }
 
 /// What a connection takes from others, from when it is accepted to its end.
@@ -217,7 +223,7 @@ async fn accept_all(listener: Listener, serving: Arc<Serving>) {
                             (Ok(seat), Some(tls)) => {
                                 greet(serving.clone(), tls.clone(), stream, peer, seat);
                             }
-                            (Err(place), None) => turn_away(stream, peer, place),
+                            (Err(place), None) => serving.turn_away(stream, peer, place),
                             // Without a key there are no words that the client would understand.
                             (Err(place), Some(_)) => drop(place),
                         }
@@ -229,7 +235,7 @@ async fn accept_all(listener: Listener, serving: Arc<Serving>) {
                 .seat(Peer::Unix, place)
             {
                 Ok(seat) => serving.serve(stream, Peer::Unix, false, seat),
-                Err(place) => turn_away(stream, Peer::Unix, place),
+                Err(place) => serving.turn_away(stream, Peer::Unix, place),
             }),
         };
         if let Err(error) = accepted {
@@ -270,6 +276,7 @@ impl Serving {
             router,
             app: app.clone(),
             by_address: Arc::default(),
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY_READ_MAX)),
         }
     }
 
@@ -350,31 +357,39 @@ impl Serving {
             drop((seat, held));
         });
     }
-}
 
-/// Tells a client that has too many connections so, if it reads.
-fn turn_away<S>(mut stream: S, from: Peer, place: OwnedSemaphorePermit)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let id = RequestId::new();
-    debug!(id = id.as_str(), %from, "turned away: too many connections");
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 10\r\nconnection: close\r\n{REQUEST_ID}: {}\r\n\
-         content-type: {}\r\ncontent-length: {}\r\n\r\n{TURNED_AWAY}",
-        id.as_str(),
-        respond::TEXT,
-        TURNED_AWAY.len()
-    );
-    tokio::spawn(async move {
-        let told = async {
-            stream.write_all(answer.as_bytes()).await?;
-            stream.shutdown().await
-        };
-        // A client that does not read it knows by the connection's end.
-        let _told = timeout(TURN_AWAY_TIME_MAX, told).await;
-        drop(place);
-    });
+    /// Tells a client that has too many connections so, if it reads.
+    fn turn_away<S>(&self, mut stream: S, from: Peer, place: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let id = RequestId::new();
+        debug!(id = id.as_str(), %from, "turned away: too many connections");
+        let answer = format!(
+            "HTTP/1.1 503 Service Unavailable\r\nretry-after: 10\r\nconnection: close\r\n{REQUEST_ID}: {}\r\n\
+             content-type: {}\r\ncontent-length: {}\r\n\r\n{TURNED_AWAY}",
+            id.as_str(),
+            respond::TEXT,
+            TURNED_AWAY.len()
+        );
+        let reading = self.turned_away.clone();
+        tokio::spawn(async move {
+            let told = async {
+                stream.write_all(answer.as_bytes()).await?;
+                stream.shutdown().await
+            };
+            // A client that does not read it knows by the connection's end.
+            let told = timeout(TURN_AWAY_TIME_MAX, told).await;
+            // Others need not wait for what comes now.
+            drop(place);
+            if let (Ok(Ok(())), Ok(_reading)) = (told, reading.try_acquire()) {
+                let mut sent = stream.take(TURN_AWAY_BYTES_MAX);
+                let mut nowhere = tokio::io::sink();
+                let read = tokio::io::copy(&mut sent, &mut nowhere);
+                let _read = timeout(TURN_AWAY_TIME_MAX, read).await;
+            }
+        });
+    }
 }
 
 /// As many as there may be, and there are descriptors for: each has a socket, and may have a file.

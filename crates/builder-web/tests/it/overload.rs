@@ -500,6 +500,16 @@ fn one_address_cannot_have_all_connections() {
         (answer.status, answer.header("retry-after")),
         (503, Some("10"))
     );
+    // Also by one that has begun to send: a connection that is closed on it is reset.
+    let mut sending = connect(address);
+    let body = vec![0; 500_000];
+    let request = head("POST", "/upload", &[("content-length", "500000")]);
+    std::io::Write::write_all(&mut sending, request.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    std::io::Write::write_all(&mut sending, &body).unwrap();
+    let mut answer = Vec::new();
+    sending.read_to_end(&mut answer).unwrap();
+    assert_eq!(Answer::parse(&answer, false).status, 503);
     drop(held);
     wait_until("there is room again", || {
         let mut stream = connect(address);
