@@ -1,4 +1,4 @@
-//! Any bytes as a request to a site with builds: nothing panics, nothing is our fault, and nothing
+//! Any bytes as a request, by way of a trusted proxy, to a site with builds: nothing panics, nothing is our fault, and nothing
 //! of it comes back in a header or a page as it was sent. The first line is the target, each other
 //! one a byte that picks a header and its value, or the method; what follows an empty line is the
 //! body.
@@ -8,12 +8,13 @@ use std::cell::RefCell;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use builder_web::client::Peer;
 use builder_web::routes;
 use http_body_util::BodyExt;
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
 
-use super::site::Site;
+use super::site::{PROXY, Site};
 
 /// After so many requests a new site is begun: uploads and refusals fill it.
 const REQUESTS_MAX: u32 = 5_000;
@@ -46,7 +47,7 @@ const HEADERS: [&str; 16] = [
     "x-forwarded-host",
     "sec-fetch-dest",
     "if-modified-since",
-    "cookie",
+    "x-forwarded-proto",
 ];
 
 fn serve() -> Served {
@@ -71,6 +72,9 @@ pub fn run(data: &[u8]) {
             let Ok(response) = served.router.clone().oneshot(request).await;
             let status = response.status().as_u16();
             assert!(status < 500, "{status}");
+            // Ours, or the proxy's if it is one.
+            let id = response.headers().get("x-request-id").unwrap();
+            assert!(is_request_id(id.as_bytes()), "{id:?}");
             for value in response.headers().values() {
                 let is_plain = |byte: &u8| (0x20..0x7f).contains(byte);
                 assert!(value.as_bytes().iter().all(is_plain));
@@ -87,6 +91,12 @@ pub fn run(data: &[u8]) {
             *now = None;
         }
     });
+}
+
+/// Whether it can stand in a log and be searched for.
+fn is_request_id(id: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    (1..=64).contains(&id.len()) && id.iter().all(is_plain)
 }
 
 /// Whether it is a page of ours, whose script is a file: a picture has its own in it, and an
@@ -116,6 +126,7 @@ fn request(data: &[u8]) -> Option<Request<Body>> {
     }
     let mut request = Request::new(Body::from(body.to_vec()));
     *request.uri_mut() = uri;
+    request.extensions_mut().insert(Peer::Address(PROXY));
     for line in lines {
         let Some((picked, value)) = line.split_first() else {
             continue;

@@ -1,5 +1,7 @@
 //! A site for targets that need one: a data directory with a user, and builds if they are wanted.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use builder_exec::{
     ArtifactLayout, ConsoleLayout, ExecutionResult, Layout, Timestamp, Uuid, Writer,
 };
@@ -8,10 +10,13 @@ use builder_store::{Store, users};
 use builder_web::Clock;
 use builder_web::app::App;
 use builder_web::auth::{Caller, ScryptParams, hash_password};
+use builder_web::client::TrustedProxy;
 use builder_web::config::Config;
 use builder_web::upload::receive;
 use tempfile::TempDir;
 
+/// A peer that is believed whom it speaks for.
+pub const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// The password of the user `fuzz`.
 const PASSWORD: &[u8] = b"fuzz";
 /// Cheap to check.
@@ -42,6 +47,7 @@ impl Site {
             .unwrap();
         let mut config = Config::new(directory.path().into(), directory.path().into());
         config.limits.disk_reserve_bytes = 0;
+        config.trusted_proxies = vec![TrustedProxy::Network(PROXY, 32)];
         let actor = Actor {
             who: "fuzz".to_owned(),
             address: "-".to_owned(),
