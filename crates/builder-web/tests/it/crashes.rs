@@ -1,7 +1,7 @@
 //! What is left when the server is killed in the middle of its work: all that it said it has, and
 //! nothing else. Uploads and downloads are under way each time.
 //!
-//! BUILDER_WEB_KILLS says how often it is killed:
+//! BUILDER_WEB_KILLS says how often it is killed, BUILDER_WEB_SEED when:
 //!
 //!     BUILDER_WEB_KILLS=200 cargo nextest run -p builder-web crashes --no-capture
 
@@ -19,11 +19,14 @@ use uuid::Uuid;
 
 use crate::build::{Build, build, noise};
 use crate::carry::{db, is_verified};
+use crate::interrupted::Random;
 use crate::program::Process;
 use crate::server::{BUILDER, CHEAP, basic, files, head, wait_until};
 
 /// How often the server is killed, if the environment does not say another number.
 const KILLS: u128 = 24;
+/// From so many kills on, some download was under way at one of them.
+const KILLS_MANY: u128 = 100;
 
 fn kills() -> u128 {
     std::env::var("BUILDER_WEB_KILLS").map_or(KILLS, |kills| kills.parse().unwrap())
@@ -154,6 +157,7 @@ fn a_killed_server_has_kept_what_it_answered_and_leaves_nothing_half_done() {
     assert_eq!(added.unwrap(), Added::Added);
     let tried: Mutex<BTreeMap<Uuid, (Build, bool)>> = Mutex::default();
     let (mut whole, mut cut) = (0, 0);
+    let mut random = Random::new();
     for kill in 0..kills() {
         let before_this: usize = tried.lock().unwrap().len();
         let mut process = Process::serve(data, &["--log-level", "warn,builder_web::cli=info"]);
@@ -204,12 +208,11 @@ fn a_killed_server_has_kept_what_it_answered_and_leaves_nothing_half_done() {
                     .filter(|(_, answered)| *answered)
                     .count()
             };
-            let uploads = usize::try_from(kill % 4).unwrap();
+            let uploads = random.index(4);
             wait_until("builds are taken in", || {
                 answered() >= answered_before + uploads
             });
-            let micros = u64::try_from(kill * 7919 % 20_000).unwrap();
-            std::thread::sleep(Duration::from_micros(micros));
+            std::thread::sleep(Duration::from_micros(random.below(20_000)));
             process.kill();
             for download in downloads {
                 let seen = download.join().unwrap();
@@ -234,4 +237,8 @@ fn a_killed_server_has_kept_what_it_answered_and_leaves_nothing_half_done() {
     );
     assert!(answered > 0, "some uploads came through");
     assert!(answered < tried.len(), "some were interrupted");
+    assert!(whole > 0, "some downloads came through");
+    if kills() >= KILLS_MANY {
+        assert!(cut > 0, "some were interrupted");
+    }
 }
