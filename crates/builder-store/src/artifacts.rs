@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,24 +13,75 @@ use crate::sha256::Hasher;
 use crate::store::adopt;
 use crate::{Error, Result, Sha256};
 
-/// Opens a file of the data directory, and tells its size in bytes. Only what is itself a file: a
-/// link could lead anywhere, and a pipe would never end.
-pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = File::options()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)
-        .map_err(|source| Error::file("open", path, source))?;
+/// The directory of all artifacts, in the data directory.
+const ARTIFACTS: &str = "_artifacts";
+
+/// Opens the file at a path below `root`, and tells its size in bytes. Only what is itself a file, and
+/// below it: a link, in its place or in that of a directory on the way, could lead anywhere, and a
+/// pipe would never end. `root` itself may be a link.
+///
+/// Directory by directory, since FreeBSD lacks a call that does it at once.
+pub(crate) fn open_beneath(root: &Path, path: &Path) -> Result<(File, u64)> {
+    use rustix::fs::{Mode, open, openat};
+    let whole = || root.join(path);
+    let failed = |error: rustix::io::Errno| match link_on_the_way(root, path) {
+        Some(link) => Error::file("open", &whole(), not_followed(&link)),
+        None => Error::file("open", &whole(), error.into()),
+    };
+    let plain = |part: &Component<'_>| matches!(part, Component::Normal(_));
+    let (Some(name), true) = (path.file_name(), path.components().all(|part| plain(&part))) else {
+        let source = io::Error::new(io::ErrorKind::InvalidInput, "it is no path below another");
+        return Err(Error::file("open", &whole(), source));
+    };
+    let passed = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut directory = open(root, passed, Mode::empty()).map_err(failed)?;
+    for part in path.parent().into_iter().flat_map(Path::components) {
+        let flags = passed | OFlags::NOFOLLOW;
+        directory = openat(&directory, part.as_os_str(), flags, Mode::empty()).map_err(failed)?;
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(&directory, name, flags, Mode::empty()).map_err(failed)?;
+    let file = File::from(file);
     let metadata = file
         .metadata()
-        .map_err(|source| Error::file("look at", path, source))?;
+        .map_err(|source| Error::file("look at", &whole(), source))?;
     if !metadata.is_file() {
         let source = io::Error::new(io::ErrorKind::InvalidData, "it is no file");
-        return Err(Error::file("open", path, source));
+        return Err(Error::file("open", &whole(), source));
     }
     Ok((file, metadata.len()))
+}
+
+/// The first part of a path below `root` that is a symbolic link.
+pub(crate) fn link_on_the_way(root: &Path, path: &Path) -> Option<PathBuf> {
+    let mut at = root.to_owned();
+    path.components().find_map(|part| {
+        at.push(part);
+        let is_link = fs::symlink_metadata(&at).is_ok_and(|there| there.is_symlink());
+        is_link.then(|| at.clone())
+    })
+}
+
+/// A path below a data directory, as the directory from which on no link is followed, and the path
+/// below it: that of all artifacts may be a link, as the data directory itself.
+pub(crate) fn from_where_no_link_is<'p>(directory: &Path, path: &'p Path) -> (PathBuf, &'p Path) {
+    match path.strip_prefix(ARTIFACTS) {
+        Ok(below) => (directory.join(ARTIFACTS), below),
+        Err(_) => (directory.to_owned(), path),
+    }
+}
+
+/// Refuses to write below a directory that a link leads to.
+pub(crate) fn refuse_links(root: &Path, path: &Path) -> Result<()> {
+    match link_on_the_way(root, path) {
+        Some(link) => Err(Error::file("write to", &link, not_followed(&link))),
+        None => Ok(()),
+    }
+}
+
+fn not_followed(link: &Path) -> io::Error {
+    let what = format!("{} is a link, which is not followed", link.display());
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 /// The artifacts of a data directory.
@@ -69,16 +120,14 @@ impl Artifacts {
         &self.damage
     }
 
-    /// Where an artifact is. Two digits of its name are a directory of their own, to keep
-    /// directories small.
+    /// Where an artifact is.
     pub fn path(&self, sha256: Sha256) -> PathBuf {
-        let name = sha256.to_hex();
-        self.directory.join(&name[..2]).join(name)
+        self.directory.join(below_all(sha256))
     }
 
     /// Opens an artifact, and tells its size in bytes.
     pub fn open(&self, sha256: Sha256) -> Result<(File, u64)> {
-        open_regular(&self.path(sha256))
+        open_beneath(&self.directory, &below_all(sha256))
     }
 
     /// Opens an artifact to read all of it, and tells its size in bytes. Who reads to the end gets
@@ -123,6 +172,9 @@ impl Artifacts {
     pub(crate) fn take_in(&self, staged: &Path, sha256: Sha256) -> Result<()> {
         let path = self.path(sha256);
         let directory = path.parent().unwrap_or(&self.directory);
+        if let Ok(below) = directory.strip_prefix(&self.directory) {
+            refuse_links(&self.directory, below)?;
+        }
         if !directory.is_dir() {
             fs::create_dir_all(directory)
                 .map_err(|source| Error::file("create", directory, source))?;
@@ -143,9 +195,21 @@ impl Artifacts {
         sync_directory(path.parent().unwrap_or(&self.directory))
     }
 
+    /// What a link leads to stays: it was never put there by us.
     pub(crate) fn remove(&self, sha256: Sha256) -> Result<()> {
-        remove_file(&self.path(sha256))
+        let below = below_all(sha256);
+        match link_on_the_way(&self.directory, below.parent().unwrap_or(&below)) {
+            Some(_) => Ok(()),
+            None => remove_file(&self.path(sha256)),
+        }
     }
+}
+
+/// Where an artifact is below the directory of all. Two digits of its name are a directory of their
+/// own, to keep directories small.
+fn below_all(sha256: Sha256) -> PathBuf {
+    let name = sha256.to_hex();
+    Path::new(&name[..2]).join(&name)
 }
 
 /// Compares the bytes of an artifact, as they are read, with what it is named for: disks forget.

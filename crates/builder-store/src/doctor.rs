@@ -13,6 +13,7 @@ use builder_exec::Timestamp;
 
 use crate::artifacts::QUARANTINE;
 use crate::migrations::{self, MigrationError, VERSION_MAX};
+use crate::names::RESERVED;
 use crate::store::DATABASE;
 use crate::verify::{entries, walk};
 use crate::{Error, OpenError, Result, backup, with_causes};
@@ -205,6 +206,7 @@ impl Doctor<'_> {
         let owner = look(self.directory)?;
         let mut strangers = Vec::new();
         let mut unwritable = Vec::new();
+        let mut links = Vec::new();
         let mut todo = entries(self.directory)?;
         // Buckets and builds too, but not what is in them.
         for path in todo.clone() {
@@ -219,6 +221,10 @@ impl Doctor<'_> {
             if metadata.uid() != owner.uid() {
                 strangers.push(path.clone());
             }
+            if metadata.is_symlink() && path.is_dir() && self.is_of_builds(&path) {
+                links.push(path);
+                continue;
+            }
             use rustix::fs::{Access, access};
             let mode = match metadata.is_dir() {
                 true => Access::WRITE_OK | Access::READ_OK | Access::EXEC_OK,
@@ -227,6 +233,21 @@ impl Doctor<'_> {
             if access(&path, mode).is_err() {
                 unwritable.push(path);
             }
+        }
+        if let Some(first) = links.first() {
+            let link = quoted(first);
+            self.add(Finding::new(
+                "links",
+                Level::Problem,
+                format!(
+                    "{} in the place of directories and not followed, such as {}: what is there is not shown, and uploads are refused",
+                    count(links.len(), "link is", "links are"),
+                    first.display()
+                ),
+                format!(
+                    "there=$(readlink -f {link}) && rm {link} && mv \"$there\" {link}  # or mount it there"
+                ),
+            ));
         }
         if let Some(first) = strangers.first() {
             self.add(Finding::new(
@@ -271,6 +292,18 @@ impl Doctor<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// Whether a path is that of a job or below it, or below that of all artifacts, which may itself
+    /// be a link.
+    fn is_of_builds(&self, path: &Path) -> bool {
+        let below = path.strip_prefix(self.directory).unwrap_or(path);
+        let mut parts = below.iter();
+        match parts.next().and_then(|top| top.to_str()) {
+            Some("_artifacts") => parts.next().is_some(),
+            Some(top) => !RESERVED.contains(&top),
+            None => false,
+        }
     }
 
     fn space(&mut self) -> Result<()> {

@@ -25,6 +25,17 @@ pub enum Error {
         /// The name.
         job: String,
     },
+    /// The directory of the job, or of the build, is a link; nothing was written.
+    #[error(
+        "job {job} takes no builds: {link} is a link in the data directory, which is not followed; \
+         its operator finds what to do with builder-db doctor"
+    )]
+    JobIsLink {
+        /// The name of the job.
+        job: String,
+        /// The link, below the data directory.
+        link: PathBuf,
+    },
     /// The disk is full (or the quota is used up).
     #[error("no space left for {path}")]
     NoSpace {

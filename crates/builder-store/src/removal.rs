@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use builder_exec::Timestamp;
 use uuid::Uuid;
 
-use crate::artifacts::sync_directory;
+use crate::artifacts::{link_on_the_way, sync_directory};
 use crate::db::Row;
 use crate::record::removed;
 use crate::stage::remove_directory;
@@ -447,9 +447,15 @@ impl Store {
                     if let Some((job, uuid)) = home(name)
                         && !builds::exists(tx, uuid)?
                     {
+                        let home = Path::new(job.as_str()).join(uuid.to_string());
                         let job = self.directory().join(job.as_str());
-                        remove_directory(&job.join(uuid.to_string()))?;
-                        changed.insert(job);
+                        if let Some(link) = link_on_the_way(self.directory(), &home) {
+                            let link = link.display();
+                            tracing::warn!("what {link} leads to is left there: it is a link");
+                        } else {
+                            remove_directory(&job.join(uuid.to_string()))?;
+                            changed.insert(job);
+                        }
                     }
                 }
                 // Of a newer builder-web.

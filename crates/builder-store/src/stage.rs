@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::artifacts::{remove_file, sync_directory};
+use crate::artifacts::{link_on_the_way, remove_file, sync_directory};
 use crate::sha256::HashingWriter;
 use crate::store::adopt;
 use crate::{
@@ -296,6 +296,13 @@ impl<'s> Staging<'s> {
             if builds::exists(tx, uuid)? {
                 return Err(Error::BuildExists { uuid });
             }
+            if let Some(link) = link_on_the_way(self.store.directory(), &home) {
+                let below = link.strip_prefix(self.store.directory());
+                return Err(Error::JobIsLink {
+                    job: job.as_str().to_owned(),
+                    link: below.unwrap_or(&link).to_owned(),
+                });
+            }
             let job_home = self.store.directory().join(job.as_str());
             if fs::symlink_metadata(&job_home).is_ok() && !job_home.is_dir() {
                 return Err(Error::JobNameTaken {
@@ -538,7 +545,10 @@ fn undo_intent(store: &Store, directory: &Path) -> Result<()> {
                     else {
                         continue;
                     };
-                    if !builds::exists(tx, uuid)? {
+                    // What a link leads to was not written to.
+                    if !builds::exists(tx, uuid)?
+                        && link_on_the_way(store.directory(), Path::new(home)).is_none()
+                    {
                         let home = store.directory().join(home);
                         if home.is_dir() {
                             remove_directory(&home)?;

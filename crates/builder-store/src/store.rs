@@ -198,7 +198,7 @@ impl Store {
                 expected: "a path below the data directory",
             });
         }
-        crate::artifacts::open_regular(&self.directory.join(path))
+        crate::artifacts::open_beneath(&self.directory, Path::new(path))
     }
 
     /// Runs `read` on one moment of the database. Waits while all readers are busy.

@@ -13,7 +13,10 @@ use std::sync::{Mutex, PoisonError};
 
 use sha2::Digest;
 
-use crate::artifacts::{QUARANTINE, below, put_aside, sync_directory, sync_files};
+use crate::artifacts::{
+    QUARANTINE, below, from_where_no_link_is, link_on_the_way, open_beneath, put_aside,
+    sync_directory, sync_files,
+};
 use crate::names::{RESERVED, RESERVED_PREFIXES};
 use crate::store::adopt;
 use crate::tracked::{self, Tracked, artifact_path};
@@ -299,7 +302,13 @@ impl<'r> FileReader<'r> {
     }
 
     fn each_piece(&mut self, path: &Path, mut each: impl FnMut(&[u8])) -> io::Result<u64> {
-        let mut file = File::open(self.directory.join(path))?;
+        // As who serves it: what a link leads to is not in the data directory.
+        let (root, below) = from_where_no_link_is(self.directory, path);
+        let opened = open_beneath(&root, below);
+        let (mut file, _) = opened.map_err(|error| match error {
+            Error::File { source, .. } => source,
+            other => io::Error::other(other),
+        })?;
         let mut bytes = 0;
         loop {
             match file.read(&mut self.piece) {
@@ -352,7 +361,7 @@ fn strays(store: &Store, files: &[Tracked]) -> Result<Vec<Problem>> {
             if !RESERVED_PREFIXES.iter().any(|ours| text.starts_with(ours)) {
                 suspects.push(name.clone());
             }
-        } else if text == "_artifacts" || !RESERVED.contains(&text.as_ref()) {
+        } else if holds_builds(&top, &text) {
             walk(&top, &mut |path| {
                 if let Ok(path) = path.strip_prefix(store.directory())
                     && !named.contains(path)
@@ -381,6 +390,12 @@ fn strays(store: &Store, files: &[Tracked]) -> Result<Vec<Problem>> {
         }
     }
     Ok(strays)
+}
+
+/// Whether a directory of the data directory is that of a job, or that of all artifacts. What a link
+/// in the place of a job's leads to is none of ours.
+pub(crate) fn holds_builds(top: &Path, name: &str) -> bool {
+    name == "_artifacts" || (!RESERVED.contains(&name) && !top.is_symlink())
 }
 
 /// The size of a file that nothing names; none if it is gone or is named by now.
@@ -418,13 +433,15 @@ pub(crate) fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(all)
 }
 
-/// Calls `each` for every file below a directory. Symbolic links to directories are not followed.
+/// Calls `each` for every file below a directory. A symbolic link to a directory is none, and is not
+/// followed.
 pub(crate) fn walk(directory: &Path, each: &mut dyn FnMut(&Path)) -> Result<()> {
     let mut todo = vec![directory.to_owned()];
     while let Some(next) = todo.pop() {
         for path in entries(&next)? {
             match fs::symlink_metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => todo.push(path),
+                Ok(metadata) if metadata.is_symlink() && path.is_dir() => {}
                 Ok(_) => each(&path),
                 // Gone meanwhile.
                 Err(_) => {}
@@ -449,6 +466,12 @@ pub fn repair(store: &Store, report: &mut Report, from: &[PathBuf], now: &str) -
         let Some(file) = problem.file.clone() else {
             continue;
         };
+        // What a link leads to is mended by nobody: only the operator knows what it is for.
+        let directory = problem.path.parent().unwrap_or(Path::new(""));
+        let (root, directory) = from_where_no_link_is(store.directory(), directory);
+        if link_on_the_way(&root, directory).is_some() {
+            continue;
+        }
         match (&file, &problem.fault) {
             (_, Fault::WrongSize | Fault::Elsewhere | Fault::Stray | Fault::ToBeRemoved) => {}
             (Tracked::Artifact(sha256, size), _) => {

@@ -149,6 +149,10 @@ impl From<builder_store::Error> for Error {
             Store::BuildExists { .. } | Store::JobNameTaken { .. } => {
                 Error::Conflict(error.to_string())
             }
+            Store::JobIsLink { .. } => {
+                error!("{}", with_causes(&error));
+                Error::Conflict(error.to_string())
+            }
             other if other.is_busy() => {
                 error!("{}", with_causes(&error));
                 Error::Busy("another process has locked the database; try again in 10 s".to_owned())

@@ -9,10 +9,10 @@ use builder_exec::Timestamp;
 use super::{Doctor, Finding, Level, count, is_locked, quoted};
 use crate::db::record;
 use crate::db::sole::Sole;
-use crate::names::{RESERVED, RESERVED_PREFIXES};
+use crate::names::RESERVED_PREFIXES;
 use crate::store::{DATABASE, OWN_DATABASE};
 use crate::tracked::{Tracked, artifact_path, uuid_in};
-use crate::verify::{entries, is_where_ours_are, walk};
+use crate::verify::{entries, holds_builds, is_where_ours_are, walk};
 use crate::{Error, Result, Sha256};
 
 /// What one finding names; it counts the others.
@@ -308,7 +308,7 @@ impl Doctor<'_> {
                 }
                 continue;
             }
-            if name == "_artifacts" || !RESERVED.contains(&name.as_str()) {
+            if holds_builds(&top, &name) {
                 walk(&top, &mut |path| {
                     if let Ok(path) = path.strip_prefix(self.directory)
                         && !tracked.contains(path)
