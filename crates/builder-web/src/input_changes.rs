@@ -93,8 +93,16 @@ struct Pair {
 pub struct Comparisons {
     known: Mutex<HashMap<Sha256, Option<InputChanges>>>,
     pending: Mutex<Vec<Pair>>,
-    /// How many opam packages a switch has.
-    installed: Mutex<HashMap<Sha256, usize>>,
+    /// What pages say of switches.
+    switches: Mutex<HashMap<Sha256, Switch>>,
+}
+
+/// What a page says of a switch.
+#[derive(Debug, Clone, Copy)]
+struct Switch {
+    /// How many opam packages it has.
+    installed: usize,
+    duniverse: bool,
 }
 
 impl Comparisons {
@@ -231,7 +239,7 @@ pub fn file(app: &crate::app::App, artifacts: &[Artifact], path: &str) -> Option
 }
 
 /// How many inputs there are of each kind among a build's artifacts; none where they were not all
-/// recorded. Opam packages are counted once for each switch: it takes some milliseconds.
+/// recorded.
 pub fn counted(app: &crate::app::App, artifacts: &[Artifact]) -> Option<InputChanges> {
     let bytes_max = app.limits().opam_switch_bytes_max;
     let read = |path| read(app.store(), artifacts, path, bytes_max);
@@ -241,28 +249,40 @@ pub fn counted(app: &crate::app::App, artifacts: &[Artifact]) -> Option<InputCha
             .filter(|line| !line.is_empty())
             .count()
     };
-    let switch = artifacts
-        .iter()
-        .find(|artifact| artifact.path == "opam-switch")?;
-    let installed = &app.comparisons().installed;
-    let known = lock(installed).get(&switch.sha256).copied();
-    let opam = match known {
-        Some(known) => known,
-        None => {
-            let parsed = SwitchExport::parse(&read("opam-switch")?).ok()?;
-            let mut installed = lock(installed);
-            if installed.len() >= KNOWN_MAX {
-                installed.clear();
-            }
-            installed.insert(switch.sha256, parsed.installed.len());
-            parsed.installed.len()
-        }
-    };
     Some(InputChanges {
-        opam,
+        opam: switch(app, artifacts)?.installed,
         variables: lines(read("build-environment")?),
         system: lines(read("system-packages")?),
     })
+}
+
+/// Whether libraries of a build are built from sources beside its own, as far as its switch was recorded
+/// and can be read.
+pub fn has_duniverse(app: &crate::app::App, artifacts: &[Artifact]) -> bool {
+    switch(app, artifacts).is_some_and(|switch| switch.duniverse)
+}
+
+/// What is said of the switch among a build's artifacts. Each is read once.
+fn switch(app: &crate::app::App, artifacts: &[Artifact]) -> Option<Switch> {
+    let sha256 = artifacts
+        .iter()
+        .find(|artifact| artifact.path == "opam-switch")?
+        .sha256;
+    let switches = &app.comparisons().switches;
+    if let Some(known) = lock(switches).get(&sha256) {
+        return Some(*known);
+    }
+    let export = SwitchExport::parse(&file(app, artifacts, "opam-switch")?).ok()?;
+    let switch = Switch {
+        installed: export.installed.len(),
+        duniverse: export.has_duniverse(),
+    };
+    let mut switches = lock(switches);
+    if switches.len() >= KNOWN_MAX {
+        switches.clear();
+    }
+    switches.insert(sha256, switch);
+    Some(switch)
 }
 
 fn read(store: &Store, artifacts: &[Artifact], path: &str, bytes_max: u64) -> Option<Vec<u8>> {

@@ -33,6 +33,8 @@ pub struct Recorded<'a> {
     pub sha256: String,
     /// Where the main binary is inside the switch.
     pub path: &'a str,
+    /// Whether libraries are built from sources beside its own, in a duniverse.
+    pub duniverse: bool,
 }
 
 impl Recorded<'_> {
@@ -49,13 +51,24 @@ impl Recorded<'_> {
     pub fn with_orb(&self) -> Option<String> {
         self.variables.get("ORB_DATA")?;
         let fetch = self.fetch();
+        // Into a directory of its own: orb compares with the hashes of files that it finds where the
+        // input is. They are not among the artifacts of a build, and its own would be the same ones.
         Some(format!(
-            "{fetch}# orb builds in the recorded environment, and compares:\norb rebuild ."
+            "{fetch}# as root; or with --skip-system, where the system packages are those already.\n\
+             # At its end orb asks for hashes of the first build, which are not kept here.\n\
+             orb rebuild --out=built . || true\n\
+             # the same output again?\n\
+             echo {} | sha256sum -c",
+            quoted(&format!("{}  built/{}", self.sha256, self.path))
         ))
     }
 
-    /// With opam alone, in the recorded environment.
-    pub fn with_opam(&self) -> String {
+    /// With opam alone, in the recorded environment; none where opam alone builds something else: it
+    /// knows nothing of a duniverse.
+    pub fn with_opam(&self) -> Option<String> {
+        if self.duniverse {
+            return None;
+        }
         let mut lines = self.fetch();
         lines.push_str("# in the environment of the build:\n");
         let variables = self.variables.iter().filter(|(name, value)| {
@@ -71,15 +84,15 @@ impl Recorded<'_> {
         let switch = self.variables.get("SWITCH_PATH").map(String::as_str);
         let switch = quoted(switch.filter(|path| !path.is_empty()).unwrap_or("again"));
         lines.push_str(&format!(
-            "opam init --bare --no-setup\n\
-             opam switch create {switch} --empty\n\
-             opam switch import --switch={switch} opam-switch\n\
+            "opam init --yes --bare --no-setup\n\
+             opam switch create --yes {switch} --empty\n\
+             opam switch import --yes --switch={switch} opam-switch\n\
              # the same output again?\n\
              echo '{}  '\"$(opam var --switch={switch} prefix)\"/{} | sha256sum -c",
             self.sha256,
             quoted(self.path),
         ));
-        lines
+        Some(lines)
     }
 }
 
@@ -105,7 +118,7 @@ pub fn quoted(word: &str) -> String {
 mod tests {
     use super::*;
 
-    fn commands(variables: &[(&str, &str)]) -> (Option<String>, String) {
+    fn commands(variables: &[(&str, &str)], duniverse: bool) -> [Option<String>; 2] {
         let variables = variables
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -115,13 +128,14 @@ mod tests {
             variables: &variables,
             sha256: "ab".repeat(32),
             path: "bin/it's.hvt",
+            duniverse,
         };
-        (recorded.with_orb(), recorded.with_opam())
+        [recorded.with_orb(), recorded.with_opam()]
     }
 
     #[test]
     fn orb_comes_first_where_it_built_and_opam_has_the_recorded_environment() {
-        let (orb, opam) = commands(&[
+        let variables = [
             ("ORB_DATA", "2"),
             ("HOME", "/home/builder"),
             ("PATH", "/bin:/usr/bin"),
@@ -130,13 +144,16 @@ mod tests {
             ("GREETING", "it's; rm -rf /"),
             ("bad name", "x"),
             ("X$(id)", "x"),
-        ]);
-        assert!(orb.unwrap().ends_with("\norb rebuild ."));
+        ];
+        let [orb, opam] = commands(&variables, false).map(Option::unwrap);
+        assert!(orb.contains("\norb rebuild --out=built . || true\n"));
+        let check = r"  built/bin/it'\''s.hvt' | sha256sum -c";
+        assert!(orb.ends_with(check), "{orb}");
         for line in [
             "curl -fO https://builds.example.org/s",
             "export SOURCE_DATE_EPOCH=1767225600",
             r"export GREETING='it'\''s; rm -rf /'",
-            "opam switch import --switch=myswitch opam-switch",
+            "opam switch import --yes --switch=myswitch opam-switch",
         ] {
             assert!(opam.lines().any(|known| known == line), "{line} in {opam}");
         }
@@ -149,8 +166,17 @@ mod tests {
 
     #[test]
     fn what_another_tool_built_is_built_again_by_opam_in_a_switch_of_any_name() {
-        let (orb, opam) = commands(&[]);
+        let [orb, opam] = commands(&[], false);
         assert_eq!(orb, None);
-        assert!(opam.contains("opam switch create again --empty"));
+        assert!(
+            opam.unwrap()
+                .contains("opam switch create --yes again --empty")
+        );
+    }
+
+    #[test]
+    fn what_has_a_duniverse_is_built_again_by_orb_only() {
+        let [orb, opam] = commands(&[("ORB_DATA", "2")], true);
+        assert!(orb.is_some() && opam.is_none());
     }
 }

@@ -10,6 +10,9 @@ use crate::switch_export::SwitchExport;
 use crate::url::{Hash, HashKind};
 use crate::value::Value;
 
+/// The field of the root's opam file that lists them.
+const DIRECTORIES: &str = "x-opam-monorepo-duniverse-dirs";
+
 /// What differs between the duniverse directories of two switches, each list ascending by directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DuniverseDiff {
@@ -113,6 +116,12 @@ struct Source<'d> {
     hashes: Vec<Hash>,
 }
 
+/// Whether libraries of the root are built from sources beside its own.
+pub(crate) fn is_used(export: &SwitchExport) -> bool {
+    let root = export.root().and_then(|root| export.overlay(&root.name));
+    root.is_some_and(|root| root.extension(DIRECTORIES).is_some())
+}
+
 fn directories(export: &SwitchExport) -> Result<BTreeMap<&[u8], Source<'_>>, String> {
     let root = export
         .root()
@@ -120,7 +129,7 @@ fn directories(export: &SwitchExport) -> Result<BTreeMap<&[u8], Source<'_>>, Str
     let root = export
         .overlay(&root.name)
         .ok_or("opam switch export doesn't contain the main package")?;
-    let Some(value) = root.extension("x-opam-monorepo-duniverse-dirs") else {
+    let Some(value) = root.extension(DIRECTORIES) else {
         return Ok(BTreeMap::new());
     };
     let entries = value.as_list().ok_or("expected a list or a nested list")?;

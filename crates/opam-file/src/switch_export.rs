@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::duniverse;
 use crate::opam_file::OpamFile;
 use crate::package::{Package, valid_name};
 use crate::parser::{Error, format_version};
@@ -107,6 +108,11 @@ impl SwitchExport {
             [root] => Some(root),
             _ => None,
         }
+    }
+
+    /// Whether libraries of the root are built from sources beside its own: opam alone does not do that.
+    pub fn has_duniverse(&self) -> bool {
+        duniverse::is_used(self)
     }
 
     fn read_field(&mut self, item: Item<'_>, name: &[u8], value: Value<'_>) {

@@ -77,6 +77,8 @@ pub struct BuildPage {
     inputs: Option<InputChanges>,
     /// Of the recorded environment, by name.
     variables: BTreeMap<String, String>,
+    /// Whether its libraries were built from sources beside its own.
+    duniverse: bool,
     /// Scheme and host of this site, for command lines.
     site: String,
     /// Packages of its switch, as far as the search index knows.
@@ -127,6 +129,7 @@ impl BuildPage {
             uploaders: users::names_by_row(tx)?,
             inputs: None,
             variables: BTreeMap::new(),
+            duniverse: false,
             site: app.origin().to_owned(),
             opam_packages: search::packages_of_build(tx, build.id)?,
             failure: match build.main_binary {
@@ -406,6 +409,7 @@ impl BuildPage {
             variables: &self.variables,
             sha256: main.sha256.to_hex(),
             path: &main.path,
+            duniverse: self.duniverse,
         })
     }
 
@@ -414,9 +418,9 @@ impl BuildPage {
         self.recorded()?.with_orb()
     }
 
-    /// Command lines that build it again by opam alone and compare.
+    /// Command lines that build it again by opam alone and compare, where opam alone can.
     fn rebuild_with_opam(&self) -> Option<String> {
-        Some(self.recorded()?.with_opam())
+        self.recorded()?.with_opam()
     }
 
     /// The inputs in numbers, each with where they are listed.
@@ -582,6 +586,7 @@ impl Page for BuildPage {
         if self.build.input_id.is_some() {
             let environment = input_changes::file(app, &self.artifacts, INPUT_FILES[1]);
             self.variables = inputs::variables(&environment.unwrap_or_default());
+            self.duniverse = input_changes::has_duniverse(app, &self.artifacts);
         }
     }
 

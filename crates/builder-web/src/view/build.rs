@@ -107,10 +107,12 @@ pub struct Commands {
     /// Fetches the main binary and checks it; null: there is none.
     #[schema(required)]
     pub check: Option<String>,
-    /// Builds it again and compares, by orb where orb built it; null: its input was not recorded.
+    /// Builds it again and compares, by orb where orb built it; null: its input was not recorded, or only
+    /// orb could and did not build it.
     #[schema(required)]
     pub rebuild: Option<String>,
-    /// Builds it again by opam alone and compares; null: its input was not recorded.
+    /// Builds it again by opam alone and compares; null: its input was not recorded, or it has libraries in
+    /// a duniverse, of which opam knows nothing.
     #[schema(required)]
     pub rebuild_with_opam: Option<String>,
 }

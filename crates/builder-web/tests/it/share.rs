@@ -196,7 +196,7 @@ fn the_commands_of_a_page_fetch_and_check_what_it_shows() {
     assert!(String::from_utf8_lossy(&said).ends_with(": OK\n"));
     assert_eq!(
         std::fs::read_to_string(prefix.join("opam.log")).unwrap(),
-        "init --bare --no-setup\nswitch create again --empty\nswitch import --switch=again opam-switch\nvar --switch=again prefix\n"
+        "init --yes --bare --no-setup\nswitch create --yes again --empty\nswitch import --yes --switch=again opam-switch\nvar --switch=again prefix\n"
     );
     for name in ["opam-switch", "build-environment", "system-packages"] {
         assert!(prefix.join(name).exists(), "{name}");
