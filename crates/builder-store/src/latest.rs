@@ -128,10 +128,8 @@ fn newest(tx: &mut Tx<'_>, job_id: Option<i64>) -> Result<HashMap<i64, Vec<Lates
         Ok(())
     })?;
     // Its build was removed by someone else since.
-    for (job, platform, failed) in gone(tx)? {
-        if is_asked(job)
-            && let Some(build) = newest_of(tx, job, &platform, failed)?
-        {
+    for (job, platform, failed) in gone(tx, job_id)? {
+        if let Some(build) = newest_of(tx, job, &platform, failed)? {
             let verdict = verdict::of_build(tx, &build)?;
             newest.take(build, verdict);
         }
@@ -224,14 +222,26 @@ fn newest_of(tx: &mut Tx<'_>, job: i64, platform: &str, failed: bool) -> Result<
     }
 }
 
-/// The rows whose build is not there: their job, platform and whether it had failed.
-fn gone(tx: &mut Tx<'_>) -> Result<Vec<(i64, String, bool)>> {
-    tx.query(
-        "SELECT l.job, l.platform, l.failed FROM own.latest l
-         WHERE NOT EXISTS (SELECT 1 FROM build b WHERE b.id = l.build AND b.job = l.job)",
-        &[],
-        |row| Ok((row.int(0)?, row.text(1)?, row.bool(2)?)),
-    )
+/// The rows, of one job or of all, whose build is not there: their job, platform and whether it had
+/// failed.
+fn gone(tx: &mut Tx<'_>, job_id: Option<i64>) -> Result<Vec<(i64, String, bool)>> {
+    macro_rules! select_gone {
+        ($which:literal) => {
+            concat!(
+                "SELECT l.job, l.platform, l.failed FROM own.latest l
+                 WHERE ",
+                $which,
+                " AND NOT EXISTS (SELECT 1 FROM build b WHERE b.id = l.build AND b.job = l.job)"
+            )
+        };
+    }
+    let sql = match job_id {
+        Some(_) => select_gone!("l.job = $1"),
+        None => select_gone!("$1 IS NULL"),
+    };
+    tx.query(sql, &[job_id.into()], |row| {
+        Ok((row.int(0)?, row.text(1)?, row.bool(2)?))
+    })
 }
 
 /// Up to which build the tables go; 0 when they cannot be trusted.
@@ -353,7 +363,7 @@ pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<CaughtUp> {
         stock::add(tx, &tally)?;
         outputs::add(tx, &turn, id)?;
     }
-    for (job, platform, failed) in gone(tx)? {
+    for (job, platform, failed) in gone(tx, None)? {
         tx.execute(
             "DELETE FROM own.latest WHERE job = $1 AND platform = $2 AND failed = $3",
             &[job.into(), platform.as_str().into(), failed.into()],
