@@ -3,6 +3,7 @@
 //! given newest first.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use builder_store::Sha256;
 use builder_store::builds::Build;
@@ -19,11 +20,11 @@ const TICKS: usize = 4;
 /// Builds between two dates on a timeline, at least.
 const TICK_BUILDS_MIN: usize = 6;
 
-/// A build with what is known of it.
+/// A build with what is known of it. A page has it in several places.
 #[derive(Debug, Clone)]
 pub struct Past {
     /// The build.
-    pub build: Build,
+    pub build: Arc<Build>,
     /// What is known of it.
     pub verdict: Verdict,
 }
@@ -52,7 +53,10 @@ pub fn past(builds: Vec<Build>, verdicts: Vec<Verdict>) -> Vec<Past> {
     builds
         .into_iter()
         .zip(verdicts)
-        .map(|(build, verdict)| Past { build, verdict })
+        .map(|(build, verdict)| Past {
+            build: Arc::new(build),
+            verdict,
+        })
         .collect()
 }
 
@@ -469,11 +473,11 @@ mod tests {
         let count = |builds, more| Count { builds, more };
         let reproduced = |more| Standing::Reproduced {
             builds: count(2, more),
-            since: Box::new(older.clone()),
+            since: Box::new(Build::clone(older)),
             earlier: more,
         };
         let not_since = |builds, before: Option<&Build>| Standing::NotSince {
-            first: Box::new(newer.clone()),
+            first: Box::new(Build::clone(newer)),
             earlier: false,
             reproduced_before: count(builds, false),
             before: before.cloned().map(Box::new),

@@ -9,9 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use builder_exec::Timestamp;
 use builder_store::builds::{self, Build, Output};
-use builder_store::failures::{self, Failure};
-use builder_store::latest::{self, Latest};
-use builder_store::past::{self, Count, Standing};
+use builder_store::past;
 use builder_store::record::removed;
 use builder_store::tags::{self, Tag};
 use builder_store::verdict::{self, Verdict};
@@ -22,7 +20,7 @@ use uuid::Uuid;
 use crate::app::{App, Page};
 use crate::error::{Error, Result};
 use crate::failures::FailureHistory;
-use crate::history::{self, Chart, Mark, Past, Words};
+use crate::history::{self, Past};
 use crate::input_changes::Known;
 use crate::markdown::Html;
 use crate::names::{self, Path};
@@ -34,6 +32,9 @@ use crate::view::{
     OutputGroup, PlatformHistory,
 };
 use crate::{show, urls};
+use platforms::{History, PLATFORMS, Window};
+
+mod platforms;
 
 /// `GET /job/:job`: the distinct outputs.
 pub async fn get(
@@ -83,10 +84,6 @@ async fn page(
 
 /// Builds whose outputs a page looks at: those of some months. Older ones are on pages of their own.
 const BUILDS: u32 = 300;
-/// Builds of each platform that its timeline shows, however rarely there is one.
-const TIMELINE: usize = 100;
-/// Platforms whose timelines are on one page; more than these are chosen one by one.
-const PLATFORMS: usize = 20;
 /// Outputs that are listed on a page.
 const OUTPUTS: usize = 20;
 
@@ -192,116 +189,6 @@ struct Entry {
     verdict: Verdict,
 }
 
-/// What happened on a platform.
-struct History {
-    platform: String,
-    /// Newest first, [`TIMELINE`] at most.
-    past: Vec<Past>,
-    /// Its newest builds, whichever builds the page is about.
-    latest: Option<Latest>,
-    /// Why the newest build failed, if it did.
-    failure: Option<Failure>,
-    /// Since when it is reproduced, or not: as of now.
-    standing: Standing,
-    /// The verdicts on the builds that it names: the first of those it is about, and the one before.
-    verdicts: (Verdict, Verdict),
-    /// What changed where it ceased to be reproducible.
-    changes: Known,
-    /// How many of the newest builds failed.
-    failing: Count,
-    size: Option<Chart>,
-    duration: Option<Chart>,
-}
-
-impl History {
-    fn load(
-        app: &App,
-        tx: &mut Tx<'_>,
-        (job_id, platform): (i64, String),
-        latest: Option<Latest>,
-        past: Vec<Past>,
-    ) -> Result<History> {
-        let standing = past::standing(tx, job_id, &platform)?;
-        let changes = match &standing {
-            Standing::NotSince {
-                first,
-                before: Some(before),
-                ..
-            } => app.comparisons().of(tx, before, first)?,
-            _ => Known::Untold,
-        };
-        let mut verdict = |build: Option<&Build>| match build {
-            Some(build) => verdict::of_build(tx, build),
-            None => Ok(Verdict::Failed),
-        };
-        let verdicts = match &standing {
-            Standing::Reproduced { since, .. } => (verdict(Some(since))?, Verdict::Failed),
-            Standing::NotSince { first, before, .. } => {
-                (verdict(Some(first))?, verdict(before.as_deref())?)
-            }
-            _ => (Verdict::Failed, Verdict::Failed),
-        };
-        let newest = latest.as_ref().and_then(Latest::newest);
-        let failure = match newest {
-            Some(build) if build.main_binary.is_none() => failures::of_build(tx, build.id)?,
-            _ => None,
-        };
-        Ok(History {
-            failing: past::failing(tx, job_id, &platform)?,
-            failure,
-            standing,
-            verdicts,
-            changes,
-            size: history::chart(
-                &past,
-                |build| build.main_binary.as_ref().map(|main| main.size),
-                show::bytes,
-            ),
-            duration: history::chart(
-                &past,
-                |build| Some(build.duration().as_secs()),
-                show::seconds,
-            ),
-            latest,
-            platform,
-            past,
-        })
-    }
-
-    /// Oldest first.
-    fn marks(&self) -> Vec<Mark<'_>> {
-        history::marks(&self.past)
-    }
-
-    fn end(&self) -> Option<String> {
-        history::end(&self.past)
-    }
-
-    fn told(&self) -> Vec<Words> {
-        history::told(&self.standing, &self.changes, self.failing)
-    }
-
-    fn newest(&self) -> Option<&Build> {
-        self.latest.as_ref().and_then(Latest::newest)
-    }
-
-    /// What is known of the newest build.
-    fn newest_verdict(&self) -> Option<Verdict> {
-        self.latest.as_ref().map(Latest::newest_verdict)
-    }
-
-    /// The newest successful build, and what is known of it.
-    fn successful(&self) -> Option<(&Build, Verdict)> {
-        let latest = self.latest.as_ref()?;
-        Some((latest.successful.as_ref()?, latest.verdict))
-    }
-
-    /// The newest build, if it failed.
-    fn failed(&self) -> Option<&Build> {
-        self.newest().filter(|build| build.main_binary.is_none())
-    }
-}
-
 /// The builds of one output, or a failed build.
 struct Shown {
     /// Newest first; never empty.
@@ -347,7 +234,17 @@ impl JobPage {
         builds.truncate(BUILDS as usize);
         let verdicts = verdict::of_history(tx, &builds)?;
         let past = history::past(builds, verdicts);
-        page.load_histories(app, tx, &past, more)?;
+        page.histories = Window {
+            job_id: page.job_id,
+            platforms: match &page.platform {
+                Some(platform) => std::slice::from_ref(platform),
+                None => &page.platforms,
+            },
+            past: &past,
+            // On one platform, all there are that a timeline shows.
+            is_cut: more && page.platform.is_none() && before.is_none(),
+        }
+        .histories(app, tx)?;
         let groups = history::groups(&past, failed);
         let first = (begin.page as usize - 1).saturating_mul(OUTPUTS);
         for group in groups.iter().skip(first).take(OUTPUTS) {
@@ -392,48 +289,6 @@ impl JobPage {
             (this, number) => Some(url(this, number - 1)),
         };
         Ok(page)
-    }
-
-    /// What happened on each platform: of the newest builds on it, or else of those that the page is
-    /// about. `more`: there are older ones.
-    fn load_histories(
-        &mut self,
-        app: &App,
-        tx: &mut Tx<'_>,
-        past: &[Past],
-        more: bool,
-    ) -> Result<()> {
-        let mut latest = latest::of_job(tx, self.job_id)?;
-        let platforms = match &self.platform {
-            Some(platform) => vec![platform.clone()],
-            None => self.platforms.clone(),
-        };
-        for platform in platforms {
-            let on_platform = past.iter().filter(|past| past.build.platform == platform);
-            let mut on_platform: Vec<Past> = on_platform.take(TIMELINE).cloned().collect();
-            let oldest = past.last().filter(|_| more && self.platform.is_none());
-            if self.begin.before.is_none()
-                && let Some(oldest) = oldest
-                && let Ok(missing @ 1..) = u32::try_from(TIMELINE - on_platform.len())
-            {
-                let before = Some(oldest.build.age());
-                let older = past::newest(tx, self.job_id, &platform, before, missing)?;
-                let verdicts = verdict::of_history(tx, &older)?;
-                on_platform.extend(history::past(older, verdicts));
-            }
-            if on_platform.is_empty() {
-                continue;
-            }
-            if self.histories.len() == PLATFORMS {
-                break;
-            }
-            let at = latest.iter().position(|latest| latest.platform == platform);
-            let latest = at.map(|at| latest.swap_remove(at));
-            let place = (self.job_id, platform);
-            let history = History::load(app, tx, place, latest, on_platform)?;
-            self.histories.push(history);
-        }
-        Ok(())
     }
 
     /// Whether it is about the newest builds, and tells what is so now.
