@@ -92,8 +92,26 @@ impl Builds {
         both.map(|(left, right)| left == right)
     }
 
+    /// Whether both are one and the same build, which shows nothing of itself.
+    fn is_one(&self) -> bool {
+        self.left.id == self.right.id
+    }
+
+    /// Whether the same user uploaded both.
+    fn is_by_one_user(&self) -> bool {
+        self.left.user_id == self.right.user_id
+    }
+
+    /// Whether the input of either is known to have given several outputs.
+    fn is_any_not_reproducible(&self) -> bool {
+        [self.left_verdict, self.right_verdict].contains(&Verdict::NotReproducible)
+    }
+
     /// What is the same and what is not, in a sentence.
     pub fn verdict(&self) -> &'static str {
+        if self.is_one() {
+            return "One build, compared with itself: that shows nothing.";
+        }
         let Some(same_output) = self.same_output() else {
             return match (&self.left.main_binary, &self.right.main_binary) {
                 (None, None) => "Neither build has a main binary.",
@@ -101,6 +119,12 @@ impl Builds {
             };
         };
         match (self.same_input(), same_output) {
+            (Some(true), true) if self.is_any_not_reproducible() => {
+                "Same input, same output, but this input also gave another output: not reproducible."
+            }
+            (Some(true), true) if self.is_by_one_user() => {
+                "Same input, same output: one reproduces the other, by the same uploader."
+            }
             (Some(true), true) => "Same input, same output: one reproduces the other.",
             (Some(true), false) => "Same input, different output: this build is not reproducible.",
             (Some(false), true) => "Different input, same output.",
@@ -110,9 +134,14 @@ impl Builds {
         }
     }
 
-    /// The class of the verdict: its colour.
+    /// The classes of the verdict: its colour, which shows no more trust than the pages of the builds do.
     pub fn verdict_class(&self) -> &'static str {
+        if self.is_one() {
+            return "built-once";
+        }
         match (self.same_input(), self.same_output()) {
+            (Some(true), Some(true)) if self.is_any_not_reproducible() => "not-reproducible",
+            (Some(true), Some(true)) if self.is_by_one_user() => "reproduced itself",
             (Some(true), Some(true)) => "reproduced",
             (_, Some(true)) => "unchanged",
             (Some(true), Some(false)) => "not-reproducible",

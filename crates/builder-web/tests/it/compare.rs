@@ -4,7 +4,7 @@ use demo_builds::elf::{Access, Binding, Content, Elf, Machine, Section, Symbol, 
 
 use crate::build::{Build, build};
 use crate::program::BUILDER_WEB;
-use crate::server::Server;
+use crate::server::{ALICE, Server};
 
 /// A unikernel with a function of each module, and when it was built in its data.
 fn binary(tls: u8, built: &str) -> Vec<u8> {
@@ -77,6 +77,56 @@ fn a_build_that_is_not_reproducible_says_so_first_and_why() {
         .again(builder_web::Clock::System, |_| {})
         .page(&url(&first, &second));
     assert!(again.contains("The main binaries: identical apart from timestamps."));
+}
+
+#[test]
+fn two_builds_are_trusted_no_more_than_the_page_of_each_says() {
+    let server = Server::new();
+    let of = |number, output: &str| {
+        let hello = build("hello", number).later(i64::try_from(number).unwrap() * 60);
+        hello.file("bin/hello.hvt", output).input("i")
+    };
+    let says = |left: &Build, right: &Build, class: &str, sentence: &str, states: [&str; 2]| {
+        let page = server.page(&url(left, right));
+        let verdict = format!("<div class=\"verdict {class}\">\n<p><strong>{sentence}</strong>");
+        assert!(page.contains(&verdict), "{verdict} in {page}");
+        let row = page.split("<th scope=\"row\">State</th>").nth(1).unwrap();
+        let row = row.split("</tr>").next().unwrap();
+        let places = states.map(|state| row.find(&format!(">{state}</span>")));
+        assert!(
+            places[0].is_some() && places[1].is_some(),
+            "{states:?} in {row}"
+        );
+        assert_eq!(server.json(&url(left, right))["verdict"], sentence);
+    };
+    let [first, second, third, fourth] =
+        [of(1, "one"), of(2, "one"), of(3, "one"), of(4, "another")];
+    server.keep(&first);
+    let sentence = "One build, compared with itself: that shows nothing.";
+    let once = ["only built once"; 2];
+    says(&first, &first, "built-once", sentence, once);
+
+    server.keep(&second);
+    let sentence = "Same input, same output: one reproduces the other, by the same uploader.";
+    let itself = ["reproduced by 1, same uploader"; 2];
+    says(&first, &second, "reproduced itself", sentence, itself);
+
+    server.allow(ALICE.0, "hello");
+    assert_eq!(server.upload_bytes(ALICE, third.exec()).status, 201);
+    let sentence = "Same input, same output: one reproduces the other.";
+    says(
+        &first,
+        &third,
+        "reproduced",
+        sentence,
+        ["reproduced by 2"; 2],
+    );
+
+    server.keep(&fourth);
+    let sentence =
+        "Same input, same output, but this input also gave another output: not reproducible.";
+    let bad = ["not reproducible"; 2];
+    says(&first, &third, "not-reproducible", sentence, bad);
 }
 
 #[test]
