@@ -148,12 +148,14 @@ impl Badge {
     }
 }
 
-/// The colours of the style sheet on light ground; white on each has a contrast above 4.5.
+/// The colours of the style sheet on light ground, and a paler green for what is reproduced by its own
+/// uploader alone; white on each has a contrast above 4.5. What was built once has no green.
 fn colour(verdict: Option<Verdict>) -> &'static str {
     match verdict {
-        Some(Verdict::Reproduced { .. } | Verdict::Unchanged) => "#0b6233",
+        Some(verdict) if verdict.is_by_itself() => "#4b7060",
+        Some(Verdict::Reproduced { .. }) => "#0b6233",
         Some(Verdict::Changed) => "#0b549b",
-        Some(Verdict::BuiltOnce) | None => "#4c5661",
+        Some(Verdict::BuiltOnce | Verdict::Unchanged) | None => "#4c5661",
         Some(Verdict::NotReproducible) => "#9a3c00",
         Some(Verdict::Failed) => "#a8201a",
     }

@@ -6,7 +6,7 @@ use roxmltree::{Document, Node};
 
 use crate::build::{Build, build};
 use crate::demo_site::demo_site;
-use crate::server::{Server, now};
+use crate::server::{ALICE, Server, now};
 
 /// A build that failed and printed these lines, a second apart.
 fn failed(job: &str, number: u128, lines: &[&str]) -> Build {
@@ -465,7 +465,7 @@ fn a_badge_says_each_state_in_words_and_colour() {
         &[hello(1, "one", 0), hello(2, "one", 9)],
         "",
         "unchanged",
-        "#0b6233",
+        "#4c5661",
     );
     check(
         &[hello(1, "one", 0), hello(2, "two", 9)],
@@ -477,7 +477,7 @@ fn a_badge_says_each_state_in_words_and_colour() {
         &[with_input(1, "one"), with_input(2, "one")],
         "",
         "reproduced by 1, same uploader",
-        "#0b6233",
+        "#4b7060",
     );
     check(
         &[with_input(1, "one"), with_input(2, "two")],
@@ -497,6 +497,16 @@ fn a_badge_says_each_state_in_words_and_colour() {
         "no builds",
         "#4c5661",
     );
+    // Only what another uploader built again has the green of what is reproduced.
+    let server = Server::of(&[with_input(1, "one")]);
+    server.allow(ALICE.0, "hello");
+    let by_alice = with_input(2, "one").exec();
+    assert_eq!(server.upload_bytes(ALICE, by_alice).status, 201);
+    let badge = server.get("/job/hello/badge.svg").text();
+    assert!(
+        badge.contains(": reproduced by 1</title>") && badge.contains("#0b6233"),
+        "{badge}"
+    );
     let server = Server::of(&[build("a<b>&\"c", 1).file("bin/x", "x")]);
     let odd = server.get("/job/a%3Cb%3E&%22c/badge.svg").text();
     assert!(
@@ -508,6 +518,26 @@ fn a_badge_says_each_state_in_words_and_colour() {
             .starts_with("a<b>&\"c")
     );
     assert_eq!(server.get("/job/nowhere/badge.svg").status, 404);
+}
+
+#[test]
+fn what_was_built_once_is_nowhere_as_green_as_what_is_reproduced() {
+    let style = Server::new().page("/style.css");
+    let green = |of: &str| {
+        let mut rules = style.lines().filter(|line| {
+            let selectors = line.split('{').next().unwrap_or_default();
+            selectors
+                .split(',')
+                .any(|selector| selector.trim().ends_with(of))
+        });
+        rules.any(|rule| rule.contains("var(--good"))
+    };
+    for part in [".state", ".verdict"] {
+        assert!(green(&format!("{part}.reproduced")), "{style}");
+        for once in ["unchanged", "changed", "built-once"] {
+            assert!(!green(&format!("{part}.{once}")), "{part}.{once}");
+        }
+    }
 }
 
 #[test]
