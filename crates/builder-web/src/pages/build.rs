@@ -13,6 +13,7 @@ use builder_store::builds::{self, Artifact, Build};
 use builder_store::cache::Picture;
 use builder_store::failures::{self, Failure};
 use builder_store::neighbours::{self, Neighbours, OfInput, RemovedNeighbours};
+use builder_store::past;
 use builder_store::record::pins;
 use builder_store::search;
 use builder_store::users;
@@ -72,6 +73,8 @@ pub struct BuildPage {
     now: Timestamp,
     build: Build,
     verdict: Verdict,
+    /// Whether the input of the successful build before is known to be another one.
+    is_input_before_known: bool,
     /// The names of those who uploaded the builds it is compared with, by their rows.
     uploaders: HashMap<i64, String>,
     inputs: Option<InputChanges>,
@@ -121,11 +124,17 @@ impl BuildPage {
             Ok(Some((other, verdict)))
         };
         let (latest, previous, next) = (judged(latest)?, judged(previous)?, judged(next)?);
+        let verdict = verdict::of_build(tx, &build)?;
+        let before = match verdict {
+            Verdict::Unchanged => past::successful_before(tx, &build)?,
+            _ => None,
+        };
         Ok(BuildPage {
             pictures: pictures(&build, &artifacts),
             layout: app.layout().clone(),
             now: app.now(),
-            verdict: verdict::of_build(tx, &build)?,
+            verdict,
+            is_input_before_known: before.is_some_and(|before| before.input_id.is_some()),
             uploaders: users::names_by_row(tx)?,
             inputs: None,
             variables: BTreeMap::new(),
@@ -252,6 +261,10 @@ impl BuildPage {
             ),
             _ if !recorded => {
                 "Its input was not recorded, so it cannot be told whether it is reproducible."
+                    .to_owned()
+            }
+            Verdict::Unchanged if !self.is_input_before_known => {
+                "Built once from this input; the build before has the same output; its input was not recorded."
                     .to_owned()
             }
             Verdict::Unchanged => {

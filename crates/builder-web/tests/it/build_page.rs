@@ -61,6 +61,36 @@ fn of_many_neighbours_the_newest_are_listed_and_the_others_counted_with_a_link()
 }
 
 #[test]
+fn what_input_the_build_before_had_is_told_only_where_it_was_recorded() {
+    let unrecorded = |number: i64| {
+        let hello = build("hello", u128::try_from(number).unwrap());
+        hello.later(number * 60).file("bin/hello.hvt", "same")
+    };
+    let [first, second, third] = [
+        unrecorded(1),
+        unrecorded(2).input("i"),
+        unrecorded(3).input("j"),
+    ];
+    let server = Server::of(&[first, second.clone(), third.clone()]);
+    for (build, sentence) in [
+        (
+            &second,
+            "Built once from this input; the build before has the same output; its input was not recorded.",
+        ),
+        (
+            &third,
+            "Built once from this input; another input gave the same output before.",
+        ),
+    ] {
+        let page = server.page(&build.url());
+        assert!(page.contains(sentence), "{sentence} in {page}");
+        let api = server.json(&format!("/api/v1/builds/{}", build.uuid));
+        assert_eq!(api["sentence"], sentence);
+        assert_eq!(api["state"]["verdict"], "unchanged");
+    }
+}
+
+#[test]
 fn a_digest_leads_to_its_file_on_the_page_of_its_newest_build() {
     let hello = repeated(1, "binary", "i")
         .file("share/a.txt", "text")
