@@ -111,6 +111,69 @@ impl FailedBuildsPage {
         asked.as_deref() == Some(value)
     }
 
+    /// What the form offers of jobs or platforms: what was asked for stays chosen, whether any build
+    /// of it failed or not.
+    fn options<'a>(names: &'a [String], asked: &'a Option<String>) -> Vec<&'a str> {
+        let mut options: Vec<&str> = names.iter().map(String::as_str).collect();
+        options.extend(asked.as_deref().filter(|asked| !options.contains(asked)));
+        options
+    }
+
+    /// What it offers of classes, each with how many builds of the job and platform.
+    fn class_options(&self) -> Vec<(&str, u64)> {
+        let classes = self.classes.iter();
+        let mut options: Vec<(&str, u64)> = classes
+            .filter_map(|(class, count)| Some((class.as_deref()?, *count)))
+            .collect();
+        if let Some(asked) = self.asked.class.as_deref()
+            && !options.iter().any(|(class, _)| *class == asked)
+        {
+            options.push((asked, 0));
+        }
+        options
+    }
+
+    /// How many builds there are, on all pages of the list.
+    fn count(&self) -> u64 {
+        let classes = self.classes.iter();
+        classes
+            .filter(|(class, _)| self.asked.class.is_none() || *class == self.asked.class)
+            .map(|(_, count)| count)
+            .sum()
+    }
+
+    /// How many there are of other classes.
+    fn count_of_others(&self) -> u64 {
+        let all: u64 = self.classes.iter().map(|(_, count)| count).sum();
+        all.saturating_sub(self.count())
+    }
+
+    /// The job and platform that are asked for: ` of hello on debian-12`.
+    fn whose(&self) -> String {
+        let of = |word: &str, asked: &Option<String>| {
+            let asked = asked.as_ref();
+            asked.map_or_else(String::new, |asked| format!(" {word} {asked}"))
+        };
+        of("of", &self.asked.job) + &of("on", &self.asked.platform)
+    }
+
+    /// The class that is asked for, in words.
+    fn class(&self) -> Option<&str> {
+        self.asked.class.as_deref().map(failures::label)
+    }
+
+    /// Which builds it lists.
+    fn title(&self) -> String {
+        let class = self.class().map(|class| format!(": {class}"));
+        format!("Failed builds{}{}", self.whose(), class.unwrap_or_default())
+    }
+
+    /// The same, whatever the class.
+    fn of_every_class(&self) -> String {
+        let (job, platform) = (self.asked.job.as_deref(), self.asked.platform.as_deref());
+        urls::failed_builds(0, None, job, platform, None)
+    }
+
     fn page(&self, start: u32) -> String {
         let Asked {
             platform,
@@ -133,7 +196,7 @@ impl FailedBuildsPage {
         (self.asked.start > 0).then(|| self.page(start))
     }
 
-    /// Of these builds alone.
+    /// Of these builds; it knows no classes.
     fn feed(&self) -> String {
         urls::failed_feed(self.asked.job.as_deref(), self.asked.platform.as_deref())
     }
@@ -141,10 +204,6 @@ impl FailedBuildsPage {
 
 impl Page for FailedBuildsPage {
     fn share(&self) -> Option<Share> {
-        let of = |word: &str, asked: &Option<String>| {
-            let asked = asked.as_ref();
-            asked.map_or_else(String::new, |asked| format!(" {word} {asked}"))
-        };
         let asked = &self.asked;
         let counts: Vec<String> = self
             .classes
@@ -164,11 +223,7 @@ impl Page for FailedBuildsPage {
                 ),
                 (start, _) => self.page(start),
             },
-            title: format!(
-                "Failed builds{}{}",
-                of("of", &asked.job),
-                of("on", &asked.platform)
-            ),
+            title: self.title(),
             description: (!counts.is_empty()).then(|| format!("Why: {}.", counts.join(", "))),
         })
     }

@@ -199,6 +199,56 @@ fn failed_builds_are_shown_with_their_class_line_and_last_lines() {
 }
 
 #[test]
+fn what_failed_builds_are_filtered_by_stays_chosen_and_is_said_where_there_are_none() {
+    let net = failed("b", 2, &["curl: (6) Could not resolve host: x"]);
+    let full = failed("a", 1, &["cp: No space left on device"]);
+    let server = Server::of(&[full, net, build("fine", 3).file("bin/x", "x")]);
+    let has = |target: &str, parts: &[&str]| {
+        let page = server.page(target);
+        for part in parts {
+            assert!(page.contains(part), "{target}: {part} in {page}");
+        }
+        page
+    };
+    let page = has(
+        "/failed-builds?class=network&job=a",
+        &[
+            "<title>Failed builds of a: Network ·",
+            "</a>: Network</h1>",
+            "<option value=\"network\" selected>Network (0)</option>",
+            "<option value=\"disk-full\">Disk full (1)</option>",
+            "None of class “Network” of a. <a href=\"/failed-builds?job=a\">1 of other classes</a>",
+            "Feed of failed builds of a</a>, of every class",
+        ],
+    );
+    assert!(!page.contains("🥳"), "{page}");
+    has(
+        "/failed-builds?job=fine&platform=nowhere",
+        &[
+            "<option selected>fine</option>",
+            "<option selected>nowhere</option>",
+            "No failed builds to list: there are none of fine on nowhere 🥳",
+        ],
+    );
+    let page = has(
+        "/failed-builds?class=network&start=1",
+        &[
+            "There are no more: this list has 1. <a href=\"/failed-builds?count=20&#38;start=0&#38;class=network\">",
+        ],
+    );
+    assert!(!page.contains("🥳"), "{page}");
+    has(
+        "/failed-builds?class=other",
+        &["<a href=\"/failed-builds\">2 of other classes</a>"],
+    );
+    let none = Server::new();
+    assert!(
+        none.page("/failed-builds")
+            .contains("<p>No failed builds to list 🥳</p>")
+    );
+}
+
+#[test]
 fn failures_that_another_server_took_in_are_looked_at_in_the_background() {
     let build = failed("a", 1, &["cp: No space left on device"]);
     let server = Server::of(&[build]);
