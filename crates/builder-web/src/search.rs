@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::{cursor, urls};
-use query::{Constraint, Query, glob};
+use query::{Constraint, Query, beginning_of_a_word, glob, is_pattern};
 
 /// Builds of a package are counted up to this many inputs.
 pub const INPUTS_COUNTED_MAX: u32 = 1_000;
@@ -208,7 +208,7 @@ pub fn progress(tx: &mut Tx<'_>) -> Result<Progress> {
 /// How well a name fits: as it is, from its beginning, from the beginning of a word, inside.
 fn fit(name: &str, wanted: &str) -> Option<u8> {
     let name = name.to_lowercase();
-    if wanted.contains(['*', '?']) {
+    if is_pattern(wanted) {
         return glob(wanted, &name).then_some(1);
     }
     let at = name.find(wanted)?;
@@ -480,6 +480,15 @@ fn cut<T>(mut found: Vec<T>, count: usize, key: impl Fn(&T) -> String) -> (Vec<T
     (found, next)
 }
 
+/// What of a query cannot be looked for, in a sentence.
+pub fn problem(query: &Query) -> Option<&'static str> {
+    let name = query.name.as_deref()?;
+    let is_lost = is_pattern(name) && beginning_of_a_word(name).is_none();
+    is_lost.then_some(
+        "Files cannot be looked for by this pattern: it has no beginning of a word, as *.hvt and uni* have.",
+    )
+}
+
 fn files(
     tx: &mut Tx<'_>,
     query: &Query,
@@ -501,17 +510,10 @@ fn files(
         }
         None => None,
     };
-    let is_pattern = wanted.contains(['*', '?']);
-    // The longest text without a wildcard, from its first word on.
-    let literal = wanted.split(['*', '?']).max_by_key(|part| part.len());
-    let literal = literal.unwrap_or_default();
-    let beginning = match is_pattern {
-        true => literal.trim_start_matches(|char: char| !char.is_alphanumeric()),
-        false => literal,
-    };
-    if beginning.is_empty() {
+    let Some(beginning) = beginning_of_a_word(wanted) else {
         return Ok(Group::default());
-    }
+    };
+    let is_pattern = is_pattern(wanted);
     let is_meant = |path: &str| {
         let name = path.rsplit('/').next().unwrap_or_default();
         match is_pattern {

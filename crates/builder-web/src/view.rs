@@ -26,7 +26,7 @@ use crate::search::packages::PackageVersion as KnownVersion;
 use crate::search::query::Query;
 use crate::search::{
     Found, FoundBuild as Hit, FoundFile as FileHit, FoundPackage as PackageHit, Group,
-    INPUTS_COUNTED_MAX, Why,
+    INPUTS_COUNTED_MAX, Why, problem,
 };
 
 /// Part of a list. It may be shorter than asked for although there is more: the cursor tells.
@@ -358,8 +358,11 @@ pub struct SearchResults {
     pub removed: Page<RemovedBuild>,
     /// opam packages by a part of their name.
     pub packages: Page<FoundPackage>,
-    /// Files by the beginning of a word in their path.
+    /// Files by the beginning of a word in their path, or by a pattern that has one.
     pub files: Page<FoundFile>,
+    /// What could not be looked for, in a sentence; null: there is no such thing.
+    #[schema(required)]
+    pub problem: Option<String>,
     /// Whether everything can be found.
     pub index: IndexState,
 }
@@ -374,6 +377,7 @@ impl SearchResults {
             removed: Page::of(&found.removed, RemovedBuild::of),
             packages: Page::of(&found.packages, FoundPackage::of),
             files: Page::of(&found.files, FoundFile::of),
+            problem: problem(query).map(ToOwned::to_owned),
             index: IndexState::of(progress),
         }
     }

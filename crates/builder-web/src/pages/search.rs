@@ -82,6 +82,14 @@ impl SearchPage {
         self.query.text.len() > QUERY_BYTES_MAX
     }
 
+    /// What of the query cannot be looked for.
+    fn problem(&self) -> Option<&'static str> {
+        match self.kind {
+            None | Some(Kind::Files) => search::problem(&self.query),
+            Some(_) => None,
+        }
+    }
+
     /// Where a kind goes on: it alone, from its cursor on.
     fn more(&self, kind: &str, next: &Option<String>) -> Option<String> {
         let next = next.as_deref()?;

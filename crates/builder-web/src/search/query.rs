@@ -266,6 +266,28 @@ impl Condition {
     }
 }
 
+/// Whether a name is a pattern for [`glob`].
+pub fn is_pattern(name: &str) -> bool {
+    name.contains(['*', '?'])
+}
+
+/// The longest text that each path with a name or pattern in it has from the beginning of a word on, which
+/// is all that the index finds paths by; none: there is no such text.
+pub fn beginning_of_a_word(name: &str) -> Option<&str> {
+    let literals = name.split(['*', '?']).enumerate();
+    let beginnings = literals.map(|(number, literal)| {
+        let literal = match number {
+            0 => literal,
+            // What a wildcard stands for may end in the midst of a word.
+            _ => literal.trim_start_matches(char::is_alphanumeric),
+        };
+        literal.trim_start_matches(|char: char| !char.is_alphanumeric())
+    });
+    beginnings
+        .filter(|beginning| !beginning.is_empty())
+        .max_by_key(|beginning| beginning.len())
+}
+
 /// Whether a text matches a pattern, in which `*` stands for any text and `?` for any character.
 pub fn glob(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
@@ -360,6 +382,28 @@ mod tests {
             Constraint::parse(&format!("tls {}", "< 1 &".repeat(9))),
             None
         );
+    }
+
+    #[test]
+    fn what_a_path_is_looked_up_by_begins_a_word_of_it() {
+        for (name, beginning) in [
+            ("unipi", Some("unipi")),
+            ("bin/uni", Some("bin/uni")),
+            ("_x", Some("x")),
+            (".hvt", Some("hvt")),
+            ("*.hvt", Some("hvt")),
+            ("*nipi.hvt", Some("hvt")),
+            ("?nipi.hvt.debug", Some("hvt.debug")),
+            ("lib?png", Some("lib")),
+            ("*lib?png/x*", Some("x")),
+            ("a*-longer", Some("longer")),
+            ("*nipi", None),
+            ("*nipi.", None),
+            ("*", None),
+            ("..", None),
+        ] {
+            assert_eq!(beginning_of_a_word(name), beginning, "{name}");
+        }
     }
 
     #[test]

@@ -114,6 +114,12 @@ fn one_box_finds_jobs_packages_files_and_builds() {
         paths("*.hvt"),
         ["bin/dns-server.hvt", "bin/hello.hvt", "bin/plain.hvt"]
     );
+    // A wildcard may stand for the beginning of a word.
+    assert_eq!(paths("*ello.hvt"), ["bin/hello.hvt"]);
+    assert_eq!(paths("dns?server.hvt"), ["bin/dns-server.hvt"]);
+    assert_eq!(paths("d?s-server*"), ["bin/dns-server.hvt"]);
+    assert_eq!(paths("pla*vt"), ["bin/plain.hvt"]);
+    assert_eq!(paths("*lain*t"), Vec::<String>::new());
     assert_eq!(paths("opam-switch").len(), 3);
     let digest = Sha256::of(b"binary 3").to_hex();
     assert_eq!(
@@ -123,6 +129,31 @@ fn one_box_finds_jobs_packages_files_and_builds() {
     assert_eq!(uuids(&found(&server, &digest)["builds"]), [uuid(3)]);
     let all = uuids(&found(&server, &uuid(1)[..20])["builds"]);
     assert_eq!(all, [1, 2, 3, 4, 5].map(uuid));
+}
+
+#[test]
+fn a_pattern_that_cannot_be_looked_up_says_so_instead_of_nothing_was_found() {
+    let server = server();
+    let cannot = "Files cannot be looked for by this pattern";
+    for (target, says) in [
+        ("q=*lain", true),
+        ("q=*lain&kind=files", true),
+        ("q=*lain&kind=jobs", false),
+        ("q=*lain.hvt", false),
+        ("q=*none.hvt", false),
+        ("q=lain", false),
+    ] {
+        let page = server.page(&format!("/search?{target}"));
+        assert_eq!(page.contains(cannot), says, "{target}: {page}");
+    }
+    let page = server.page("/search?q=*lain");
+    assert!(page.contains("/job/plain\""), "jobs are: {page}");
+    let page = server.page("/search?q=*none");
+    assert!(page.contains("Nothing else was found"), "{page}");
+    let problem = |query: &str| found(&server, query)["problem"].clone();
+    let problem = (problem("*lain"), problem("*lain.hvt"));
+    assert!(problem.0.as_str().unwrap().starts_with(cannot));
+    assert_eq!(problem.1, Value::Null);
 }
 
 #[test]
