@@ -227,6 +227,57 @@ impl Line {
     }
 }
 
+/// Leaves `style` as [`line()`] does, without reading the text where that can be: for following many
+/// lines that nobody looks at.
+pub fn follow(bytes: &[u8], style: &mut Style) {
+    match followed(bytes, *style) {
+        Some(followed) => *style = followed,
+        None => {
+            line(bytes, style);
+        }
+    }
+}
+
+/// None for a line with other sequences than `ESC [`, or broken ones.
+fn followed(bytes: &[u8], mut style: Style) -> Option<Style> {
+    /// The first of the two bytes of the control characters from U+0080 on, and of some letters.
+    const LEAD: u8 = 0xc2;
+    let mut rest = bytes;
+    while let Some(at) = memchr::memchr2(ESCAPE, LEAD, rest) {
+        let after = rest.get(at + 1..)?;
+        if rest.get(at) == Some(&LEAD) {
+            if let Some(0x80..=0x9f) = after.first() {
+                return None;
+            }
+            rest = after;
+            continue;
+        }
+        let (parameters, end, after) = sequence(after.strip_prefix(b"[")?)?;
+        if parameters.len() > SEQUENCE_CHARS_MAX {
+            return None;
+        }
+        let own = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b';' | b':');
+        if end == b'm' && parameters.iter().all(own) {
+            style.follow(std::str::from_utf8(parameters).ok()?);
+        }
+        rest = after;
+    }
+    Some(style)
+}
+
+const ESCAPE: u8 = 0x1b;
+
+/// What follows `ESC [` by ECMA-48: parameters and intermediate bytes, then one byte that ends the
+/// sequence; and what is after it. None: it is broken off.
+fn sequence(bytes: &[u8]) -> Option<(&[u8], u8, &[u8])> {
+    let end = bytes
+        .iter()
+        .position(|byte| !(0x20..=0x3f).contains(byte))?;
+    let last = *bytes.get(end)?;
+    (0x40..=0x7e).contains(&last).then_some(())?;
+    Some((bytes.get(..end)?, last, bytes.get(end + 1..)?))
+}
+
 /// The text alone.
 pub fn plain(bytes: &[u8]) -> String {
     line(bytes, &mut Style::default()).text()
@@ -236,7 +287,6 @@ pub fn plain(bytes: &[u8]) -> String {
 /// there were any. None for a line that only [`line()`] can read: one that was written over, or holds
 /// other sequences than those of colours and the cursor.
 pub fn without_colours<'l>(bytes: &'l [u8], room: &'l mut Vec<u8>) -> Option<&'l [u8]> {
-    const ESCAPE: u8 = 0x1b;
     if memchr::memchr3(ESCAPE, b'\r', 0x08, bytes).is_none() {
         return Some(bytes);
     }
@@ -247,15 +297,8 @@ pub fn without_colours<'l>(bytes: &'l [u8], room: &'l mut Vec<u8>) -> Option<&'l
     let mut rest = bytes;
     while let Some(at) = memchr::memchr(ESCAPE, rest) {
         room.extend_from_slice(rest.get(..at)?);
-        let parameters = rest.get(at + 1..)?.strip_prefix(b"[")?;
-        // ECMA-48: parameters and intermediate bytes, then one byte that ends the sequence.
-        let end = parameters
-            .iter()
-            .position(|byte| !(0x20..=0x3f).contains(byte))?;
-        if !(0x40..=0x7e).contains(parameters.get(end)?) {
-            return None;
-        }
-        rest = parameters.get(end + 1..)?;
+        let (_, _, after) = sequence(rest.get(at + 1..)?.strip_prefix(b"[")?)?;
+        rest = after;
     }
     room.extend_from_slice(rest);
     Some(room)
@@ -491,7 +534,41 @@ mod tests {
         }
     }
 
+    /// Whether a line that is only followed leaves the style that it leaves when it is read.
+    fn is_followed(bytes: &[u8]) -> bool {
+        let mut begin = Style::default();
+        begin.follow("1;32");
+        let (mut followed, mut read) = (begin, begin);
+        follow(bytes, &mut followed);
+        line(bytes, &mut read);
+        followed == read
+    }
+
+    #[test]
+    fn a_line_is_followed_as_it_is_read() {
+        for text in [
+            "plain",
+            "\x1b[31mred \x1b[22mx",
+            "\x1b[0m\u{b7}\u{e9}\x1b[4;38;5;196m",
+            "\u{9b}31mx",
+            "\x1b]0;\x1b[31m\x07x",
+            "\x1b[31",
+            "\x1b[3\x1b[0m",
+            "\x1b[?31m\x1b[31 m",
+            "10%\r\x1b[7m20%",
+            &format!("\x1b[{}m", "1;".repeat(64)),
+            &format!("\x1b[{}m", "0;".repeat(65)),
+        ] {
+            assert!(is_followed(text.as_bytes()), "{text:?}");
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn any_line_is_followed_as_it_is_read(bytes in "(\x1b\\[|\x1b|[0-9;:m?]|\u{9b}|\u{9d}|\x07|\u{e9}|\u{b7}|[a-z]){0,40}") {
+            proptest::prop_assert!(is_followed(bytes.as_bytes()));
+        }
+
         #[test]
         fn no_line_is_too_strange(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
             let text = plain(&bytes);

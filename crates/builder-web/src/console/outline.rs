@@ -1,5 +1,5 @@
 //! Where things are in a console that may be too large to be read for each look at it: how many
-//! lines it has, where every so many of them begin, which one first tells of an error, before
+//! lines it has, where every so many of them begin and in which style, which one first tells of an error, before
 //! which ones the build waited longest. Read once, in blocks; no line is ever in memory as a whole.
 //!
 //! A line here is one of the file, as `sed -n 17p` of the raw text counts them. What was printed
@@ -13,14 +13,15 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use aho_corasick::AhoCorasick;
 
-use super::{ansi, parse_head};
+use super::ansi::{self, Style};
+use super::parse_head;
 use crate::failure;
 
 /// The file is read in blocks of this size.
 const BLOCK_BYTES: usize = 256 * 1024;
 /// Lines from one place that is remembered to the next, at first.
 const STRIDE_LINES: u64 = 1000;
-/// Places that are remembered: 16 bytes each. When there are more, every second one is forgotten.
+/// Places that are remembered: 24 bytes each. When there are more, every second one is forgotten.
 const PLACES_MAX: usize = 64 * 1024;
 /// Longest waits that are remembered.
 const WAITS_MAX: usize = 5;
@@ -28,6 +29,8 @@ const WAITS_MAX: usize = 5;
 pub const WAIT_NS_MIN: i64 = 5_000_000_000;
 /// Bytes of a line that are looked at for an error.
 const ERROR_BYTES_MAX: usize = 1024;
+/// Bytes of a line that may change the style of those after it.
+const STYLE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a line in which something is found.
 const FIND_BYTES_MAX: usize = 64 * 1024;
 
@@ -61,6 +64,8 @@ struct Place {
     offset: u64,
     /// When the last line before it was printed.
     time_ns: i64,
+    /// How the last line before it left the style.
+    style: Style,
 }
 
 /// A line to be shown.
@@ -73,6 +78,8 @@ pub struct Line {
     pub time_ns: Option<i64>,
     /// How long after the line before, in nanoseconds.
     pub wait_ns: Option<i64>,
+    /// The style that it begins in.
+    pub style: Style,
     /// What was printed, without what is too much to show.
     pub text: Vec<u8>,
     /// How many bytes that is.
@@ -91,9 +98,14 @@ impl Outline {
             places: Vec::new(),
         };
         let mut last_ns = None;
+        let mut style = Style::default();
         let mut room = Vec::new();
-        for_each_line(file, 0, ERROR_BYTES_MAX, |offset, bytes, length| {
-            outline.place(offset, last_ns.unwrap_or(0));
+        for_each_line(file, 0, STYLE_BYTES_MAX, |offset, bytes, length| {
+            outline.place(Place {
+                offset,
+                time_ns: last_ns.unwrap_or(0),
+                style,
+            });
             outline.lines += 1;
             outline.file_bytes = offset + length;
             let text = match parse_head(bytes) {
@@ -105,6 +117,8 @@ impl Outline {
                 }
                 None => bytes,
             };
+            ansi::follow(text, &mut style);
+            let text = text.get(..ERROR_BYTES_MAX).unwrap_or(text);
             if outline.first_error.is_none() && may_tell_error(text, &mut room) {
                 let tells = failure::tells_error(&ansi::plain(text));
                 outline.first_error = tells.then_some(outline.lines);
@@ -115,7 +129,7 @@ impl Outline {
     }
 
     /// Remembers where the next line begins, if it is one of those.
-    fn place(&mut self, offset: u64, time_ns: i64) {
+    fn place(&mut self, place: Place) {
         if !self.lines.is_multiple_of(self.stride) {
             return;
         }
@@ -130,7 +144,7 @@ impl Outline {
                 return;
             }
         }
-        self.places.push(Place { offset, time_ns });
+        self.places.push(place);
     }
 
     fn wait(&mut self, ns: i64) {
@@ -168,8 +182,9 @@ impl Outline {
         };
         let mut number = (from - 1) / self.stride * self.stride;
         let mut last_ns = place.time_ns;
+        let mut style = place.style;
         let mut room = all_bytes_max;
-        let cap = bytes_max + super::HEAD_BYTES_MAX;
+        let cap = STYLE_BYTES_MAX.max(bytes_max + super::HEAD_BYTES_MAX);
         for_each_line(file, place.offset, cap, |_, bytes, length| {
             number += 1;
             // One that was written after the outline was made is for the next.
@@ -179,12 +194,14 @@ impl Outline {
             let head = parse_head(bytes);
             let wait_ns = head.map(|(time_ns, _)| time_ns.saturating_sub(last_ns));
             last_ns = head.map_or(last_ns, |(time_ns, _)| time_ns);
-            if number < from {
-                return ControlFlow::Continue(());
-            }
             let text = bytes
                 .get(head.map_or(0, |(_, head)| head)..)
                 .unwrap_or_default();
+            let begins_in = style;
+            ansi::follow(text, &mut style);
+            if number < from {
+                return ControlFlow::Continue(());
+            }
             let shown = text.len().min(bytes_max).min(room.max(SHORT_BYTES));
             room = room.saturating_sub(shown);
             let all = length - (bytes.len() - text.len()) as u64;
@@ -192,6 +209,7 @@ impl Outline {
                 number,
                 time_ns: head.map(|(time_ns, _)| time_ns),
                 wait_ns,
+                style: begins_in,
                 text: text.get(..shown).unwrap_or_default().to_owned(),
                 left_out_bytes: all - shown as u64,
             });
@@ -205,7 +223,7 @@ impl Outline {
     }
 }
 
-/// Outlines that are remembered, each of some hundred bytes for a common console, at most 1 MiB.
+/// Outlines that are remembered, each of some hundred bytes for a common console, at most 1.5 MiB.
 const OUTLINES_MAX: usize = 64;
 
 /// Remembers the outlines of consoles that were looked at, by where they are.
@@ -461,6 +479,42 @@ mod tests {
         assert_eq!(lines[2].wait_ns, Some(1_000_000_000));
         assert_eq!(outline.window(&file, 7, 3, 100, 1000).unwrap(), []);
         assert_eq!(outline.window(&file, 6, 3, 100, 1000).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_line_begins_in_the_style_that_those_before_it_left() {
+        let mut text = String::new();
+        for number in 1..=3_000 {
+            let paint = match number {
+                990 => "\x1b[31m",
+                1010 => "\x1b[0m",
+                // Behind what is shown of it, and behind what is looked at.
+                2001 => &format!("{}\x1b[32m", "x".repeat(5_000)),
+                2010 => &format!("{}\x1b[0m", "x".repeat(STYLE_BYTES_MAX)),
+                _ => "",
+            };
+            text.push_str(&format!("{number}.000s:{paint}line\n"));
+        }
+        let file = file(text.as_bytes());
+        let outline = Outline::of(&file).unwrap();
+        let style = |line: u64, from: u64| {
+            let lines = outline.window(&file, from, 500, 100, 1000).unwrap();
+            let line = lines.iter().find(|shown| shown.number == line).unwrap();
+            line.style.classes()
+        };
+        for (line, from, classes) in [
+            (990, 900, ""),
+            (991, 900, "in-red"),
+            (1001, 1001, "in-red"),
+            (1005, 1005, "in-red"),
+            (1010, 1001, "in-red"),
+            (1011, 1001, ""),
+            (1011, 1011, ""),
+            (2002, 2001, "in-green"),
+            (2500, 2500, "in-green"),
+        ] {
+            assert_eq!(style(line, from), classes, "{line} from {from}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::app::{App, Page};
 use crate::client::Client;
-use crate::console::ansi::{self, Style};
+use crate::console::ansi;
 use crate::console::outline::{self, Found, Line, Outline};
 use crate::error::{Error, Result};
 use crate::names::Path;
@@ -203,10 +203,9 @@ impl ConsolePage {
                 .build([find])
                 .ok()
         });
-        let mut style = Style::default();
         let lines = lines
             .into_iter()
-            .map(|line| Shown::of(line, &mut style, needle.as_ref(), told))
+            .map(|line| Shown::of(line, needle.as_ref(), told))
             .collect();
         Ok(ConsolePage {
             layout: app.layout().clone(),
@@ -262,8 +261,9 @@ impl ConsolePage {
 }
 
 impl Shown {
-    fn of(line: Line, style: &mut Style, needle: Option<&AhoCorasick>, told: Option<u64>) -> Shown {
-        let read = ansi::line(&line.text, style);
+    fn of(line: Line, needle: Option<&AhoCorasick>, told: Option<u64>) -> Shown {
+        let mut style = line.style;
+        let read = ansi::line(&line.text, &mut style);
         let text = read.text();
         let mut classes = vec!["line"];
         let tells_error = failure::tells_error(&text);

@@ -106,6 +106,32 @@ fn words_are_found_in_all_of_a_console_and_shown_where_they_are() {
 }
 
 #[test]
+fn a_colour_lasts_from_one_page_of_a_console_to_the_next() {
+    let lines: Vec<String> = (1..=1020)
+        .map(|number| match number {
+            990 => "\x1b[31mfrom here on".to_owned(),
+            1010 => "to here\x1b[0m".to_owned(),
+            _ => format!("line {number}."),
+        })
+        .collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let build = failed("hello", 1, &lines);
+    let server = Server::of(std::slice::from_ref(&build));
+    for from in [900, 1001, 1005] {
+        let page = server.page(&format!("{}?from={from}", console(&build)));
+        let red = page.contains("<span class=\"in-red\">line 1005.</span>");
+        assert!(
+            red && page.contains("<span class=\"in-red\">to here</span>"),
+            "{from}: {page}"
+        );
+        assert!(
+            !page.contains("<span class=\"in-red\">line 1011."),
+            "{from}"
+        );
+    }
+}
+
+#[test]
 fn a_hostile_console_is_text_and_nothing_else() {
     let lines = [
         "<script>alert(1)</script><img src=x onerror=alert(1)>",
