@@ -613,6 +613,12 @@ fn removed_by(
     Ok(removed_builds::in_range(tx, by, range, after, count)?)
 }
 
+/// Where the name of a job leads.
+pub fn job_named(tx: &mut Tx<'_>, query: &Query) -> Result<Option<String>> {
+    let job = jobs::id_by_name(tx, &query.text)?;
+    Ok(job.map(|_| urls::job(&query.text, None)))
+}
+
 /// Where a query leads that names something by itself: a build by its whole uuid, or an artifact by
 /// its whole digest, in the newest build that has it. Also of what was removed.
 pub fn straight(tx: &mut Tx<'_>, query: &Query) -> Result<Option<String>> {

@@ -373,8 +373,11 @@ pub fn badge(job: &str, platform: Option<&str>) -> String {
     with_platform(format!("/job/{}/badge.svg", segment(job)), platform)
 }
 
-/// The search, and what is suggested for it, with the place that a browser puts words into.
-pub const SEARCH_TEMPLATE: &str = "/search?q={searchTerms}";
+/// The parameter of a search that leads to the page of a job where that is all that is named.
+pub const STRAIGHT: &str = "straight";
+/// The search, and what is suggested for it, with the place that a browser puts words into. Who chose a
+/// job's name in a browser's address bar is to be led to it.
+pub const SEARCH_TEMPLATE: &str = "/search?q={searchTerms}&straight=1";
 /// As [`SEARCH_TEMPLATE`].
 pub const SUGGEST_TEMPLATE: &str = "/suggest?q={searchTerms}";
 

@@ -77,8 +77,14 @@ fn short_name(name: &str) -> String {
 }
 
 /// `GET /suggest?q=`: jobs whose name begins with it, then those that have it elsewhere; with
-/// what each is, and its page.
-pub async fn suggest(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response> {
+/// what each is, and its page, whole: browsers do not complete URLs.
+pub async fn suggest(
+    State(app): State<App>,
+    client: Option<Extension<Client>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let origin = origin::of(&app, client.as_deref(), &headers);
     let asked = Query::parse(query.as_deref())
         .get("q")
         .unwrap_or_default()
@@ -103,12 +109,13 @@ pub async fn suggest(State(app): State<App>, RawQuery(query): RawQuery) -> Resul
             .map(|job| job.synopsis.as_deref().unwrap_or_default())
             .collect::<Vec<_>>(),
         jobs()
-            .map(|job| urls::job(&job.name, None))
+            .map(|job| format!("{origin}{}", urls::job(&job.name, None)))
             .collect::<Vec<_>>(),
     ]);
     let headers = [
         (header::CONTENT_TYPE, "application/x-suggestions+json"),
         (header::CACHE_CONTROL, "no-cache"),
+        (header::VARY, "host"),
     ];
     Ok((headers, body.to_string()).into_response())
 }

@@ -27,7 +27,8 @@ const COUNT_OF_ONE: usize = 50;
 /// Versions of a package that are listed beside it.
 const VERSIONS_SHOWN: usize = 12;
 
-/// `GET /search?q=&kind=&cursor=`. What names one build by itself leads there.
+/// `GET /search?q=&kind=&cursor=&straight=`. What names one build by itself leads there; the name of a job
+/// leads to it if `straight` is given.
 pub async fn get(
     State(app): State<App>,
     RawQuery(query): RawQuery,
@@ -38,10 +39,18 @@ pub async fn get(
     let kind = parameters.get("kind").and_then(Kind::of_name);
     let cursor = parameters.cursor().map(str::to_owned);
     let accepts = Accepts::of(&headers);
-    if !accepts.json && kind.is_none() && query.names_a_build() {
+    let may_be_job = parameters.get(urls::STRAIGHT).is_some();
+    if !accepts.json && kind.is_none() && (query.names_a_build() || may_be_job) {
         let asked = query.clone();
         let straight = app
-            .blocking(move |app| app.store().read(|tx| Ok(search::straight(tx, &asked))))
+            .blocking(move |app| {
+                app.store().read(|tx| {
+                    Ok(match search::straight(tx, &asked) {
+                        Ok(None) if may_be_job => search::job_named(tx, &asked),
+                        straight => straight,
+                    })
+                })
+            })
             .await???;
         if let Some(url) = straight {
             let location = respond::value(url);

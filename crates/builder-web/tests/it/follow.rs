@@ -631,7 +631,7 @@ fn a_browser_completes_the_names_of_jobs() {
     let json: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(json[0], "HEL");
     assert_eq!(json[1], serde_json::json!(["hello", "help", "shell"]));
-    assert_eq!(json[3][0], "/job/hello");
+    assert_eq!(json[3][0], "http://localhost/job/hello");
     let none: serde_json::Value = serde_json::from_slice(&server.get("/suggest?q=").body).unwrap();
     assert_eq!(none[1], serde_json::json!([]));
     let description = server.get("/opensearch.xml").text();
@@ -644,11 +644,29 @@ fn a_browser_completes_the_names_of_jobs() {
     assert_eq!(
         urls,
         [
-            "http://localhost/search?q={searchTerms}",
+            "http://localhost/search?q={searchTerms}&straight=1",
             "http://localhost/suggest?q={searchTerms}"
         ]
     );
     assert!(server.page("/").contains("href=\"/opensearch.xml\""));
+    // What a browser makes of a suggestion that was chosen.
+    let search = |words: &str| {
+        let url = urls[0].replace("{searchTerms}", words);
+        url.trim_start_matches("http://localhost").to_owned()
+    };
+    assert_eq!(
+        server.location(&search("+hello+")),
+        (302, "/job/hello".to_owned())
+    );
+    for words in ["hel", "Hello", ""] {
+        assert_eq!(server.get(&search(words)).status, 200, "{words}");
+    }
+    // Typed on a page of ours, it lists what else has the name.
+    assert_eq!(server.get("/search?q=hello").status, 200);
+    assert_eq!(
+        server.get("/search?q=hello&straight=1&kind=files").status,
+        200
+    );
 }
 
 #[test]

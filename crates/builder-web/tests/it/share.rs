@@ -136,6 +136,7 @@ fn absolute_links_begin_with_what_the_client_asked_and_nobody_gets_those_of_anot
         ("/job/hello", "content=\"https://b.example/job/hello\""),
         ("/feed.atom", "href=\"https://b.example/feed.atom\""),
         ("/opensearch.xml", "https://b.example/search?q="),
+        ("/suggest?q=hel", "[\"https://b.example/job/hello\"]"),
     ] {
         let text = through_proxy(&trusting, target, "b.example").text();
         assert!(text.contains(link), "{target}: {text}");

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use builder_web::urls;
+
 use super::Site;
 
 /// A number of things, of which there is at least one.
@@ -150,6 +152,10 @@ fn the_search_box_finds_jobs_packages_files_digests_and_builds() {
     );
     search(&digest[..12], &format!("/search?q={}", &digest[..12]));
     browser.says("bin/lantern.hvt");
+    // A job's name that was chosen in the address bar leads to the job.
+    let words = urls::SEARCH_TEMPLATE.replace("{searchTerms}", "lantern");
+    browser.open(&words);
+    browser.arrive_at("/job/lantern");
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
