@@ -79,6 +79,11 @@ pub trait Page: Template {
 
     /// The JSON form; none: the page has only an HTML form.
     fn json(&self) -> Option<serde_json::Value>;
+
+    /// Its text. A page with thousands of values writes them one after the other.
+    fn json_text(&self) -> Result<Option<String>> {
+        Ok(self.json().map(|json| json.to_string()))
+    }
 }
 
 impl App {
@@ -442,9 +447,12 @@ pub fn at_once<A, B: Send>(first: impl FnOnce() -> A, second: impl FnOnce() -> B
 
 fn shown(app: &App, page: &impl Page, accepts: Accepts) -> Result<Response> {
     // Not made for those who do not ask for it: it takes as long as the page.
-    let json = if accepts.json { page.json() } else { None };
+    let json = match accepts.json {
+        true => page.json_text()?,
+        false => None,
+    };
     let (content_type, body) = match json {
-        Some(json) => (respond::JSON, json.to_string()),
+        Some(json) => (respond::JSON, json),
         None => {
             let html = match page.share() {
                 Some(share) => page.render_with_values(&Shared {

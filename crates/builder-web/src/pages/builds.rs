@@ -12,11 +12,12 @@ use builder_exec::Timestamp;
 use builder_store::builds::Build;
 use builder_store::latest::{self, Latest};
 use builder_store::{Tx, jobs};
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use crate::app::{App, Page};
 use crate::derived::Solo5;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::job_filter::JobFilter;
 use crate::markdown::Html;
 use crate::query::Query;
@@ -270,28 +271,78 @@ impl Page for BuildsPage {
     }
 
     fn json(&self) -> Option<Value> {
-        let mut jobs = Vec::new();
-        let mut by_section = Map::new();
-        for section in &self.sections {
+        serde_json::to_value(Listed::of(self)).ok()
+    }
+
+    fn json_text(&self) -> Result<Option<String>> {
+        let text = serde_json::to_string(&Listed::of(self));
+        text.map(Some).map_err(Error::internal)
+    }
+}
+
+/// The page for programs.
+#[derive(Serialize)]
+struct Listed<'a> {
+    jobs: Vec<ListedJob<'a>>,
+    #[serde(serialize_with = "as_map")]
+    jobs_by_section: Vec<(&'a str, Vec<JobName<'a>>)>,
+}
+
+#[derive(Serialize)]
+struct JobName<'a> {
+    name: &'a str,
+    synopsis: &'a str,
+}
+
+#[derive(Serialize)]
+struct ListedJob<'a> {
+    name: &'a str,
+    synopsis: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latest: Option<ListedUnikernel<'a>>,
+    // What the page shows and clients of old do not know comes last.
+    section: &'a str,
+    platforms: Vec<OnPlatform>,
+}
+
+#[derive(Serialize)]
+struct ListedUnikernel<'a> {
+    uuid: &'a str,
+    #[serde(flatten)]
+    solo5: &'a Solo5,
+}
+
+impl Listed<'_> {
+    fn of(page: &BuildsPage) -> Listed<'_> {
+        let mut listed = Listed {
+            jobs: Vec::new(),
+            jobs_by_section: Vec::new(),
+        };
+        for section in &page.sections {
             let mut names = Vec::new();
             for job in &section.jobs {
-                names.push(json!({ "name": job.name, "synopsis": job.synopsis }));
-                let mut entry = json!({ "name": job.name, "synopsis": job.synopsis });
-                if let Some((uuid, solo5)) = &job.solo5 {
-                    entry["latest"] = json!({
-                        "uuid": uuid,
-                        "solo5_manifest": solo5.solo5_manifest,
-                        "solo5_abi": solo5.solo5_abi,
-                    });
-                }
-                // What the page shows and clients of old do not know comes last.
-                let platforms: Vec<OnPlatform> = job.latest.iter().map(OnPlatform::of).collect();
-                entry["section"] = json!(section.name);
-                entry["platforms"] = json!(platforms);
-                jobs.push(entry);
+                let latest = job.solo5.as_ref();
+                names.push(JobName {
+                    name: &job.name,
+                    synopsis: &job.synopsis,
+                });
+                listed.jobs.push(ListedJob {
+                    name: &job.name,
+                    synopsis: &job.synopsis,
+                    latest: latest.map(|(uuid, solo5)| ListedUnikernel { uuid, solo5 }),
+                    section: &section.name,
+                    platforms: job.latest.iter().map(OnPlatform::of).collect(),
+                });
             }
-            by_section.insert(section.name.clone(), Value::Array(names));
+            listed.jobs_by_section.push((&section.name, names));
         }
-        Some(json!({ "jobs": jobs, "jobs_by_section": by_section }))
+        listed
     }
+}
+
+fn as_map<S: Serializer>(
+    entries: &[(&str, Vec<JobName<'_>>)],
+    to: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    to.collect_map(entries.iter().map(|(name, jobs)| (name, jobs)))
 }
