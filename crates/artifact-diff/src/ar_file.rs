@@ -1,5 +1,7 @@
 //! The members of an ar archive, as Debian's packages are, with the long names of GNU and BSD.
 
+use sha2::{Digest, Sha256};
+
 use crate::archive::{Field, Member, Members, path};
 use crate::report::Kind;
 use crate::unpack::Budget;
@@ -15,10 +17,6 @@ pub(crate) fn members(bytes: &[u8], budget: &mut Budget) -> Result<Members, Stri
         .get(at..)
         .and_then(<[u8]>::first_chunk::<HEADER_BYTES>)
     {
-        budget.members = budget
-            .members
-            .checked_sub(1)
-            .ok_or("has too many members to be compared one by one")?;
         let field = |range| -> &str {
             let field = header
                 .get::<std::ops::Range<usize>>(range)
@@ -71,7 +69,7 @@ pub(crate) fn members(bytes: &[u8], budget: &mut Budget) -> Result<Members, Stri
             value: value.to_owned(),
             kind,
         };
-        members.push(Member {
+        let member = Member {
             path: name,
             content,
             fields: vec![
@@ -83,8 +81,10 @@ pub(crate) fn members(bytes: &[u8], budget: &mut Budget) -> Result<Members, Stri
                 ),
                 told("mode", field(40..48), None),
             ],
-            framing,
-        });
+            framing: Sha256::digest(&framing).into(),
+        };
+        member.charge(budget)?;
+        members.push(member);
         at = end + end % 2;
     }
     Ok(Members {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::causes::Causes;
 use crate::compare::{Comparison, Found};
 use crate::report::{ArchiveDiff, Detail, FieldChange, Kind, Listed, MemberDiff, Presence};
+use crate::unpack::Budget;
 
 /// A member of an archive.
 #[derive(Debug)]
@@ -15,9 +16,26 @@ pub(crate) struct Member {
     pub(crate) content: Range<usize>,
     /// What the archive says of it.
     pub(crate) fields: Vec<Field>,
-    /// All that the archive says of it, as bytes, without what is of a known kind.
-    pub(crate) framing: Vec<u8>,
+    /// SHA-256 of all that the archive says of it, without what is of a known kind.
+    pub(crate) framing: [u8; 32],
 }
+
+/// What a member takes in memory, beside its names.
+const MEMBER_BYTES: usize = 700;
+
+impl Member {
+    /// Takes what it holds from the budget.
+    pub(crate) fn charge(&self, budget: &mut Budget) -> Result<(), String> {
+        let values = self.fields.iter().map(|field| field.value.len());
+        let bytes = MEMBER_BYTES + self.path.len() + values.sum::<usize>();
+        budget.members = budget.members.checked_sub(1).ok_or(TOO_MANY)?;
+        let rest = budget.held_bytes.checked_sub(bytes as u64);
+        budget.held_bytes = rest.ok_or(TOO_MANY)?;
+        Ok(())
+    }
+}
+
+const TOO_MANY: &str = "has too many members to be compared one by one";
 
 /// Something an archive says of a member.
 #[derive(Debug)]
@@ -44,10 +62,19 @@ pub(crate) fn diff(
     let mut explained = left_bytes.get(left.rest.clone()) == right_bytes.get(right.rest.clone());
     let mut incomplete = Vec::new();
     let mut same = 0;
-    let mut members = Vec::new();
 
     let right_places = places(&right.members);
     let left_places = places(&left.members);
+    // Taken before those of archives inside, so that the outermost is listed first.
+    let keys = left_places.keys.iter();
+    let only_left = keys.filter(|key| !right_places.by_key.contains_key(*key));
+    let room = comparison
+        .budget
+        .members_listed
+        .min(comparison.limits.listed_max)
+        .min(right.members.len() + only_left.count());
+    comparison.budget.members_listed -= room;
+    let mut members = MembersListed::new(room);
     // Where the members of both stand on the right, in the order of the left.
     let mut order = Vec::new();
     for (number, member) in left.members.iter().enumerate() {
@@ -123,14 +150,15 @@ pub(crate) fn diff(
     }
     // With nothing left to name them by, differences are not explained.
     explained &= !causes.is_empty();
-    let listed_max = comparison.limits.listed_max;
+    let members = members.cut();
+    comparison.budget.members_listed += room - members.items.len();
     Found {
         detail: Detail::Archive(ArchiveDiff {
             left_members: left.members.len() as u64,
             right_members: right.members.len() as u64,
             same,
             order_differs,
-            members: cut(members, listed_max),
+            members,
         }),
         causes,
         explained,
@@ -138,12 +166,44 @@ pub(crate) fn diff(
     }
 }
 
-/// Those with other contents first, when not all are listed.
-fn cut(mut members: Vec<MemberDiff>, max: usize) -> Listed<MemberDiff> {
-    if members.len() > max {
-        members.sort_by_key(|member| member.presence == Presence::Same);
+/// Members to be listed: those with other contents first, when there is no room for all.
+struct MembersListed {
+    max: usize,
+    all: Vec<MemberDiff>,
+    same: usize,
+    left_out: u64,
+}
+
+impl MembersListed {
+    fn new(max: usize) -> MembersListed {
+        MembersListed {
+            max,
+            all: Vec::new(),
+            same: 0,
+            left_out: 0,
+        }
     }
-    Listed::cut(members, max)
+
+    fn push(&mut self, member: MemberDiff) {
+        let is_same = member.presence == Presence::Same;
+        let others = self.all.len() - self.same;
+        if (if is_same { self.same } else { others }) >= self.max {
+            self.left_out += 1;
+            return;
+        }
+        self.same += usize::from(is_same);
+        self.all.push(member);
+    }
+
+    fn cut(mut self) -> Listed<MemberDiff> {
+        if self.all.len() > self.max || self.left_out > 0 {
+            self.all
+                .sort_by_key(|member| member.presence == Presence::Same);
+        }
+        let mut listed = Listed::cut(self.all, self.max);
+        listed.left_out += self.left_out;
+        listed
+    }
 }
 
 /// Members by path; a path that is there more than once is counted.

@@ -1,14 +1,19 @@
 //! Which C source file code is from, by the debug information.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use gimli::{EndianSlice, RunTimeEndian, SectionId};
 
 use crate::elf::Elf;
 use crate::unpack::{self, Budget};
 
-/// Compilation units that are looked at.
+/// Compilation units that are looked at, and ranges of code of all of them.
 const UNITS_MAX: usize = 20_000;
+/// Bytes of the names of all files and directories.
+const NAMES_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of the section with the shapes of entries: each unit may read all of it.
+const SHAPES_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of a file's name, and of a directory's, that are kept.
 const NAME_BYTES_MAX: usize = 512;
 
@@ -18,9 +23,9 @@ pub(crate) struct CFile {
     pub(crate) start: u64,
     pub(crate) end: u64,
     /// Without its directory.
-    pub(crate) name: String,
+    pub(crate) name: Rc<str>,
     /// Where it was compiled.
-    pub(crate) directory: String,
+    pub(crate) directory: Rc<str>,
 }
 
 /// The content of a section of debug information, unpacked.
@@ -59,6 +64,13 @@ pub(crate) fn content<'f>(elf: &Elf<'f>, name: &str, budget: &mut Budget) -> Cow
 
 /// By address. Empty when there is no debug information, or none that can be read.
 pub(crate) fn c_files(elf: &Elf<'_>, budget: &mut Budget) -> Vec<CFile> {
+    let held = budget.held_bytes;
+    let files = files_within(elf, budget);
+    budget.held_bytes = held;
+    files
+}
+
+fn files_within(elf: &Elf<'_>, budget: &mut Budget) -> Vec<CFile> {
     let mut sections = Vec::new();
     for id in [
         SectionId::DebugInfo,
@@ -82,10 +94,17 @@ pub(crate) fn c_files(elf: &Elf<'_>, budget: &mut Budget) -> Vec<CFile> {
         let bytes: &[u8] = section.map_or(&[], |(_, content)| content);
         Ok::<_, gimli::Error>(EndianSlice::new(bytes, endian))
     };
+    let shapes = sections
+        .iter()
+        .find(|(id, _)| *id == SectionId::DebugAbbrev);
+    if shapes.is_some_and(|(_, content)| content.len() > SHAPES_BYTES_MAX) {
+        return Vec::new();
+    }
     let Ok(dwarf) = gimli::Dwarf::load(load) else {
         return Vec::new();
     };
     let mut files = Vec::new();
+    let mut names_bytes = 0;
     let mut units = dwarf.units();
     for _ in 0..UNITS_MAX {
         let Ok(Some(header)) = units.next() else {
@@ -108,6 +127,11 @@ pub(crate) fn c_files(elf: &Elf<'_>, budget: &mut Budget) -> Vec<CFile> {
             above if above.starts_with('/') => above.to_owned(),
             above => format!("{}/{above}", text(unit.comp_dir)),
         };
+        names_bytes += name.len() + directory.len();
+        if names_bytes > NAMES_BYTES_MAX || files.len() >= UNITS_MAX {
+            break;
+        }
+        let (name, directory): (Rc<str>, Rc<str>) = (name.into(), directory.into());
         let Ok(mut ranges) = dwarf.unit_ranges(&unit) else {
             continue;
         };
@@ -119,7 +143,7 @@ pub(crate) fn c_files(elf: &Elf<'_>, budget: &mut Budget) -> Vec<CFile> {
                 files.push(CFile {
                     start: range.begin,
                     end: range.end,
-                    name: name.to_owned(),
+                    name: name.clone(),
                     directory: directory.clone(),
                 });
             }

@@ -11,6 +11,8 @@ use crate::{ar_file, archive, bytes, elf_diff, tar_file, text, unpack};
 /// Compares two files. `hints` is what is known of the builds they are from.
 pub fn compare(left: &[u8], right: &[u8], hints: &Hints, limits: &Limits) -> Report {
     let mut budget = Budget::of(limits);
+    let files = (left.len() as u64).saturating_add(right.len() as u64);
+    budget.held_bytes = budget.held_bytes.saturating_sub(files);
     Comparison {
         hints,
         limits,
@@ -75,30 +77,25 @@ impl Comparison<'_> {
         let mut incomplete = Vec::new();
         let outcome = match (left_format, right_format) {
             (Format::Elf, Format::Elf) => elf_diff::diff(self, left, right),
-            (Format::Tar, Format::Tar) => {
-                let both = tar_file::members(left, self.budget)
-                    .and_then(|left| Ok((left, tar_file::members(right, self.budget)?)));
-                both.map(|(left_members, right_members)| {
-                    archive::diff(self, (left, left_members), (right, right_members))
-                })
-            }
-            (Format::Ar, Format::Ar) => {
-                let both = ar_file::members(left, self.budget)
-                    .and_then(|left| Ok((left, ar_file::members(right, self.budget)?)));
-                both.map(|(left_members, right_members)| {
-                    archive::diff(self, (left, left_members), (right, right_members))
-                })
-            }
+            (Format::Tar, Format::Tar) => self.archives(left, right, tar_file::members),
+            (Format::Ar, Format::Ar) => self.archives(left, right, ar_file::members),
             (left_packed, right_packed) if left_packed.is_packed() && right_packed.is_packed() => {
                 self.packed((left, left_packed), (right, right_packed))
             }
             (Format::Text | Format::Empty, Format::Text | Format::Empty) => {
-                match left.len().max(right.len()) <= self.limits.text_bytes_max {
-                    true => return self.texts(left, right),
-                    false => Err(format!(
+                let lines = |text: &[u8]| text.iter().filter(|byte| **byte == b'\n').count();
+                if left.len().max(right.len()) > self.limits.text_bytes_max {
+                    Err(format!(
                         "only texts of up to {} bytes are compared by line",
                         self.limits.text_bytes_max
-                    )),
+                    ))
+                } else if lines(left).max(lines(right)) > self.limits.text_lines_max {
+                    Err(format!(
+                        "only texts of up to {} lines are compared by line",
+                        self.limits.text_lines_max
+                    ))
+                } else {
+                    return self.texts(left, right);
                 }
             }
             _ => return self.bytes(left, right, incomplete),
@@ -112,7 +109,27 @@ impl Comparison<'_> {
         }
     }
 
-    fn packed(&mut self, left: (&[u8], Format), right: (&[u8], Format)) -> Result<Found, String> {
+    fn archives(
+        &mut self,
+        left: &[u8],
+        right: &[u8],
+        members: fn(&[u8], &mut Budget) -> Result<archive::Members, String>,
+    ) -> Result<Found, String> {
+        let held = self.budget.held_bytes;
+        let both =
+            members(left, self.budget).and_then(|left| Ok((left, members(right, self.budget)?)));
+        let found = both.map(|(left_members, right_members)| {
+            archive::diff(self, (left, left_members), (right, right_members))
+        });
+        self.budget.held_bytes = held;
+        found
+    }
+
+    fn packed<'b>(
+        &mut self,
+        left: (&'b [u8], Format),
+        right: (&'b [u8], Format),
+    ) -> Result<Found, String> {
         if self.budget.depth == 0 {
             return Err(format!(
                 "packed more than {} deep, not unpacked further",
@@ -120,14 +137,22 @@ impl Comparison<'_> {
             ));
         }
         let side = |side: &str, why: String| format!("the {side} file {why}");
-        let left_content = unpack::unpack(left.0, left.1, self.budget, self.limits)
-            .map_err(|why| side("left", why))?;
-        let right_content = unpack::unpack(right.0, right.1, self.budget, self.limits)
-            .map_err(|why| side("right", why))?;
+        let held = self.budget.held_bytes;
+        let unpacked = unpack::unpack(left.0, left.1, self.budget, self.limits)
+            .map_err(|why| side("left", why))
+            .and_then(|left| {
+                let right = unpack::unpack(right.0, right.1, self.budget, self.limits);
+                Ok((left, right.map_err(|why| side("right", why))?))
+            });
+        let content = unpacked.map(|(left, right)| {
+            self.budget.depth -= 1;
+            let content = self.files(&left, &right);
+            self.budget.depth += 1;
+            content
+        });
+        self.budget.held_bytes = held;
+        let content = content?;
         let header = unpack::headers(left, right);
-        self.budget.depth -= 1;
-        let content = self.files(&left_content, &right_content);
-        self.budget.depth += 1;
 
         let mut causes = Causes::default();
         causes.add_inner("unpacked", &content.causes);
@@ -142,7 +167,8 @@ impl Comparison<'_> {
             }
         }
         // The ten bytes of gzip's header, and no file name, are what may differ without another stream.
-        let stream = |(bytes, _): (&[u8], Format)| bytes.get(10..).unwrap_or_default().to_vec();
+        let stream =
+            |(bytes, _): (&'b [u8], Format)| -> &'b [u8] { bytes.get(10..).unwrap_or_default() };
         if content.same && !causes.has(Kind::Compression) && stream(left) != stream(right) {
             causes.add(Kind::Compression, "", "", "");
         }

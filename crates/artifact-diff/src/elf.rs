@@ -127,6 +127,7 @@ fn read<'f, H: FileHeader<Endian = Endianness>>(
                     limits.sections_max
                 ));
             }
+            let mut content_bytes: usize = 0;
             for section in sections.iter().take(limits.sections_max) {
                 let name = sections
                     .section_name(endian, section)
@@ -138,6 +139,17 @@ fn read<'f, H: FileHeader<Endian = Endianness>>(
                     problems.push(format!("{}: {error}", crate::archive::path(name)));
                     &[]
                 });
+                content_bytes = content_bytes.saturating_add(data.len());
+                let data = match content_bytes <= bytes.len().saturating_mul(OVERLAP_MAX) {
+                    true => data,
+                    false => {
+                        problems.push(format!(
+                            "{}: not compared, since sections overlap",
+                            crate::archive::path(name)
+                        ));
+                        &[]
+                    }
+                };
                 elf.sections.push(Section {
                     name,
                     kind: section.sh_type(endian),
@@ -151,6 +163,8 @@ fn read<'f, H: FileHeader<Endian = Endianness>>(
             match sections.symbols(endian, bytes, elf::SHT_SYMTAB) {
                 Ok(symbols) => {
                     let mut file = None;
+                    elf.symbols
+                        .reserve_exact(symbols.len().min(limits.symbols_max));
                     for (index, symbol) in symbols.enumerate() {
                         let name = symbols
                             .symbol_name(endian, symbol)
@@ -194,6 +208,9 @@ fn read<'f, H: FileHeader<Endian = Endianness>>(
     elf.problems = problems;
     Ok(elf)
 }
+
+/// How many times the file the contents of all sections may be: each is looked through. No linker lets them overlap.
+const OVERLAP_MAX: usize = 2;
 
 /// Problems of one file that are told.
 const PROBLEMS_MAX: usize = 8;

@@ -5,8 +5,11 @@ use crate::report::Kind;
 /// Bounds on what is read, unpacked and reported.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Bytes that archives and packed files may unpack to, those of both sides and all depths together. They are held in
-    /// memory.
+    /// Bytes that are held in memory at a time: both files, what they unpack to, and what is noted of the members of
+    /// archives.
+    pub held_bytes_max: u64,
+    /// Bytes that archives and packed files may unpack to, those of both sides and all depths together, one after the
+    /// other.
     pub unpacked_bytes_max: u64,
     /// How many times its packed size a file may unpack to, beyond [`Limits::unpacked_bytes_free`].
     pub ratio_max: u64,
@@ -16,7 +19,7 @@ pub struct Limits {
     pub members_max: usize,
     /// How deep archives and packed files may be nested: a `.deb` with a packed archive of packed manuals has 4.
     pub depth_max: usize,
-    /// Symbols of an ELF file. Unikernels with debug information have up to 100,000.
+    /// Symbols of an ELF file: some 250 bytes each. Unikernels with debug information have up to 100,000.
     pub symbols_max: usize,
     /// Sections of an ELF file.
     pub sections_max: usize,
@@ -24,10 +27,14 @@ pub struct Limits {
     pub strings_max: usize,
     /// Bytes of a text that is compared by line.
     pub text_bytes_max: usize,
+    /// Lines of a text that is compared by line.
+    pub text_lines_max: usize,
     /// Places where two files differ in a known way, before they are called different.
     pub places_max: usize,
     /// Entries of each list of a report.
     pub listed_max: usize,
+    /// Members listed of all archives together.
+    pub members_listed_max: usize,
     /// Modules and C files of a report.
     pub groups_listed_max: usize,
     /// Symbols listed in all groups together.
@@ -42,17 +49,20 @@ impl Default for Limits {
     fn default() -> Limits {
         const MIB: u64 = 1024 * 1024;
         Limits {
+            held_bytes_max: 120 * MIB,
             unpacked_bytes_max: 256 * MIB,
             ratio_max: 200,
             unpacked_bytes_free: 4 * MIB,
             members_max: 50_000,
             depth_max: 6,
-            symbols_max: 1_000_000,
+            symbols_max: 120_000,
             sections_max: 4096,
-            strings_max: 500_000,
+            strings_max: 200_000,
             text_bytes_max: 8 * 1024 * 1024,
+            text_lines_max: 200_000,
             places_max: 10_000,
             listed_max: 200,
+            members_listed_max: 1000,
             groups_listed_max: 2000,
             symbols_listed_max: 1500,
             strings_listed_max: 1000,

@@ -1,6 +1,7 @@
 //! Printable strings in data, and those that only one of two files has.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use crate::c_files;
 use crate::causes::{self, Causes, printable};
@@ -20,12 +21,16 @@ const LOOKED_AT_MAX: usize = 4000;
 
 /// Strings of one section on one side only that are counted.
 const LONE_MAX: usize = 50_000;
+/// Bytes of the strings of all sections on one side only that are held.
+const LONE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What such a string takes, beside its bytes.
+const LONE_BYTES: usize = 64;
 
 /// Sections of debug information that hold paths and what the compiler was called with.
 const DEBUG_STRINGS: [&str; 2] = [".debug_str", ".debug_line_str"];
 
 /// A string on one side only, with the section it is in.
-type Lone = (String, Vec<u8>);
+type Lone = (Rc<str>, Vec<u8>);
 
 pub(crate) fn diff(
     comparison: &mut Comparison<'_>,
@@ -35,6 +40,7 @@ pub(crate) fn diff(
 ) -> StringsDiff {
     let strings_max = comparison.limits.strings_max;
     let (mut lone_left, mut lone_right): (Vec<Lone>, Vec<Lone>) = Default::default();
+    let (mut left_room, mut right_room) = (LONE_BYTES_MAX, LONE_BYTES_MAX);
     let mut collect = |name: &str, left: &[u8], right: &[u8], bytes_min: usize| {
         if left == right {
             return;
@@ -42,25 +48,38 @@ pub(crate) fn diff(
         let strings = |bytes| strings(bytes, bytes_min).take(strings_max);
         let in_left: HashSet<&[u8]> = strings(left).collect();
         let in_right: HashSet<&[u8]> = strings(right).collect();
-        let only = |bytes, other: &HashSet<&[u8]>| -> Vec<Lone> {
+        let name: Rc<str> = name.into();
+        let only = |bytes, other: &HashSet<&[u8]>, lone: &mut Vec<Lone>, room: &mut usize| {
             let mut seen = HashSet::new();
-            strings(bytes)
+            let strings = strings(bytes)
                 .filter(|string| !other.contains(string) && seen.insert(*string))
-                .map(|string| (name.to_owned(), string.to_vec()))
-                .take(LONE_MAX)
-                .collect()
+                .take(LONE_MAX);
+            for string in strings {
+                let Some(rest) = room.checked_sub(string.len() + LONE_BYTES) else {
+                    return;
+                };
+                *room = rest;
+                lone.push((name.clone(), string.to_vec()));
+            }
         };
-        lone_left.extend(only(left, &in_right));
-        lone_right.extend(only(right, &in_left));
+        only(left, &in_right, &mut lone_left, &mut left_room);
+        only(right, &in_left, &mut lone_right, &mut right_room);
     };
+    let mut taken = vec![false; right.sections.len()];
     for section in left
         .sections
         .iter()
         .filter(|section| holds_strings(section))
     {
         let other = right
-            .section(section.name)
-            .filter(|other| holds_strings(other));
+            .sections
+            .iter()
+            .zip(&mut taken)
+            .find(|(other, taken)| !**taken && other.name == section.name && holds_strings(other));
+        let other = other.map(|(other, taken)| {
+            *taken = true;
+            other
+        });
         let bytes_min = match section.flags & object::elf::SHF_STRINGS.0 {
             0 => STRING_BYTES_MIN,
             _ => STRING_BYTES_MIN_OF_STRINGS,
@@ -73,9 +92,11 @@ pub(crate) fn diff(
         );
     }
     for name in DEBUG_STRINGS {
+        let held = comparison.budget.held_bytes;
         let of_left = c_files::content(left, name, comparison.budget);
         let of_right = c_files::content(right, name, comparison.budget);
         collect(name, &of_left, &of_right, STRING_BYTES_MIN_OF_STRINGS);
+        comparison.budget.held_bytes = held;
     }
     pair(comparison, lone_left, lone_right, causes)
 }
@@ -147,7 +168,7 @@ fn pair(
                 string,
                 other_string,
                 (&[], &[]),
-                &|_| place.clone(),
+                &|_| place.to_string(),
                 hints,
                 comparison.limits,
             );
@@ -163,7 +184,7 @@ fn pair(
                 if let Some(cause) = found.first() {
                     paired.push(Difference {
                         kind: cause.kind,
-                        place: place.clone(),
+                        place: place.to_string(),
                         left: shown(string),
                         right: shown(other_string),
                     });

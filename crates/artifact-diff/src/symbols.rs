@@ -8,31 +8,33 @@ use symbol_names::{OcamlName, Units, library_of_symbol, without_stamps, without_
 use crate::addresses::{Addresses, Content, same_apart_from_addresses};
 use crate::c_files::{self, CFile};
 use crate::compare::Comparison;
-use crate::elf::Elf;
+use crate::elf::{Elf, Symbol};
 use crate::report::{
     Group, GroupDiff, Listed, SymbolChange, SymbolDiff, SymbolsDiff, Unattributed,
 };
 
 /// Symbols listed of one group.
 const LISTED_OF_GROUP_MAX: usize = 40;
+/// Modules and C files of both files that are told apart; what is in others is one group.
+const GROUPS_MAX: usize = 20_000;
+/// The group of what is in no other.
+const OTHER: &str = "other";
 /// Bytes between two symbols that may be there to align the second.
 const ALIGNMENT_BYTES_MAX: usize = 16;
 
 /// A symbol with its place and size.
 struct Placed<'n> {
-    section: usize,
-    address: u64,
+    symbol: &'n Symbol<'n>,
     bytes: u64,
     /// Its group, and its name in it.
     key: u32,
-    name: &'n str,
 }
 
 /// Names that stand for the same in both files.
 #[derive(Default)]
 struct Names<'n> {
-    group_ids: HashMap<(Group, String), u32>,
-    groups: Vec<(Group, String, Option<String>)>,
+    group_ids: HashMap<(Group, &'n str), u32>,
+    groups: Vec<(Group, &'n str, Option<&'n str>)>,
     key_ids: HashMap<(u32, &'n str), u32>,
     /// Group and name in it, by key.
     keys: Vec<(u32, &'n str)>,
@@ -42,20 +44,20 @@ impl<'n> Names<'n> {
     fn key(
         &mut self,
         group: Group,
-        group_name: &str,
-        directory: Option<&str>,
+        group_name: &'n str,
+        directory: Option<&'n str>,
         item: &'n str,
     ) -> u32 {
-        let next = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
-        let id = match self.group_ids.get(&(group, group_name.to_owned())) {
-            Some(id) => *id,
-            None => {
-                self.group_ids.insert((group, group_name.to_owned()), next);
-                self.groups
-                    .push((group, group_name.to_owned(), directory.map(str::to_owned)));
-                next
-            }
+        let is_known = self.group_ids.contains_key(&(group, group_name));
+        let (group, group_name, directory) = match is_known || self.groups.len() < GROUPS_MAX {
+            true => (group, group_name, directory),
+            false => (Group::CPrefix, OTHER, None),
         };
+        let next = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+        let id = *self.group_ids.entry((group, group_name)).or_insert(next);
+        if id == next {
+            self.groups.push((group, group_name, directory));
+        }
         let next = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
         let key = *self.key_ids.entry((id, item)).or_insert(next);
         if key == next {
@@ -76,7 +78,7 @@ pub fn c_group(name: &str) -> &str {
     }
     match name.trim_start_matches('_').split_once('_') {
         Some((prefix, _)) if prefix.len() > 2 => prefix,
-        _ => "other",
+        _ => OTHER,
     }
 }
 
@@ -91,7 +93,7 @@ fn is_startup(name: &str) -> bool {
 /// Symbols with content, by section and address. Each byte belongs to one symbol at most: of several at one place the
 /// largest counts, and a symbol ends where the next one begins. OCaml's data says no sizes: there a symbol reaches up to
 /// the next.
-fn placed<'n>(elf: &Elf<'n>, files: &[CFile], names: &mut Names<'n>) -> Vec<Placed<'n>> {
+fn placed<'n>(elf: &'n Elf<'n>, files: &'n [CFile], names: &mut Names<'n>) -> Vec<Placed<'n>> {
     let units = Units::of(elf.symbols.iter().map(|symbol| symbol.name));
     let mut symbols: Vec<_> = elf
         .symbols
@@ -171,13 +173,7 @@ fn placed<'n>(elf: &Elf<'n>, files: &[CFile], names: &mut Names<'n>) -> Vec<Plac
                 }
             }
         };
-        placed.push(Placed {
-            section: symbol.section,
-            address: symbol.address,
-            bytes,
-            key,
-            name: symbol.name,
-        });
+        placed.push(Placed { symbol, bytes, key });
     }
     placed
 }
@@ -195,21 +191,38 @@ struct Side<'e> {
     elf: &'e Elf<'e>,
     symbols: Vec<Placed<'e>>,
     addresses: Addresses<'e>,
-    /// The symbols of each key, by address.
-    by_key: Vec<Vec<usize>>,
+    /// The symbols of all keys, those of one after those of the other, by address.
+    by_key: Vec<u32>,
+    /// Where those of each key begin; at the end, where the last end.
+    starts: Vec<u32>,
 }
 
 impl<'e> Side<'e> {
     fn new(elf: &'e Elf<'e>, symbols: Vec<Placed<'e>>, keys: usize) -> Side<'e> {
-        let mut by_key = vec![Vec::new(); keys];
-        for (number, symbol) in symbols.iter().enumerate() {
-            if let Some(of_key) = by_key.get_mut(symbol.key as usize) {
-                of_key.push(number);
+        let mut starts = vec![0; keys + 1];
+        for symbol in &symbols {
+            if let Some(count) = starts.get_mut(symbol.key as usize + 1) {
+                *count += 1;
+            }
+        }
+        let mut before = 0;
+        for start in &mut starts {
+            before += *start;
+            *start = before;
+        }
+        let mut next = starts.clone();
+        let mut by_key = vec![0; symbols.len()];
+        for (number, symbol) in (0..).zip(&symbols) {
+            if let Some(next) = next.get_mut(symbol.key as usize)
+                && let Some(place) = by_key.get_mut(*next as usize)
+            {
+                *place = number;
+                *next += 1;
             }
         }
         let mut addresses: Vec<(u64, u64, u32)> = symbols
             .iter()
-            .map(|symbol| (symbol.address, symbol.bytes, symbol.key))
+            .map(|placed| (placed.symbol.address, placed.bytes, placed.key))
             .collect();
         addresses.sort_unstable();
         Side {
@@ -217,24 +230,35 @@ impl<'e> Side<'e> {
             elf,
             symbols,
             by_key,
+            starts,
         }
     }
 
-    fn of_key(&self, key: usize) -> &[usize] {
-        self.by_key.get(key).map_or(&[], Vec::as_slice)
+    fn of_key(&self, key: usize) -> &[u32] {
+        let at = |key: usize| self.starts.get(key).map(|start| *start as usize);
+        let range = at(key).zip(at(key + 1));
+        range
+            .and_then(|(start, end)| self.by_key.get(start..end))
+            .unwrap_or_default()
     }
 
-    fn content(&self, number: usize) -> Content<'e> {
-        let content = self.symbols.get(number).and_then(|symbol| {
-            let section = self.elf.sections.get(symbol.section)?;
-            let start = usize::try_from(symbol.address.checked_sub(section.address)?).ok()?;
-            let end = start.checked_add(usize::try_from(symbol.bytes).ok()?)?;
-            Some(Content {
-                bytes: section.data.get(start..end)?,
-                address: symbol.address,
-                is_code: section.is_code(),
-            })
-        });
+    fn symbol(&self, number: u32) -> Option<&Placed<'e>> {
+        self.symbols.get(number as usize)
+    }
+
+    fn content(&self, number: u32) -> Content<'e> {
+        let content = self
+            .symbol(number)
+            .and_then(|Placed { symbol, bytes, .. }| {
+                let section = self.elf.sections.get(symbol.section)?;
+                let start = usize::try_from(symbol.address.checked_sub(section.address)?).ok()?;
+                let end = start.checked_add(usize::try_from(*bytes).ok()?)?;
+                Some(Content {
+                    bytes: section.data.get(start..end)?,
+                    address: symbol.address,
+                    is_code: section.is_code(),
+                })
+            });
         content.unwrap_or(Content {
             bytes: &[],
             address: 0,
@@ -242,8 +266,8 @@ impl<'e> Side<'e> {
         })
     }
 
-    fn bytes(&self, number: usize) -> u64 {
-        self.symbols.get(number).map_or(0, |symbol| symbol.bytes)
+    fn bytes(&self, number: u32) -> u64 {
+        self.symbol(number).map_or(0, |symbol| symbol.bytes)
     }
 }
 
@@ -251,9 +275,31 @@ impl<'e> Side<'e> {
 enum Pairing {
     Same,
     Moved,
-    Changed(usize, usize),
-    Removed(usize),
-    Added(usize),
+    Changed(u32, u32),
+    Removed(u32),
+    Added(u32),
+}
+
+/// What became of the symbols of a group.
+#[derive(Default, Clone)]
+struct Counts {
+    left_bytes: u64,
+    right_bytes: u64,
+    changed_bytes: u64,
+    added: u64,
+    removed: u64,
+    grown: u64,
+    shrunk: u64,
+    changed: u64,
+}
+
+/// A symbol that is on one side only, or not the same on both.
+#[derive(Clone, Copy)]
+struct Change {
+    group: u32,
+    key: u32,
+    left: Option<u32>,
+    right: Option<u32>,
 }
 
 /// None: neither file has symbols.
@@ -282,34 +328,15 @@ pub(crate) fn diff<'e>(
     let left = Side::new(left, left_symbols, names.keys.len());
     let right = Side::new(right, right_symbols, names.keys.len());
 
-    let mut groups: Vec<GroupDiff> = names
-        .groups
-        .iter()
-        .map(|(group, name, directory)| GroupDiff {
-            group: *group,
-            name: name.clone(),
-            directory: directory.clone(),
-            left_bytes: 0,
-            right_bytes: 0,
-            changed_bytes: 0,
-            added: 0,
-            removed: 0,
-            grown: 0,
-            shrunk: 0,
-            changed: 0,
-            symbols: Listed {
-                items: Vec::new(),
-                left_out: 0,
-            },
-        })
-        .collect();
+    let mut groups = vec![Counts::default(); names.groups.len()];
+    let mut changes = Vec::new();
     let (mut same_count, mut moved_count) = (0, 0);
     let hasher = RandomState::new();
-    for (key, (group, item)) in names.keys.iter().enumerate() {
-        let Some(group) = groups.get_mut(*group as usize) else {
+    for (key, (group_id, _)) in (0..).zip(&names.keys) {
+        let Some(group) = groups.get_mut(*group_id as usize) else {
             continue;
         };
-        let (of_left, of_right) = (left.of_key(key), right.of_key(key));
+        let (of_left, of_right) = (left.of_key(key as usize), right.of_key(key as usize));
         group.left_bytes += of_left
             .iter()
             .map(|number| left.bytes(*number))
@@ -334,73 +361,143 @@ pub(crate) fn diff<'e>(
             };
             let left_bytes = left_number.map_or(0, |number| left.bytes(number));
             let right_bytes = right_number.map_or(0, |number| right.bytes(number));
-            let (change, count) = match (left_number, right_number) {
-                (None, _) => (SymbolChange::Added, &mut group.added),
-                (_, None) => (SymbolChange::Removed, &mut group.removed),
-                _ if left_bytes < right_bytes => (SymbolChange::Grown, &mut group.grown),
-                _ if left_bytes > right_bytes => (SymbolChange::Shrunk, &mut group.shrunk),
-                _ => (SymbolChange::Changed, &mut group.changed),
+            let count = match change(
+                left_number.map(|_| left_bytes),
+                right_number.map(|_| right_bytes),
+            ) {
+                SymbolChange::Added => &mut group.added,
+                SymbolChange::Removed => &mut group.removed,
+                SymbolChange::Grown => &mut group.grown,
+                SymbolChange::Shrunk => &mut group.shrunk,
+                SymbolChange::Changed => &mut group.changed,
             };
             *count += 1;
             group.changed_bytes += left_bytes.max(right_bytes);
-            let (side, number) = match (left_number, right_number) {
-                (_, Some(number)) => (&right, number),
-                (Some(number), None) => (&left, number),
-                (None, None) => continue,
-            };
-            let symbol = side.symbols.get(number);
-            let section = symbol.and_then(|symbol| side.elf.sections.get(symbol.section));
-            group.symbols.items.push(SymbolDiff {
-                name: match *item {
-                    "" => symbol.map_or("", |symbol| symbol.name).to_owned(),
-                    item => item.to_owned(),
-                },
-                change,
-                section: section.map_or_else(String::new, |section| section.name()),
-                left_bytes,
-                right_bytes,
+            changes.push(Change {
+                group: *group_id,
+                key,
+                left: left_number,
+                right: right_number,
             });
         }
     }
-    groups.retain(|group| group.changed_bytes > 0);
-    groups.sort_by(|one, other| {
-        let by_bytes = other.changed_bytes.cmp(&one.changed_bytes);
-        by_bytes.then_with(|| one.name.cmp(&other.name))
-    });
-    for group in &mut groups {
-        let symbols = &mut group.symbols;
-        symbols
-            .items
-            .sort_by_key(|symbol| std::cmp::Reverse(symbol.left_bytes.max(symbol.right_bytes)));
-        let max = LISTED_OF_GROUP_MAX.min(comparison.budget.symbols_listed);
-        let all = std::mem::take(&mut symbols.items);
-        *symbols = Listed::cut(all, max);
-        comparison.budget.symbols_listed -= symbols.items.len();
-    }
+    let changed_bytes = groups.iter().map(|group| group.changed_bytes).sum::<u64>();
+    let (groups, left_out) = listed(comparison, &names, &groups, changes, (&left, &right));
     let unattributed = unattributed(&left, &right);
-    let changed =
-        |groups: &[GroupDiff]| groups.iter().map(|group| group.changed_bytes).sum::<u64>();
     Some(SymbolsDiff {
         left_count: left.symbols.len() as u64,
         right_count: right.symbols.len() as u64,
         same_count,
         moved_count,
-        changed_bytes: changed(&groups) + unattributed.iter().map(|rest| rest.bytes).sum::<u64>(),
-        groups: Listed::cut(groups, comparison.limits.groups_listed_max),
+        changed_bytes: changed_bytes + unattributed.iter().map(|rest| rest.bytes).sum::<u64>(),
+        groups: Listed {
+            items: groups,
+            left_out,
+        },
         unattributed,
     })
+}
+
+/// The groups of which most bytes changed, each with its largest symbols that did; and how many groups more there are.
+fn listed(
+    comparison: &mut Comparison<'_>,
+    names: &Names<'_>,
+    counts: &[Counts],
+    mut changes: Vec<Change>,
+    (left, right): (&Side<'_>, &Side<'_>),
+) -> (Vec<GroupDiff>, u64) {
+    let mut changed: Vec<_> = (0..)
+        .zip(&names.groups)
+        .zip(counts)
+        .filter(|(_, counts)| counts.changed_bytes > 0)
+        .collect();
+    changed.sort_by(
+        |((_, (_, one_name, _)), one), ((_, (_, other_name, _)), other)| {
+            let by_bytes = other.changed_bytes.cmp(&one.changed_bytes);
+            by_bytes.then_with(|| one_name.cmp(other_name))
+        },
+    );
+    let of = |side: &Side<'_>, number: Option<u32>| number.map(|number| side.bytes(number));
+    changes.sort_by_key(|change| {
+        let larger = of(left, change.left).max(of(right, change.right));
+        (change.group, std::cmp::Reverse(larger))
+    });
+    let left_out = changed
+        .len()
+        .saturating_sub(comparison.limits.groups_listed_max);
+    changed.truncate(comparison.limits.groups_listed_max);
+    let mut groups = Vec::with_capacity(changed.len());
+    for ((id, (group, name, directory)), counts) in changed {
+        let first = changes.partition_point(|change| change.group < id);
+        let end = changes.partition_point(|change| change.group <= id);
+        let of_group = changes.get(first..end).unwrap_or_default();
+        let max = LISTED_OF_GROUP_MAX.min(comparison.budget.symbols_listed);
+        let symbols = of_group.iter().take(max).map(|change| {
+            let (left_bytes, right_bytes) = (of(left, change.left), of(right, change.right));
+            let place = |side, number| Some((side, Side::symbol(side, number?)?));
+            let symbol = place(right, change.right).or_else(|| place(left, change.left));
+            let section =
+                symbol.and_then(|(side, placed)| side.elf.sections.get(placed.symbol.section));
+            let item = names
+                .keys
+                .get(change.key as usize)
+                .map_or("", |(_, item)| item);
+            SymbolDiff {
+                name: match item {
+                    "" => symbol
+                        .map_or("", |(_, placed)| placed.symbol.name)
+                        .to_owned(),
+                    item => item.to_owned(),
+                },
+                change: self::change(left_bytes, right_bytes),
+                section: section.map_or_else(String::new, |section| section.name()),
+                left_bytes: left_bytes.unwrap_or(0),
+                right_bytes: right_bytes.unwrap_or(0),
+            }
+        });
+        let items: Vec<SymbolDiff> = symbols.collect();
+        comparison.budget.symbols_listed -= items.len();
+        groups.push(GroupDiff {
+            group: *group,
+            name: (*name).to_owned(),
+            directory: directory.map(str::to_owned),
+            left_bytes: counts.left_bytes,
+            right_bytes: counts.right_bytes,
+            changed_bytes: counts.changed_bytes,
+            added: counts.added,
+            removed: counts.removed,
+            grown: counts.grown,
+            shrunk: counts.shrunk,
+            changed: counts.changed,
+            symbols: Listed {
+                left_out: (of_group.len() - items.len()) as u64,
+                items,
+            },
+        });
+    }
+    (groups, left_out as u64)
+}
+
+fn change(left_bytes: Option<u64>, right_bytes: Option<u64>) -> SymbolChange {
+    match (left_bytes, right_bytes) {
+        (None, _) => SymbolChange::Added,
+        (_, None) => SymbolChange::Removed,
+        (Some(left), Some(right)) if left < right => SymbolChange::Grown,
+        (Some(left), Some(right)) if left > right => SymbolChange::Shrunk,
+        _ => SymbolChange::Changed,
+    }
 }
 
 /// Pairs the symbols of one name: those with the same content first, wherever they stand; then those that only moved;
 /// then what is left, in their order.
 fn pair(
     left: &Side<'_>,
-    of_left: &[usize],
+    of_left: &[u32],
     right: &Side<'_>,
-    of_right: &[usize],
+    of_right: &[u32],
     hasher: &RandomState,
 ) -> Vec<Pairing> {
-    let compared = |left_number: usize, right_number: usize| {
+    let compared = |left_number: u32, right_number: u32| {
         let (left_content, right_content) =
             (left.content(left_number), right.content(right_number));
         if left_content.bytes == right_content.bytes {
@@ -426,7 +523,7 @@ fn pair(
         state.finish()
     };
     // By content, then by size; the last come first, which `rev` puts right.
-    let mut by_content: HashMap<u64, Vec<usize>> = HashMap::new();
+    let mut by_content: HashMap<u64, Vec<u32>> = HashMap::new();
     for number in of_right.iter().rev() {
         by_content
             .entry(hash(right.content(*number)))
@@ -444,9 +541,9 @@ fn pair(
             None => rest_of_left.push(*number),
         }
     }
-    let mut rest_of_right: Vec<usize> = by_content.into_values().flatten().collect();
+    let mut rest_of_right: Vec<u32> = by_content.into_values().flatten().collect();
     rest_of_right.sort_unstable();
-    let mut by_size: HashMap<u64, Vec<usize>> = HashMap::new();
+    let mut by_size: HashMap<u64, Vec<u32>> = HashMap::new();
     for number in rest_of_right.iter().rev() {
         by_size
             .entry(right.bytes(*number))
@@ -483,7 +580,12 @@ fn pair(
 /// Bytes of loaded sections that belong to no symbol and are on one side only.
 fn unattributed(left: &Side<'_>, right: &Side<'_>) -> Vec<Unattributed> {
     let mut all = Vec::new();
+    let mut seen = HashSet::new();
     for section in &left.elf.sections {
+        // Of several of one name the first is looked at.
+        if !seen.insert(section.name) {
+            continue;
+        }
         let counts = section.is_loaded()
             && section.has_content()
             && !section.is_note()
@@ -541,7 +643,7 @@ fn gaps<'e>(side: &Side<'e>, name: &[u8]) -> Vec<&'e [u8]> {
     };
     let first = side
         .symbols
-        .partition_point(|symbol| symbol.section < number);
+        .partition_point(|placed| placed.symbol.section < number);
     let symbols = side.symbols.get(first..).unwrap_or_default();
     let mut gaps = Vec::new();
     let mut at = 0;
@@ -554,10 +656,11 @@ fn gaps<'e>(side: &Side<'e>, name: &[u8]) -> Vec<&'e [u8]> {
             gaps.push(gap);
         }
     };
-    for symbol in symbols.iter().take_while(|symbol| symbol.section == number) {
-        let start = symbol.address.saturating_sub(section.address);
+    let of_section = |placed: &&Placed<'_>| placed.symbol.section == number;
+    for placed in symbols.iter().take_while(of_section) {
+        let start = placed.symbol.address.saturating_sub(section.address);
         gap(at, start);
-        at = start.saturating_add(symbol.bytes);
+        at = start.saturating_add(placed.bytes);
     }
     gap(at, section.data.len() as u64);
     gaps

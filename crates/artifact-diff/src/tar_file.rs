@@ -1,12 +1,18 @@
 //! The members of a tar archive.
 
-use std::io::Cursor;
+use std::cell::Cell;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+
+use sha2::{Digest, Sha256};
 
 use crate::archive::{Field, Member, Members, path};
 use crate::report::Kind;
 use crate::unpack::Budget;
 
 const BLOCK_BYTES: usize = 512;
+/// Bytes of the headers of one member, long names and other extensions among them: they are held in memory.
+const HEADERS_BYTES_MAX: usize = 256 * 1024;
+const HEADERS_TOO_LONG: &str = "the headers of a member are too long";
 
 /// Whether a file begins with the header of a member: its checksum is right.
 pub(crate) fn is_tar(bytes: &[u8]) -> bool {
@@ -28,8 +34,36 @@ pub(crate) fn is_tar(bytes: &[u8]) -> bool {
     sum > 256 && u32::from_str_radix(text, 8) == Ok(sum)
 }
 
+/// An archive of which headers are read, and contents skipped.
+struct Headers<'b> {
+    archive: Cursor<&'b [u8]>,
+    /// Bytes read since the last member.
+    read: &'b Cell<usize>,
+}
+
+impl Read for Headers<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.archive.read(buffer)?;
+        self.read.set(self.read.get() + count);
+        match self.read.get() > HEADERS_BYTES_MAX {
+            true => Err(io::Error::other(HEADERS_TOO_LONG)),
+            false => Ok(count),
+        }
+    }
+}
+
+impl Seek for Headers<'_> {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.archive.seek(position)
+    }
+}
+
 pub(crate) fn members(bytes: &[u8], budget: &mut Budget) -> Result<Members, String> {
-    let mut archive = tar::Archive::new(Cursor::new(bytes));
+    let read = Cell::new(0);
+    let mut archive = tar::Archive::new(Headers {
+        archive: Cursor::new(bytes),
+        read: &read,
+    });
     let entries = archive
         .entries_with_seek()
         .map_err(|error| format!("cannot be read as a tar archive: {error}"))?;
@@ -37,10 +71,6 @@ pub(crate) fn members(bytes: &[u8], budget: &mut Budget) -> Result<Members, Stri
     let mut end = 0;
     for entry in entries {
         let entry = entry.map_err(|error| format!("cannot be read as a tar archive: {error}"))?;
-        budget.members = budget
-            .members
-            .checked_sub(1)
-            .ok_or("has too many members to be compared one by one")?;
         let header = entry.header();
         let content_bytes = entry.size();
         let position = |position: u64| usize::try_from(position).unwrap_or(usize::MAX);
@@ -67,7 +97,13 @@ pub(crate) fn members(bytes: &[u8], budget: &mut Budget) -> Result<Members, Stri
         );
         let link = entry.link_name_bytes().map(|link| path(&link));
         let field = |name, value, kind| Field { name, value, kind };
-        members.push(Member {
+        let headers = bytes.get(end..start).unwrap_or_default();
+        if headers.len() > HEADERS_BYTES_MAX {
+            return Err(format!(
+                "cannot be read as a tar archive: {HEADERS_TOO_LONG}"
+            ));
+        }
+        let member = Member {
             path: path(&entry.path_bytes()),
             content: start..stop,
             fields: vec![
@@ -78,14 +114,17 @@ pub(crate) fn members(bytes: &[u8], budget: &mut Budget) -> Result<Members, Stri
                 field("link", link.unwrap_or_default(), None),
             ],
             framing: {
-                let mut framing = framing(bytes.get(end..start).unwrap_or_default());
+                let mut framing = framing(headers);
                 end = stop.next_multiple_of(BLOCK_BYTES).min(bytes.len());
                 // How much padding there is follows from the size; what is in it is to be zero.
                 let padding = bytes.get(stop..end).unwrap_or_default();
                 framing.extend(padding.iter().filter(|byte| **byte != 0));
-                framing
+                Sha256::digest(&framing).into()
             },
-        });
+        };
+        member.charge(budget)?;
+        members.push(member);
+        read.set(0);
     }
     // Empty blocks fill an archive up to the size of a tape's record.
     let rest = bytes.get(end..).unwrap_or_default();

@@ -83,8 +83,8 @@ pub struct Limits {
     /// Bytes of an opam switch that are read for the job's section and synopsis. Real ones have
     /// 130 to 400 KiB.
     pub opam_switch_bytes_max: u64,
-    /// Bytes of an artifact that is compared with another one; both are held in memory. Unikernels with debug
-    /// information have up to 60 MiB.
+    /// Bytes of an artifact that is compared with another one; both are held in memory, twice as much together with
+    /// what they unpack to. Unikernels with debug information have up to 60 MiB.
     pub file_diff_bytes_max: u64,
     /// Comparisons of artifacts that are made at the same time; others wait.
     pub file_diffs_concurrent_max: usize,
@@ -195,7 +195,7 @@ impl Default for Limits {
             artifact_paths_bytes_max: 8 * MIB,
             readme_bytes_max: MIB,
             opam_switch_bytes_max: 8 * MIB,
-            file_diff_bytes_max: 128 * MIB,
+            file_diff_bytes_max: 60 * MIB,
             file_diffs_concurrent_max: 1,
             file_diffs_waiting_max: 32,
             file_diff_patience: Duration::from_secs(5),

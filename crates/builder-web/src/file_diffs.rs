@@ -224,7 +224,10 @@ fn compare(app: &App, pair: &Pair) -> Result<Report, String> {
         &left,
         &right,
         &pair.hints,
-        &DiffLimits::default(),
+        &DiffLimits {
+            held_bytes_max: bytes_max.saturating_mul(2),
+            ..DiffLimits::default()
+        },
     ))
 }
 

@@ -244,6 +244,114 @@ fn a_bomb_is_named_and_not_unpacked() {
 }
 
 #[test]
+fn both_files_and_what_they_unpack_to_are_held_within_the_limit() {
+    let limits = Limits {
+        held_bytes_max: 10 << 20,
+        ..Limits::default()
+    };
+    let content = |bytes: usize, last: u8| {
+        let mut content: Vec<u8> = (0..bytes)
+            .map(|at| {
+                if at % 64 == 0 {
+                    u8::try_from(at / 64 % 251).unwrap()
+                } else {
+                    1
+                }
+            })
+            .collect();
+        content.push(last);
+        content
+    };
+    let compared = |format, bytes| {
+        let [left, right] = [1, 2].map(|last| packed(format, &content(bytes, last)));
+        compare(&left, &right, &Hints::default(), &limits)
+    };
+    for format in ["gzip", "xz", "zstd"] {
+        assert_incomplete(&compared(format, 6 << 20), "unpacks to more than");
+        let report = compared(format, 2 << 20);
+        assert!(report.incomplete.is_empty(), "{format}: {report}");
+    }
+    // What is unpacked after something else, and not beside it.
+    let member = |last| packed("gzip", &content(2 << 20, last));
+    let archive = |last| {
+        let content = member(last);
+        let names: Vec<String> = (0..10).map(|number| number.to_string()).collect();
+        let members: Vec<_> = names
+            .iter()
+            .map(|name| (name.as_str(), 1, 0, content.as_slice()))
+            .collect();
+        tarball(&members)
+    };
+    let report = compare(&archive(1), &archive(2), &Hints::default(), &limits);
+    assert!(!report.to_string().contains("unpacks to more"), "{report}");
+    // What is noted of members.
+    let names: Vec<String> = (0..20_000).map(|number| number.to_string()).collect();
+    let archive = |content| {
+        let members: Vec<_> = names
+            .iter()
+            .map(|name| (name.as_str(), 1, 0, content))
+            .collect();
+        tarball(&members)
+    };
+    let limits = Limits {
+        held_bytes_max: 50 << 20,
+        ..Limits::default()
+    };
+    let report = compare(&archive(b"1"), &archive(b"2"), &Hints::default(), &limits);
+    assert_incomplete(&report, "too many members");
+}
+
+#[test]
+fn members_are_listed_from_the_outside_in() {
+    let limits = Limits {
+        members_listed_max: 12,
+        listed_max: 10,
+        ..Limits::default()
+    };
+    let numbers: Vec<String> = (0..5).map(|number| number.to_string()).collect();
+    let archive = |content: &[u8]| {
+        let members: Vec<_> = numbers
+            .iter()
+            .map(|name| (name.as_str(), 1, 0, content))
+            .collect();
+        tarball(&members)
+    };
+    let left = archive(&archive(b"left"));
+    let right = archive(&archive(b"right"));
+    let report = compare(&left, &right, &Hints::default(), &limits);
+    let Detail::Archive(outer) = &report.detail else {
+        panic!("{report}")
+    };
+    assert_eq!(outer.members.items.len(), 5);
+    let inner =
+        outer
+            .members
+            .items
+            .iter()
+            .map(|member| match &member.report.as_ref().unwrap().detail {
+                Detail::Archive(inner) => (inner.members.items.len(), inner.members.left_out),
+                _ => panic!("{report}"),
+            });
+    let inner: Vec<_> = inner.collect();
+    assert_eq!(inner, [(5, 0), (2, 3), (0, 5), (0, 5), (0, 5)]);
+}
+
+#[test]
+fn a_member_whose_headers_are_as_large_as_a_file_is_not_read_into_memory() {
+    let archive = |last: &str| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(7);
+        let name = format!("{}{last}", "x".repeat(1 << 20));
+        let mut tar = tar::Builder::new(Vec::new());
+        tar.append_data(&mut header, name, b"content".as_slice())
+            .unwrap();
+        tar.into_inner().unwrap()
+    };
+    let report = plain(&archive("1"), &archive("2"));
+    assert_incomplete(&report, "the headers of a member are too long");
+}
+
+#[test]
 fn nesting_ends_somewhere() {
     let (mut left, mut right) = (b"left".to_vec(), b"right".to_vec());
     for _ in 0..10 {

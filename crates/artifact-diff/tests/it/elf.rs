@@ -50,6 +50,42 @@ fn program(functions: &[(&str, &[u8])], data: &[u8], build_id: u8) -> Vec<u8> {
     elf.with_symbols()
 }
 
+/// Puts another number into the headers of all sections but the first and the last.
+fn with_sections_at(mut file: Vec<u8>, offset: u64, bytes: u64) -> Vec<u8> {
+    let number = |file: &[u8], at: usize| u64::from_le_bytes(*file[at..].first_chunk().unwrap());
+    let headers = usize::try_from(number(&file, 40)).unwrap();
+    let count = usize::from(u16::from_le_bytes([file[60], file[61]]));
+    for section in 1..count - 1 {
+        let at = headers + 64 * section + 24;
+        file[at..at + 8].copy_from_slice(&offset.to_le_bytes());
+        file[at + 8..at + 16].copy_from_slice(&bytes.to_le_bytes());
+    }
+    file
+}
+
+#[test]
+fn sections_that_are_all_the_same_part_of_the_file_are_looked_at_once_or_twice() {
+    let build = |byte: u8| {
+        let mut elf = Elf::new(Machine::X86_64);
+        for number in 0..200 {
+            elf.add_section(Section::new(
+                &format!(".d{number}"),
+                Access::ReadOnly,
+                Content::Bytes(vec![byte; 20_000]),
+            ));
+        }
+        let file = elf.with_symbols();
+        let bytes = file.len() as u64 / 2;
+        with_sections_at(file, 0, bytes)
+    };
+    let report = plain(&build(b'a'), &build(b'b'));
+    let because = "not compared, since sections overlap";
+    assert!(
+        report.incomplete.iter().any(|why| why.contains(because)),
+        "{report}"
+    );
+}
+
 #[test]
 fn a_time_in_the_data_and_the_build_id_are_all_that_differs() {
     let build = |day, id| {

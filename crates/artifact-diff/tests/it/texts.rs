@@ -32,6 +32,14 @@ fn a_long_line_is_shown_around_what_differs() {
 }
 
 #[test]
+fn texts_of_nothing_but_line_ends_are_compared_as_bytes() {
+    let lines = |line: &str| line.repeat(300_000);
+    let report = plain(lines("a\n").as_bytes(), lines("b\n").as_bytes());
+    assert!(matches!(report.detail, Detail::Bytes(_)), "{report}");
+    assert!(report.incomplete[0].contains("200000 lines"), "{report}");
+}
+
+#[test]
 fn a_difference_of_many_lines_is_cut_and_counted() {
     let lines = |word: &str| {
         (0..3000)

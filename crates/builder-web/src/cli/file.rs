@@ -38,12 +38,14 @@ enum FileCommand {
 pub(super) fn run(args: FileArgs) -> anyhow::Result<()> {
     let FileCommand::Compare { json, left, right } = args.command;
     let (left, right) = input::read_two(&left, &right, FILE_BYTES_MAX)?;
-    let report = compare(
-        &left.bytes,
-        &right.bytes,
-        &Hints::default(),
-        &Limits::default(),
-    );
+    // The memory is that of whoever asks.
+    let limits = Limits {
+        held_bytes_max: 4 * FILE_BYTES_MAX,
+        unpacked_bytes_max: 2 * FILE_BYTES_MAX,
+        symbols_max: 1_000_000,
+        ..Limits::default()
+    };
+    let report = compare(&left.bytes, &right.bytes, &Hints::default(), &limits);
     match json {
         true => {
             say(&serde_json::to_string_pretty(&report).context("write the comparison as JSON")?)

@@ -20,7 +20,7 @@ pub(super) struct LimitArgs {
     /// Memory for pages as they were last shown, in MiB; 0: make every page anew
     #[arg(long, default_value_t = 8, value_name = "MIB")]
     page_cache: u16,
-    /// Largest file to compare with another one, in MiB: both are held in memory [default: 128]
+    /// Largest file to compare with another one, in MiB: both are held in memory, twice as much together with what they unpack to [default: 60]
     #[arg(long, value_name = "MIB")]
     compared_file_limit: Option<NonZeroU16>,
     /// Uploads that are written at the same time; others wait [default: 8]
