@@ -22,6 +22,10 @@ use crate::{Result, Sha256, Tx, builds, latest};
 const COUNTED_MAX: u32 = 1_000;
 /// Builds that are looked at where the table does not go far enough.
 const WALKED_MAX: u32 = 300;
+/// Builds that are looked through for changes of the output.
+const CHANGES_MAX: u32 = 1_000;
+/// Of these, read at a time: most jobs have enough changes among fewer.
+const OUTCOMES_AT_ONCE: u32 = 100;
 /// Builds that are looked through for the last one from another input.
 const SAME_INPUT_MAX: i64 = 1_000;
 
@@ -748,6 +752,131 @@ fn removed_outputs(tx: &mut Tx<'_>, input_id: Sha256) -> Result<Vec<Sha256>> {
          WHERE r.input_id = $1 AND r.main_sha256 IS NOT NULL
            AND NOT EXISTS (SELECT 1 FROM build b WHERE b.uuid = r.uuid)",
         &[(&input_id).into()],
+/// A build whose output is another one than that of the successful build before it on its platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The build.
+    pub build: Build,
+    /// The one before; none where it is the first.
+    pub before: Option<Build>,
+}
+
+/// What of a build tells whether it changed the output.
+struct Outcome {
+    age: Age,
+    platform: String,
+    /// None: it failed.
+    output: Option<Sha256>,
+}
+
+/// Where the output of a job changed, or where there was none before, newest first: on one platform
+/// where given, at most `count`, among so many of the newest builds as are looked through.
+pub fn changes(
+    tx: &mut Tx<'_>,
+    job_id: i64,
+    platform: Option<&str>,
+    count: usize,
+) -> Result<Vec<Change>> {
+    // By platform: the oldest build of the last output that was seen.
+    let mut last: BTreeMap<String, (Age, Sha256)> = BTreeMap::new();
+    let mut found: Vec<(Age, Option<i64>)> = Vec::new();
+    let mut before = None;
+    for _ in 0..CHANGES_MAX / OUTCOMES_AT_ONCE {
+        if found.len() >= count {
+            break;
+        }
+        let outcomes = outcomes(tx, job_id, platform, before)?;
+        // Not by their number: rows that cannot be read are left out.
+        let Some(oldest) = outcomes.last() else { break };
+        before = Some(oldest.age);
+        for Outcome {
+            age,
+            platform,
+            output,
+        } in outcomes
+        {
+            let Some(output) = output else { continue };
+            if let Some((newer, known)) = last.insert(platform, (age, output))
+                && known != output
+            {
+                found.push((newer, Some(age.1)));
+            }
+        }
+    }
+    // What is before the oldest that was looked at is looked up.
+    for (age, output) in last.into_values() {
+        let Some(build) = builds::by_id(tx, age.1)? else {
+            continue;
+        };
+        match successful_before(tx, &build)? {
+            Some(before) if has_output(&before, output) => {}
+            Some(before) => found.push((age, Some(before.id))),
+            None => found.push((age, None)),
+        }
+    }
+    found.sort_unstable_by_key(|(age, _)| std::cmp::Reverse(*age));
+    let mut changes = Vec::new();
+    for ((_, id), before) in found.into_iter().take(count) {
+        let before = match before {
+            Some(before) => builds::by_id(tx, before)?,
+            None => None,
+        };
+        if let Some(build) = builds::by_id(tx, id)? {
+            changes.push(Change { build, before });
+        }
+    }
+    Ok(changes)
+}
+
+fn has_output(build: &Build, output: Sha256) -> bool {
+    let main = build.main_binary.as_ref();
+    main.is_some_and(|main| main.sha256 == output)
+}
+
+/// The newest [`OUTCOMES_AT_ONCE`] that are older than `before`.
+fn outcomes(
+    tx: &mut Tx<'_>,
+    job_id: i64,
+    platform: Option<&str>,
+    before: Option<Age>,
+) -> Result<Vec<Outcome>> {
+    let sql = match platform.is_some() && follows(tx)? {
+        true => {
+            "SELECT p.start_d, p.start_ps, p.build, p.platform, m.sha256
+             FROM own.past p CROSS JOIN build b ON b.id = p.build AND b.job = p.job
+             LEFT JOIN build_artifact m ON m.id = b.main_binary
+             WHERE p.job = $1 AND p.platform = $2 AND (p.start_d, p.start_ps, p.build) < ($3, $4, $5)
+             ORDER BY p.start_d DESC, p.start_ps DESC, p.build DESC LIMIT $6"
+        }
+        false => {
+            "SELECT b.start_d, b.start_ps, b.id, b.platform, m.sha256
+             FROM build b LEFT JOIN build_artifact m ON m.id = b.main_binary
+             WHERE b.job = $1 AND (b.platform = $2 OR $2 IS NULL) AND b.start_d <= $3
+               AND (b.start_d, b.start_ps, b.id) < ($3, $4, $5)
+             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT $6"
+        }
+    };
+    let [start_d, start_ps, id] = moment(before);
+    tx.query_list(
+        sql,
+        &[
+            job_id.into(),
+            platform.into(),
+            start_d,
+            start_ps,
+            id,
+            i64::from(OUTCOMES_AT_ONCE).into(),
+        ],
+        |row| {
+            Ok(Outcome {
+                age: (row.timestamp(0)?, row.int(2)?),
+                platform: row.text(3)?,
+                output: row.sha256_opt(4)?,
+            })
+        },
+    )
+}
+
         |row| row.sha256(0),
     )
 }

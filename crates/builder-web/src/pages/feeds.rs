@@ -1,8 +1,6 @@
 //! Atom feeds (RFC 4287) of builds: all, the failed ones, those of a job, its failed ones, and
 //! those that changed its output; and of platforms that ceased to be reproducible.
 
-use std::collections::HashMap;
-
 use askama::Template;
 use axum::Extension;
 use axum::body::Body;
@@ -12,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use builder_exec::Timestamp;
 use builder_store::builds::{self, Build};
 use builder_store::failures::{self as told, Failure, Filter};
-use builder_store::past::{self, Event};
+use builder_store::past::{self, Change, Event};
 use builder_store::verdict::{self, Verdict};
 use builder_store::{Sha256, Tx, jobs};
 use uuid::Uuid;
@@ -26,8 +24,6 @@ use crate::{failures, origin, respond, show, urls};
 
 /// Entries of a feed: whoever asks once a day misses none on a busy site.
 const ENTRIES_MAX: u32 = 50;
-/// Builds that are looked through for changes of the output.
-const HISTORY_MAX: u32 = 1000;
 
 const ATOM: &str = "application/atom+xml; charset=utf-8";
 /// Of the elements of a feed.
@@ -180,8 +176,12 @@ impl Feed {
                     .collect()
             }
             Topic::Changes => {
-                let history = builds::newest(tx, job_id, platform, HISTORY_MAX)?;
-                entries_of_changes(tx, origin, &history)?
+                let job_id = job_id.unwrap_or_default();
+                let changes = past::changes(tx, job_id, platform, ENTRIES_MAX as usize)?;
+                let entries = changes.iter();
+                entries
+                    .filter_map(|change| entry_of_change(origin, change))
+                    .collect()
             }
             Topic::NotReproducible => {
                 let ceased = past::ceased(tx, job_id, platform, ENTRIES_MAX)?;
@@ -297,49 +297,29 @@ fn entry_of_failure(origin: &str, build: &Build, failure: Option<&Failure>) -> E
     }
 }
 
-/// Of the builds of a job, newest first, those whose output is another one than that of the build
-/// before on the same platform; and the first one of each platform.
-fn entries_of_changes(
-    tx: &mut Tx<'_>,
-    origin: &str,
-    history: &[Build],
-) -> builder_store::Result<Vec<Entry>> {
-    let mut before: HashMap<&str, Build> = HashMap::new();
-    let mut entries = Vec::new();
-    for build in history.iter().rev() {
-        let Some(main) = &build.main_binary else {
-            continue;
-        };
-        let known = match before.insert(&build.platform, build.clone()) {
-            Some(known) => Some(known),
-            // What is before the oldest that is looked at is looked up.
-            None => past::successful_before(tx, build)?,
-        };
-        let old = known.as_ref().and_then(|known| known.main_binary.as_ref());
-        let (what, summary) = match (&known, old) {
-            (_, Some(old)) if old.sha256 == main.sha256 => continue,
-            (Some(known), Some(old)) => (
-                "the output changed",
-                format!(
-                    "SHA256:{} instead of SHA256:{}. What changed: {origin}{}",
-                    main.sha256,
-                    old.sha256,
-                    urls::compare(&known.uuid, &build.uuid)
-                ),
+fn entry_of_change(origin: &str, Change { build, before }: &Change) -> Option<Entry> {
+    let main = build.main_binary.as_ref()?;
+    let before = before.as_ref();
+    let old = before.and_then(|before| Some((before, before.main_binary.as_ref()?)));
+    let (what, summary) = match old {
+        Some((before, old)) => (
+            "the output changed",
+            format!(
+                "SHA256:{} instead of SHA256:{}. What changed: {origin}{}",
+                main.sha256,
+                old.sha256,
+                urls::compare(&before.uuid, &build.uuid)
             ),
-            _ => ("the first output", format!("SHA256:{}", main.sha256)),
-        };
-        entries.push(Entry {
-            // The build has an entry of its own in other feeds.
-            id: derived_id(&["change", &build.uuid.to_string()]),
-            category: "changed".to_owned(),
-            summary: xml(&summary),
-            ..entry(origin, build, what)
-        });
-    }
-    entries.reverse();
-    entries.truncate(ENTRIES_MAX as usize);
-    Ok(entries)
+        ),
+        None => ("the first output", format!("SHA256:{}", main.sha256)),
+    };
+    Some(Entry {
+        // The build has an entry of its own in other feeds.
+        id: derived_id(&["change", &build.uuid.to_string()]),
+        category: "changed".to_owned(),
+        summary: xml(&summary),
+        ..entry(origin, build, what)
+    })
 }
 
 fn entry_of_event(origin: &str, event: &Event) -> Entry {
