@@ -4,7 +4,7 @@
 
 -- One row: how this file is to be read, and how far it has followed builder.sqlite3.
 CREATE TABLE own.progress (
-  schema_version INTEGER NOT NULL, -- 8
+  schema_version INTEGER NOT NULL, -- 9
   indexed_build INTEGER NOT NULL,  -- builds with an id up to this one are in the tables below
   indexed_uuid TEXT NOT NULL,      -- its uuid: another one there tells of a restored backup
   indexed_count INTEGER NOT NULL,  -- how many they are: fewer there tell of a removal by others
@@ -14,7 +14,7 @@ CREATE TABLE own.progress (
 );
 INSERT INTO own.progress (schema_version, indexed_build, indexed_uuid, indexed_count,
   counted_build, artifacts, artifact_bytes)
-VALUES (8, 0, '', 0, 0, 0, 0);
+VALUES (9, 0, '', 0, 0, 0, 0);
 
 -- How many builds each job has on each platform, with a main binary and without.
 CREATE TABLE own.tally (
@@ -61,7 +61,8 @@ CREATE TABLE own.past (
   start_d INTEGER NOT NULL,
   start_ps INTEGER NOT NULL,
   build INTEGER NOT NULL,
-  judged INTEGER NOT NULL, -- 0 it failed, 1 nothing, 2 it is reproduced, 3 it is not reproducible
+  judged INTEGER NOT NULL, -- 0 it failed, 1 nothing, 2 it is reproduced by several uploaders,
+                           -- 3 it is not reproducible, 4 it is reproduced by one alone
   PRIMARY KEY (job, platform, start_d, start_ps, build)
 ) WITHOUT ROWID;
 CREATE INDEX own.past_judged ON past (job, platform, judged, start_d, start_ps, build);

@@ -16,7 +16,7 @@ const FEW: i64 = 32;
 pub(crate) type Outputs = BTreeMap<Sha256, BTreeMap<i64, i64>>;
 
 /// Stands for uploaders of removed builds who are no users any more.
-const GONE: i64 = -1;
+pub(crate) const GONE: i64 = -1;
 
 fn tallied(rows: Vec<(Sha256, i64, i64)>) -> Outputs {
     let mut outputs = Outputs::default();

@@ -16,7 +16,7 @@ use crate::builds::{Build, select_build};
 use crate::db::{Row, Value, days, picoseconds};
 use crate::latest::Added;
 use crate::verdict::{self, Verdict};
-use crate::{Result, Sha256, Tx, builds, latest};
+use crate::{Result, Sha256, Tx, builds, latest, outputs};
 
 /// Builds of a run that are counted: so many take a tenth of a millisecond.
 const COUNTED_MAX: u32 = 1_000;
@@ -35,12 +35,14 @@ mod judged {
     pub(super) const FAILED: i64 = 0;
     /// Its input was built once, or was not recorded.
     pub(super) const ONCE: i64 = 1;
-    /// Its input gave one output each time.
+    /// Its input gave one output each time, and more than one user uploaded that.
     pub(super) const REPRODUCED: i64 = 2;
     /// Its input gave several outputs.
     pub(super) const NOT_REPRODUCIBLE: i64 = 3;
+    /// Its input gave one output each time, but one user alone uploaded that.
+    pub(super) const REPEATED: i64 = 4;
 }
-use judged::{FAILED, NOT_REPRODUCIBLE, ONCE, REPRODUCED};
+use judged::{FAILED, NOT_REPRODUCIBLE, ONCE, REPEATED, REPRODUCED};
 
 /// How many builds there are of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub enum Standing {
     Reproduced {
         /// Reproduced builds since the last that was not reproducible.
         builds: Count,
+        /// How many of them others than their own uploader gave, too.
+        by_others: u64,
         /// The first of them.
         since: Box<Build>,
         /// Whether there may be older ones.
@@ -139,33 +143,79 @@ pub fn failing(tx: &mut Tx<'_>, job_id: i64, platform: &str) -> Result<Count> {
     count(tx, job_id, platform, FAILED, success, None)
 }
 
+/// The nearest build of each kind but failed ones, in the direction of an order, of which the nearest
+/// is taken: each is found by a step down an index, however many failed between.
+macro_rules! select_nearest {
+    ($than:literal, $order:literal) => {
+        select_build!(concat!(
+            "FROM (",
+            select_nearest!(1, $than, $order),
+            " UNION ALL ",
+            select_nearest!(2, $than, $order),
+            " UNION ALL ",
+            select_nearest!(3, $than, $order),
+            " UNION ALL ",
+            select_nearest!(4, $than, $order),
+            ") p CROSS JOIN build b ON b.id = p.build
+             JOIN job j ON j.id = b.job JOIN build_artifact m ON m.id = b.main_binary
+             ORDER BY p.start_d ",
+            $order,
+            ", p.start_ps ",
+            $order,
+            ", p.build ",
+            $order,
+            " LIMIT 1"
+        ))
+    };
+    ($judged:literal, $than:literal, $order:literal) => {
+        concat!(
+            "SELECT * FROM (
+               SELECT p.start_d, p.start_ps, p.build FROM own.past p
+               WHERE p.job = $1 AND p.platform = $2 AND p.judged = ",
+            $judged,
+            " AND (p.start_d, p.start_ps, p.build) ",
+            $than,
+            " ($3, $4, $5) AND EXISTS (SELECT 1 FROM build b WHERE b.id = p.build AND b.job = p.job)
+               ORDER BY p.start_d ",
+            $order,
+            ", p.start_ps ",
+            $order,
+            ", p.build ",
+            $order,
+            " LIMIT 1) o"
+        )
+    };
+}
+
 /// The successful build before this one, on the same platform of the same job.
 pub fn successful_before(tx: &mut Tx<'_>, build: &Build) -> Result<Option<Build>> {
-    macro_rules! select_before {
-        ($from:literal, $order:literal) => {
-            select_build!(concat!(
-                $from,
-                " JOIN job j ON j.id = b.job JOIN build_artifact m ON m.id = b.main_binary
-                 WHERE ",
-                $order,
-                " LIMIT 1"
-            ))
-        };
-    }
     let sql = match follows(tx)? {
-        true => select_before!(
-            "FROM own.past p CROSS JOIN build b ON b.id = p.build AND b.job = p.job",
-            "p.job = $1 AND p.platform = $2 AND p.judged > 0
-               AND (p.start_d, p.start_ps, p.build) < ($3, $4, $5)
-             ORDER BY p.start_d DESC, p.start_ps DESC, p.build DESC"
-        ),
-        false => select_before!(
-            "FROM build b",
-            "b.job = $1 AND b.platform = $2 AND b.start_d <= $3
+        true => select_nearest!("<", "DESC"),
+        false => select_build!(
+            "FROM build b JOIN job j ON j.id = b.job JOIN build_artifact m ON m.id = b.main_binary
+             WHERE b.job = $1 AND b.platform = $2 AND b.start_d <= $3
                AND (b.start_d, b.start_ps, b.id) < ($3, $4, $5)
-             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC"
+             ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT 1"
         ),
     };
+    beside(tx, build, sql)
+}
+
+/// The successful build after this one, on the same platform of the same job.
+pub fn successful_after(tx: &mut Tx<'_>, build: &Build) -> Result<Option<Build>> {
+    let sql = match follows(tx)? {
+        true => select_nearest!(">", "ASC"),
+        false => select_build!(
+            "FROM build b JOIN job j ON j.id = b.job JOIN build_artifact m ON m.id = b.main_binary
+             WHERE b.job = $1 AND b.platform = $2 AND b.start_d >= $3
+               AND (b.start_d, b.start_ps, b.id) > ($3, $4, $5)
+             ORDER BY b.start_d, b.start_ps, b.id LIMIT 1"
+        ),
+    };
+    beside(tx, build, sql)
+}
+
+fn beside(tx: &mut Tx<'_>, build: &Build, sql: &'static str) -> Result<Option<Build>> {
     let [start_d, start_ps, id] = moment(Some(build.age()));
     tx.query_opt(
         sql,
@@ -194,9 +244,8 @@ pub fn standing(tx: &mut Tx<'_>, job_id: i64, platform: &str) -> Result<Standing
 
 /// From the table; none where it names builds that are gone.
 fn listed(tx: &mut Tx<'_>, job_id: i64, platform: &str) -> Result<Option<Standing>> {
-    let newest = |tx: &mut Tx<'_>, judged, before| last(tx, job_id, platform, judged, before);
-    let good = newest(tx, REPRODUCED, None)?;
-    let bad = newest(tx, NOT_REPRODUCIBLE, None)?;
+    let good = last_good(tx, job_id, platform, None)?;
+    let bad = last(tx, job_id, platform, NOT_REPRODUCIBLE, None)?;
     if good.is_none() && bad.is_none() {
         let built = last_successful(tx, job_id, platform)?;
         return Ok(Some(match built {
@@ -205,12 +254,16 @@ fn listed(tx: &mut Tx<'_>, job_id: i64, platform: &str) -> Result<Option<Standin
         }));
     }
     if good > bad {
-        let Some(since) = first(tx, job_id, platform, REPRODUCED, bad)? else {
+        let by_others = first(tx, job_id, platform, REPRODUCED, bad)?;
+        let repeated = first(tx, job_id, platform, REPEATED, bad)?;
+        let first = [by_others, repeated].into_iter().flatten();
+        let Some(since) = first.min_by_key(Build::age) else {
             return Ok(None);
         };
-        let builds = count(tx, job_id, platform, REPRODUCED, bad, None)?;
+        let by_others = count(tx, job_id, platform, REPRODUCED, bad, None)?;
         return Ok(Some(Standing::Reproduced {
-            builds,
+            builds: count_good(tx, job_id, platform, bad, None)?,
+            by_others: by_others.builds,
             since: Box::new(since),
             earlier: false,
         }));
@@ -220,8 +273,8 @@ fn listed(tx: &mut Tx<'_>, job_id: i64, platform: &str) -> Result<Option<Standin
     };
     let reproduced_before = match good {
         Some(good) => {
-            let bad_before = newest(tx, NOT_REPRODUCIBLE, Some(good))?;
-            count(tx, job_id, platform, REPRODUCED, bad_before, Some(good))?
+            let bad_before = last(tx, job_id, platform, NOT_REPRODUCIBLE, Some(good))?;
+            count_good(tx, job_id, platform, bad_before, Some(good))?
         }
         None => Count {
             builds: 0,
@@ -269,6 +322,17 @@ fn last(
         ],
         key,
     )
+}
+
+/// The newest build that is reproduced, by whomever, older than `before`.
+fn last_good(
+    tx: &mut Tx<'_>,
+    job_id: i64,
+    platform: &str,
+    before: Option<Key>,
+) -> Result<Option<Key>> {
+    let reproduced = last(tx, job_id, platform, REPRODUCED, before)?;
+    Ok(reproduced.max(last(tx, job_id, platform, REPEATED, before)?))
 }
 
 /// The oldest build of which an input has shown this, newer than `after`.
@@ -338,6 +402,23 @@ fn count(
     })
 }
 
+/// How many builds are reproduced, by whomever: as [`count`].
+fn count_good(
+    tx: &mut Tx<'_>,
+    job_id: i64,
+    platform: &str,
+    after: Option<Key>,
+    to: Option<Key>,
+) -> Result<Count> {
+    let reproduced = count(tx, job_id, platform, REPRODUCED, after, to)?;
+    let repeated = count(tx, job_id, platform, REPEATED, after, to)?;
+    let builds = reproduced.builds.saturating_add(repeated.builds);
+    Ok(Count {
+        builds: builds.min(COUNTED_MAX.into()),
+        more: reproduced.more || repeated.more || builds > COUNTED_MAX.into(),
+    })
+}
+
 fn last_successful(tx: &mut Tx<'_>, job_id: i64, platform: &str) -> Result<bool> {
     let known = tx.query_opt(
         "SELECT 1 FROM own.latest WHERE job = $1 AND platform = $2 AND NOT failed",
@@ -352,12 +433,12 @@ fn of_another_input(tx: &mut Tx<'_>, build: &Build) -> Result<Option<Build>> {
     let [start_d, start_ps, id] = moment(Some(build.age()));
     let other = tx.query_opt(
         "SELECT o.build FROM (
-           SELECT p.build AS build, b.input_id AS input_id
+           SELECT p.build AS build, p.judged AS judged, b.input_id AS input_id
            FROM own.past p CROSS JOIN build b ON b.id = p.build AND b.job = p.job
-           WHERE p.job = $1 AND p.platform = $2 AND p.judged > 0
+           WHERE p.job = $1 AND p.platform = $2
              AND (p.start_d, p.start_ps, p.build) < ($3, $4, $5)
            ORDER BY p.start_d DESC, p.start_ps DESC, p.build DESC LIMIT $6
-         ) o WHERE o.input_id IS NULL OR o.input_id <> $7 LIMIT 1",
+         ) o WHERE o.judged > 0 AND (o.input_id IS NULL OR o.input_id <> $7) LIMIT 1",
         &[
             build.job_id.into(),
             build.platform.as_str().into(),
@@ -408,11 +489,15 @@ fn of_past(builds: &[Build], verdicts: &[Verdict], cut: bool) -> Standing {
     let at = known[run - 1].0;
     let first = past[at].0.clone();
     if *now {
+        let by_others = known[..run]
+            .iter()
+            .filter(|(at, _)| !past[*at].1.is_by_itself());
         return Standing::Reproduced {
             builds: Count {
                 builds: run as u64,
                 more: earlier,
             },
+            by_others: by_others.count() as u64,
             since: Box::new(first),
             earlier,
         };
@@ -506,6 +591,7 @@ struct Given {
     finish_d: i64,
     finish_ps: i64,
     output: Sha256,
+    uploader: i64,
 }
 
 impl Given {
@@ -537,37 +623,45 @@ fn judge(
     ceased: &mut Vec<Ceased>,
 ) -> Result<()> {
     let known = tx.query_opt(
-        "SELECT p.judged, m.sha256
+        "SELECT p.judged, m.sha256, b.user
          FROM build b CROSS JOIN build_artifact m ON m.id = b.main_binary
          CROSS JOIN own.past p ON p.job = b.job AND p.platform = b.platform AND p.start_d = b.start_d
            AND p.start_ps = b.start_ps AND p.build = b.id
          WHERE b.input_id = $1 AND b.id <= $2 LIMIT 1",
         &[(&input_id).into(), indexed.into()],
-        |row| Ok((row.int(0)?, row.sha256(1)?)),
+        |row| Ok((row.int(0)?, row.sha256(1)?, row.int(2)?)),
     )?;
-    let known = known.filter(|(judged, _)| *judged > ONCE);
+    let known = known.filter(|(judged, ..)| *judged > ONCE);
     let from = known.map_or(0, |_| indexed);
     let mut given = of_input(tx, input_id, from, last)?;
     let mut outputs: BTreeMap<Sha256, u64> = BTreeMap::new();
+    let mut uploaders: BTreeSet<i64> = BTreeSet::new();
     for build in &given {
         *outputs.entry(build.output).or_default() += 1;
+        uploaders.insert(build.uploader);
     }
     let mut before: BTreeSet<Sha256> = BTreeSet::new();
     match known {
-        // At least twice.
-        Some((_, output)) => *outputs.entry(output).or_default() += 2,
+        // At least twice; where several uploaded it that is known, else it was this one alone.
+        Some((_, output, uploader)) => {
+            *outputs.entry(output).or_default() += 2;
+            uploaders.insert(uploader);
+        }
         None => {
-            for output in removed_outputs(tx, input_id)? {
+            for (output, uploader) in removed_outputs(tx, input_id)? {
                 before.insert(output);
                 *outputs.entry(output).or_default() += 1;
+                uploaders.insert(uploader);
             }
         }
     }
-    let known = known.map(|(judged, _)| judged);
+    let known = known.map(|(judged, ..)| judged);
     let judged = match (known, outputs.len()) {
         (Some(NOT_REPRODUCIBLE), _) | (_, 2..) => NOT_REPRODUCIBLE,
-        _ if outputs.values().sum::<u64>() > 1 => REPRODUCED,
-        _ => ONCE,
+        _ if outputs.values().sum::<u64>() < 2 => ONCE,
+        (Some(REPRODUCED), _) => REPRODUCED,
+        _ if uploaders.len() > 1 => REPRODUCED,
+        _ => REPEATED,
     };
     if known.is_some_and(|known| known != judged) {
         given = of_input(tx, input_id, 0, last)?;
@@ -638,7 +732,7 @@ fn where_ceased(
 /// Notes that a platform ceased to be reproducible, unless it was not before.
 fn note(tx: &mut Tx<'_>, ceased: &Ceased) -> Result<()> {
     let (job, platform) = (ceased.job, ceased.platform.as_str());
-    let good = last(tx, job, platform, REPRODUCED, Some(ceased.oldest))?;
+    let good = last_good(tx, job, platform, Some(ceased.oldest))?;
     let bad = last(tx, job, platform, NOT_REPRODUCIBLE, Some(ceased.oldest))?;
     if bad > good {
         return Ok(());
@@ -658,100 +752,6 @@ fn note(tx: &mut Tx<'_>, ceased: &Ceased) -> Result<()> {
     Ok(())
 }
 
-/// That a platform of a job ceased to be reproducible.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// The build that shows it.
-    pub build: Build,
-    /// A build of the same input with another output; none when it was removed.
-    pub other: Option<Build>,
-    /// When it was known: as the later of the two ended.
-    pub at: Timestamp,
-}
-
-/// When platforms ceased to be reproducible, the last time first: of one job, on one platform, where
-/// given; `count` at most.
-pub fn ceased(
-    tx: &mut Tx<'_>,
-    job_id: Option<i64>,
-    platform: Option<&str>,
-    count: u32,
-) -> Result<Vec<Event>> {
-    macro_rules! select_ceased {
-        ($job:literal) => {
-            concat!(
-                "SELECT c.at_d, c.at_ps, c.build FROM own.ceased c
-                 WHERE ",
-                $job,
-                " AND (c.platform = $2 OR $2 IS NULL)
-                  AND EXISTS (SELECT 1 FROM build b WHERE b.id = c.build AND b.job = c.job)
-                  ORDER BY c.at_d DESC, c.at_ps DESC, c.build DESC LIMIT $3"
-            )
-        };
-    }
-    let sql = match job_id {
-        Some(_) => select_ceased!("c.job = $1"),
-        None => select_ceased!("$1 IS NULL"),
-    };
-    let found = tx.query_list(
-        sql,
-        &[job_id.into(), platform.into(), i64::from(count).into()],
-        |row| Ok((row.timestamp(0)?, row.int(2)?)),
-    )?;
-    let mut events = Vec::with_capacity(found.len());
-    for (at, build) in found {
-        if let Some(build) = builds::by_id(tx, build)? {
-            let other = other_output(tx, &build)?;
-            events.push(Event { build, other, at });
-        }
-    }
-    Ok(events)
-}
-
-/// The first build of the same input with another output.
-fn other_output(tx: &mut Tx<'_>, build: &Build) -> Result<Option<Build>> {
-    let (Some(input_id), Some(main)) = (&build.input_id, &build.main_binary) else {
-        return Ok(None);
-    };
-    tx.query_opt(
-        select_build!(
-            "FROM build b JOIN job j ON j.id = b.job JOIN build_artifact m ON m.id = b.main_binary
-             WHERE b.input_id = $1 AND m.sha256 <> $2 ORDER BY b.id LIMIT 1"
-        ),
-        &[input_id.into(), (&main.sha256).into()],
-        Build::from_row,
-    )
-}
-
-/// The successful builds of an input after row `from`, up to row `last`, as they came in.
-fn of_input(tx: &mut Tx<'_>, input_id: Sha256, from: i64, last: i64) -> Result<Vec<Given>> {
-    tx.query_list(
-        "SELECT b.id, b.job, b.platform, b.start_d, b.start_ps, b.finish_d, b.finish_ps, m.sha256
-         FROM build b JOIN build_artifact m ON m.id = b.main_binary
-         WHERE b.input_id = $1 AND b.id > $2 AND b.id <= $3 ORDER BY b.id",
-        &[(&input_id).into(), from.into(), last.into()],
-        |row| {
-            Ok(Given {
-                id: row.int(0)?,
-                job: row.int(1)?,
-                platform: row.text(2)?,
-                start_d: row.int(3)?,
-                start_ps: row.int(4)?,
-                finish_d: row.int(5)?,
-                finish_ps: row.int(6)?,
-                output: row.sha256(7)?,
-            })
-        },
-    )
-}
-
-/// What builds of an input gave that were removed: what one has shown is not undone by that.
-fn removed_outputs(tx: &mut Tx<'_>, input_id: Sha256) -> Result<Vec<Sha256>> {
-    tx.query_list(
-        "SELECT r.main_sha256 FROM record.removed_build r
-         WHERE r.input_id = $1 AND r.main_sha256 IS NOT NULL
-           AND NOT EXISTS (SELECT 1 FROM build b WHERE b.uuid = r.uuid)",
-        &[(&input_id).into()],
 /// A build whose output is another one than that of the successful build before it on its platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -877,6 +877,105 @@ fn outcomes(
     )
 }
 
-        |row| row.sha256(0),
+/// That a platform of a job ceased to be reproducible.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The build that shows it.
+    pub build: Build,
+    /// A build of the same input with another output; none when it was removed.
+    pub other: Option<Build>,
+    /// When it was known: as the later of the two ended.
+    pub at: Timestamp,
+}
+
+/// When platforms ceased to be reproducible, the last time first: of one job, on one platform, where
+/// given; `count` at most.
+pub fn ceased(
+    tx: &mut Tx<'_>,
+    job_id: Option<i64>,
+    platform: Option<&str>,
+    count: u32,
+) -> Result<Vec<Event>> {
+    macro_rules! select_ceased {
+        ($job:literal) => {
+            concat!(
+                "SELECT c.at_d, c.at_ps, c.build FROM own.ceased c
+                 WHERE ",
+                $job,
+                " AND (c.platform = $2 OR $2 IS NULL)
+                  AND EXISTS (SELECT 1 FROM build b WHERE b.id = c.build AND b.job = c.job)
+                  ORDER BY c.at_d DESC, c.at_ps DESC, c.build DESC LIMIT $3"
+            )
+        };
+    }
+    let sql = match job_id {
+        Some(_) => select_ceased!("c.job = $1"),
+        None => select_ceased!("$1 IS NULL"),
+    };
+    let found = tx.query_list(
+        sql,
+        &[job_id.into(), platform.into(), i64::from(count).into()],
+        |row| Ok((row.timestamp(0)?, row.int(2)?)),
+    )?;
+    let mut events = Vec::with_capacity(found.len());
+    for (at, build) in found {
+        if let Some(build) = builds::by_id(tx, build)? {
+            let other = other_output(tx, &build)?;
+            events.push(Event { build, other, at });
+        }
+    }
+    Ok(events)
+}
+
+/// The first build of the same input with another output.
+fn other_output(tx: &mut Tx<'_>, build: &Build) -> Result<Option<Build>> {
+    let (Some(input_id), Some(main)) = (&build.input_id, &build.main_binary) else {
+        return Ok(None);
+    };
+    tx.query_opt(
+        select_build!(
+            "FROM build b JOIN job j ON j.id = b.job JOIN build_artifact m ON m.id = b.main_binary
+             WHERE b.input_id = $1 AND m.sha256 <> $2 ORDER BY b.id LIMIT 1"
+        ),
+        &[input_id.into(), (&main.sha256).into()],
+        Build::from_row,
+    )
+}
+
+/// The successful builds of an input after row `from`, up to row `last`, as they came in.
+fn of_input(tx: &mut Tx<'_>, input_id: Sha256, from: i64, last: i64) -> Result<Vec<Given>> {
+    tx.query_list(
+        "SELECT b.id, b.job, b.platform, b.start_d, b.start_ps, b.finish_d, b.finish_ps, m.sha256,
+           b.user
+         FROM build b JOIN build_artifact m ON m.id = b.main_binary
+         WHERE b.input_id = $1 AND b.id > $2 AND b.id <= $3 ORDER BY b.id",
+        &[(&input_id).into(), from.into(), last.into()],
+        |row| {
+            Ok(Given {
+                id: row.int(0)?,
+                job: row.int(1)?,
+                platform: row.text(2)?,
+                start_d: row.int(3)?,
+                start_ps: row.int(4)?,
+                finish_d: row.int(5)?,
+                finish_ps: row.int(6)?,
+                output: row.sha256(7)?,
+                uploader: row.int(8)?,
+            })
+        },
+    )
+}
+
+/// What builds of an input gave that were removed, and who uploaded them: what one has shown is not
+/// undone by that.
+fn removed_outputs(tx: &mut Tx<'_>, input_id: Sha256) -> Result<Vec<(Sha256, i64)>> {
+    tx.query_list(
+        r#"SELECT r.main_sha256,
+             COALESCE((SELECT u.id FROM "user" u WHERE u.username = r.uploader), $2)
+           FROM record.removed_build r
+           WHERE r.input_id = $1 AND r.main_sha256 IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM build b WHERE b.uuid = r.uuid)"#,
+        &[(&input_id).into(), outputs::GONE.into()],
+        |row| Ok((row.sha256(0)?, row.int(1)?)),
     )
 }

@@ -18,7 +18,7 @@ pub(crate) const APPLICATION_ID: i64 = 1_234_839_235;
 /// `PRAGMA user_version` of the schema in `schema/v18.sql`.
 pub(crate) const SCHEMA_VERSION: i64 = 18;
 /// Version of the tables in `schema/own.sql`; a file of another version is made anew.
-const OWN_VERSION: i64 = 8;
+const OWN_VERSION: i64 = 9;
 /// Connections that read at the same time; further readers wait. Two a core of a small server,
 /// and some for pages that wait for the disk.
 const READERS_MAX: usize = 6;

@@ -27,7 +27,7 @@ use std::collections::hash_map::Entry;
 use crate::builds::Build;
 use crate::db::{Value, days, picoseconds};
 use crate::outputs::{self, Outputs};
-use crate::{Result, Sha256, Tx};
+use crate::{Result, Sha256, Tx, past};
 
 /// What is known of a build's reproducibility.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -256,7 +256,9 @@ pub fn of_history(tx: &mut Tx<'_>, builds: &[Build]) -> Result<Vec<Verdict>> {
         let known = match known {
             Some(known) => Some(known),
             // What is before the oldest that was given is looked up.
-            None => output_before(tx, build)?,
+            None => past::successful_before(tx, build)?
+                .and_then(|before| before.main_binary)
+                .map(|main| main.sha256),
         };
         let before = Before::of(main.sha256, known);
         let facts = inputs.count(tx, build, main.sha256, before)?;

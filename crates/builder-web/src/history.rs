@@ -166,6 +166,7 @@ pub fn told(standing: &Standing, changes: &Known, failing: Count) -> Vec<Words> 
         )],
         Standing::Reproduced {
             builds,
+            by_others,
             since,
             earlier,
         } => vec![
@@ -176,7 +177,11 @@ pub fn told(standing: &Standing, changes: &Known, failing: Count) -> Vec<Words> 
                 before(*earlier)
             )),
             link(show::date(&since.start), page(since)),
-            plain("."),
+            plain(match *by_others {
+                0 => ", each by the same uploader.".to_owned(),
+                by_others if by_others >= builds.builds => ".".to_owned(),
+                by_others => format!(", {by_others} of them also by another uploader."),
+            }),
         ],
         Standing::NotSince {
             first,
@@ -473,6 +478,7 @@ mod tests {
         let count = |builds, more| Count { builds, more };
         let reproduced = |more| Standing::Reproduced {
             builds: count(2, more),
+            by_others: 2,
             since: Box::new(Build::clone(older)),
             earlier: more,
         };
@@ -571,10 +577,51 @@ mod tests {
         let group = |builds: &[usize], before| Group {
             builds: builds.to_vec(),
             before,
+            same_as,
+            is_newest: builds[0] == 0,
         };
-        let (a, b) = (group(&[0, 3, 4], None), group(&[1], Some(3)));
-        assert_eq!(groups(&past, false), [a.clone(), b.clone()]);
-        assert_eq!(groups(&past, true), [a, b, group(&[2], None)]);
+        let back = group(&[0], Some(1), Some(2));
+        let between = group(&[1], Some(2), Some(5));
+        let (first, oldest) = (group(&[2, 4], Some(5), None), group(&[5], None, None));
+        let all = [back, between, first, oldest];
+        assert_eq!(groups(&past, false), all);
+        let mut with_failed = all.to_vec();
+        with_failed.insert(3, group(&[3], None, None));
+        assert_eq!(groups(&past, true), with_failed);
+        // Each platform by itself.
+        let mut two = past.clone();
+        Arc::make_mut(&mut two[1].build).platform = "q".to_owned();
+        let places = |past: &[Past]| -> Vec<(Vec<usize>, bool)> {
+            let groups = groups(past, false).into_iter();
+            groups
+                .map(|group| (group.builds, group.is_newest))
+                .collect()
+        };
+        let one = (vec![1], true);
+        assert_eq!(places(&two), [(vec![0, 2, 4], true), one, (vec![5], false)]);
+    }
+
+    #[test]
+    fn who_repeats_what_only_he_built_is_told_from_others() {
+        let past = past("?a");
+        let standing = |by_others| Standing::Reproduced {
+            builds: Count {
+                builds: 12,
+                more: false,
+            },
+            by_others,
+            since: Box::new(Build::clone(&past[0].build)),
+            earlier: false,
+        };
+        for (by_others, expected) in [
+            (0, ", each by the same uploader."),
+            (3, ", 3 of them also by another uploader."),
+            (12, "."),
+        ] {
+            let told = text(&told(&standing(by_others), &Known::Same, NONE));
+            let expected = format!("Reproduced for 12 builds, since 1970-01-02{expected}");
+            assert_eq!(told, expected);
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ fn standing(data: &Data, job: &str, platform: &str) -> Standing {
     })
 }
 
-fn number(build: &Build) -> u128 {
+fn number_of(build: &Build) -> u128 {
     build.uuid.as_u128()
 }
 
@@ -57,7 +57,7 @@ fn told(standing: Standing) -> (&'static str, u64, u128, Option<u128>) {
         Standing::NothingBuilt => ("nothing built", 0, 0, None),
         Standing::NeverRepeated => ("never repeated", 0, 0, None),
         Standing::Reproduced { builds, since, .. } => {
-            ("reproduced", builds.builds, number(&since), None)
+            ("reproduced", builds.builds, number_of(&since), None)
         }
         Standing::NotSince {
             first,
@@ -67,8 +67,8 @@ fn told(standing: Standing) -> (&'static str, u64, u128, Option<u128>) {
         } => (
             "not since",
             reproduced_before.builds,
-            number(&first),
-            before.as_deref().map(number),
+            number_of(&first),
+            before.as_deref().map(number_of),
         ),
     }
 }
@@ -121,6 +121,31 @@ fn a_platform_is_reproduced_since_the_last_build_that_was_not() {
 }
 
 #[test]
+fn who_repeats_what_only_he_built_is_told_from_others() {
+    let data = Data::new();
+    let by_others = || match standing(&data, "a", "p") {
+        Standing::Reproduced {
+            builds, by_others, ..
+        } => (builds.builds, by_others),
+        other => panic!("{other:?}"),
+    };
+    for (input, numbers, output) in [("i1", [1, 2], "o1"), ("i2", [3, 4], "o2")] {
+        for number in numbers {
+            let start = i64::try_from(number).unwrap() * 100;
+            data.keep_from(input, number, &New("a", "p", start, &[("bin/x", output)]));
+        }
+    }
+    assert_eq!(by_others(), (4, 0));
+    // Elsewhere, the same.
+    data.keep_of("other", "i2", 5, &New("b", "q", 5, &[("bin/x", "o2")]));
+    assert_eq!(by_others(), (4, 2));
+    data.keep_from("i2", 6, &New("a", "p", 600, &[("bin/x", "o2")]));
+    assert_eq!(by_others(), (5, 3));
+    data.keep_of("third", "i1", 7, &New("b", "q", 6, &[("bin/x", "o1")]));
+    assert_eq!(by_others(), (5, 5));
+}
+
+#[test]
 fn what_is_told_is_the_same_from_our_own_table_as_from_the_builds() {
     let data = Data::new();
     // Numbers that look random and are the same each time.
@@ -137,7 +162,8 @@ fn what_is_told_is_the_same_from_our_own_table_as_from_the_builds() {
         let output = format!("{input}{}", u8::from(next(9) == 0));
         let main = [("bin/x", output.as_str())];
         let files: &[_] = if next(8) == 0 { &[] } else { &main };
-        data.keep_from(&input, number, &New(job, platform, start, files));
+        let user = if next(2) == 0 { "user" } else { "other" };
+        data.keep_of(user, &input, number, &New(job, platform, start, files));
         if number % 6 == 0 {
             for (job, platform) in [("a", "p"), ("a", "q"), ("b", "p"), ("b", "q")] {
                 let found = read(&data, |tx| {
@@ -146,20 +172,55 @@ fn what_is_told_is_the_same_from_our_own_table_as_from_the_builds() {
                     };
                     let newest = past::newest(tx, job, platform, None, 50)?;
                     let before = newest.get(3).map(Build::age);
-                    let mut earlier = Vec::new();
+                    let mut beside = Vec::new();
                     for build in &newest {
-                        earlier.push(past::successful_before(tx, build)?);
+                        beside.push(past::successful_before(tx, build)?);
+                        beside.push(past::successful_after(tx, build)?);
                     }
+                    let mut changes = past::changes(tx, job, Some(platform), 50)?;
+                    changes.extend(past::changes(tx, job, None, 5)?);
                     Ok(Some((
                         past::standing(tx, job, platform)?,
                         past::failing(tx, job, platform)?,
                         past::newest(tx, job, platform, before, 5)?,
                         latest::of_job(tx, job)?,
-                        earlier,
+                        beside,
+                        changes,
                         newest,
                     )))
                 });
-                if let Some((_, failing, _, latest, _, newest)) = found {
+                if let Some((_, failing, _, latest, beside, changes, newest)) = found {
+                    let of_platform = newest.iter().rev();
+                    let successful: Vec<&Build> = of_platform
+                        .filter(|build| build.main_binary.is_some())
+                        .collect();
+                    let mut expected = Vec::new();
+                    for (at, build) in successful.iter().enumerate() {
+                        let before = at.checked_sub(1).map(|at| successful[at]);
+                        let output = |build: &Build| build.main_binary.clone().unwrap().sha256;
+                        if before.is_none_or(|before| output(before) != output(build)) {
+                            expected.push((number_of(build), before.map(number_of)));
+                        }
+                    }
+                    expected.reverse();
+                    let found: Vec<(u128, Option<u128>)> = changes
+                        .iter()
+                        .take(expected.len())
+                        .map(|change| {
+                            (
+                                number_of(&change.build),
+                                change.before.as_ref().map(number_of),
+                            )
+                        })
+                        .collect();
+                    assert_eq!(found, expected);
+                    for (at, build) in newest.iter().enumerate() {
+                        let is_built = |build: &&Build| build.main_binary.is_some();
+                        let before = newest[at + 1..].iter().find(is_built);
+                        let after = newest[..at].iter().rev().find(is_built);
+                        assert_eq!(beside[2 * at].as_ref(), before, "before {}", build.id);
+                        assert_eq!(beside[2 * at + 1].as_ref(), after, "after {}", build.id);
+                    }
                     let failed = newest
                         .iter()
                         .take_while(|build| build.main_binary.is_none());
@@ -201,6 +262,7 @@ fn a_run_is_told_from_its_beginning_however_long_it_is() {
         builds,
         since,
         earlier,
+        ..
     } = data.store.read(of_p).unwrap()
     else {
         panic!("reproduced");
@@ -251,8 +313,8 @@ fn it_is_noted_when_a_platform_ceases_to_be_reproducible() {
             past::ceased(tx, job, platform, 10)
         });
         let numbers = events.iter().map(|event| {
-            let other = event.other.as_ref().map(number);
-            (number(&event.build), other, event.at.unix_seconds())
+            let other = event.other.as_ref().map(number_of);
+            (number_of(&event.build), other, event.at.unix_seconds())
         });
         numbers.collect()
     };
@@ -288,8 +350,8 @@ fn it_is_noted_when_a_platform_ceases_to_be_reproducible() {
 fn noted_now(data: &Data) -> Vec<(u128, Option<u128>, i64)> {
     let events = data.store.read(|tx| past::ceased(tx, None, None, 10));
     let numbers = events.unwrap().into_iter().map(|event| {
-        let other = event.other.as_ref().map(number);
-        (number(&event.build), other, event.at.unix_seconds())
+        let other = event.other.as_ref().map(number_of);
+        (number_of(&event.build), other, event.at.unix_seconds())
     });
     numbers.collect()
 }

@@ -93,12 +93,16 @@ pub struct Standing {
     #[schema(examples("reproduced"))]
     pub kind: &'static str,
     /// The same in sentences.
-    #[schema(examples("Reproduced for 12 builds, since 2026-05-12."))]
+    #[schema(examples("Reproduced for 12 builds, since 2026-05-12, each by the same uploader."))]
     pub told: String,
     /// Reproduced builds: up to now, or up to the first that is not. Counted up to a thousand.
     pub reproduced_builds: u64,
     /// Whether there may be more of them.
     pub reproduced_builds_may_be_more: bool,
+    /// How many of these others than their own uploader gave, too, up to a thousand; null unless it is
+    /// `reproduced`.
+    #[schema(required)]
+    pub reproduced_by_others: Option<u64>,
     /// The first build of those that are reproduced, or the first that is not.
     #[schema(required)]
     pub since: Option<BuildSummary>,
@@ -273,6 +277,10 @@ impl Standing {
             Stands::Reproduced {
                 builds,
                 since,
+        let by_others = match standing {
+            Stands::Reproduced { by_others, .. } => Some(*by_others),
+            _ => None,
+        };
                 earlier,
             } => (Some(builds), Some(since), *earlier, None),
             Stands::NotSince {
@@ -281,6 +289,7 @@ impl Standing {
                 reproduced_before,
                 before,
             } => (
+                ..
                 Some(reproduced_before),
                 Some(first),
                 *earlier,
@@ -299,6 +308,7 @@ impl Standing {
         }
     }
 }
+            reproduced_by_others: by_others,
 
 impl FailureCount {
     /// From a class, or none, and a number.

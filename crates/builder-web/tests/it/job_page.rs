@@ -98,7 +98,7 @@ fn the_first_screen_says_since_when_and_where_what_changed() {
     let standing = paragraph(freebsd, "standing");
     assert_eq!(
         text(standing),
-        "Reproduced for 2 builds, since 2026-05-17. The last 2 builds failed."
+        "Reproduced for 2 builds, since 2026-05-17, each by the same uploader. The last 2 builds failed."
     );
     assert_eq!(links(standing), [builds[5].url()]);
     // The same for programs.
@@ -190,7 +190,7 @@ fn neither_a_run_nor_a_platform_ends_where_a_page_does() {
         if known == "after" {
             assert_eq!(
                 text(paragraph(section(&html, "debian-12"), "standing")),
-                "Reproduced for 401 builds, since 2026-05-12."
+                "Reproduced for 401 builds, since 2026-05-12, each by the same uploader."
             );
         } else {
             assert!(
@@ -480,3 +480,21 @@ fn a_badge_without_a_platform_says_the_worst_of_those_built_on_of_late() {
     server.keep(&hello(6, 44, "one"));
     assert_eq!(badge(&server), "hello: failed on q");
 }
+    // A ring with a dot, and a full circle.
+    let (same, others) = (
+        "<circle class=\"line\" cx=\"8\" cy=\"8\" r=\"5.5\"/><circle cx=\"8\" cy=\"8\" r=\"2.5\"/>",
+        "<circle cx=\"8\" cy=\"8\" r=\"6.5\"/>",
+    );
+    let since = |server: &Server, said: &str, by_others: u64, circle: &str| {
+        let html = server.page("/job/hello");
+        let debian = section(&html, "debian-12");
+        let expected = format!("Reproduced for 2 builds, since 2026-05-12{said}");
+        assert_eq!(text(paragraph(debian, "standing")), expected);
+        assert_eq!(debian.matches(circle).count(), 2, "{debian}");
+        let part = server.json("/api/v1/jobs/hello/history?platform=debian-12");
+        let standing = &part["histories"][0]["standing"];
+        assert_eq!(standing["reproduced_by_others"], by_others);
+        assert_eq!(standing["told"], expected);
+    };
+    since(&server, ", each by the same uploader.", 0, same);
+    since(&server, ".", 2, others);
