@@ -361,55 +361,55 @@ fn scaled(value: u64, whole: u64, to: u64) -> u64 {
     u64::try_from(scaled).unwrap_or(to)
 }
 
-/// Builds with one output on one platform, by their places among those that were given; or a
-/// failed build alone.
+/// Builds on one platform with one output that were built one after the other, whatever failed
+/// between, by their places among those that were given; or a failed build alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// Newest first; never empty.
     pub builds: Vec<usize>,
-    /// The successful build before the oldest of them, on the same platform, with another output.
+    /// The successful build before the oldest of them, on the same platform: it has another output.
     pub before: Option<usize>,
+    /// The newest build before that one which had the output of these.
+    pub same_as: Option<usize>,
+    /// Whether no newer successful build on the platform was given.
+    pub is_newest: bool,
 }
 
-/// Groups builds by platform and output, the group with the newest build first.
+/// Groups builds by platform and output as one followed the other, the group with the newest build
+/// first: where an output comes back it is a group again.
 pub fn groups(past: &[Past], with_failed: bool) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
+    // By platform: the last group, and the last one of each output.
+    let mut last: HashMap<&str, (usize, Sha256)> = HashMap::new();
     let mut known: HashMap<(&str, Sha256), usize> = HashMap::new();
     for (at, Past { build, .. }) in past.iter().enumerate() {
-        let new = Group {
+        let platform = build.platform.as_str();
+        let new = |is_newest| Group {
             builds: vec![at],
             before: None,
+            same_as: None,
+            is_newest,
         };
-        match &build.main_binary {
-            None if with_failed => groups.push(new),
-            None => {}
-            Some(main) => {
-                let key = (build.platform.as_str(), main.sha256);
-                match known.get(&key) {
-                    Some(group) => groups[*group].builds.push(at),
-                    None => {
-                        known.insert(key, groups.len());
-                        groups.push(new);
-                    }
-                }
-            }
-        }
-    }
-    for group in &mut groups {
-        let oldest = group.builds.last().copied().unwrap_or_default();
-        let Past { build, .. } = &past[oldest];
         let Some(main) = &build.main_binary else {
+            if with_failed {
+                groups.push(new(false));
+            }
             continue;
         };
-        group.before = past
-            .iter()
-            .enumerate()
-            .skip(oldest + 1)
-            .find_map(|(at, other)| {
-                let before = other.build.main_binary.as_ref()?;
-                (other.build.platform == build.platform && before.sha256 != main.sha256)
-                    .then_some(at)
-            });
+        let newer = last.get(platform).copied();
+        match newer {
+            Some((newer, output)) if output == main.sha256 => {
+                groups[newer].builds.push(at);
+                continue;
+            }
+            Some((newer, _)) => groups[newer].before = Some(at),
+            None => {}
+        }
+        if let Some(newer) = known.insert((platform, main.sha256), groups.len()) {
+            groups[newer].same_as = Some(at);
+        }
+        last.insert(platform, (groups.len(), main.sha256));
+        groups.push(new(newer.is_none()));
     }
     groups
 }
@@ -572,9 +572,9 @@ mod tests {
     }
 
     #[test]
-    fn builds_of_one_output_are_one_group_and_know_what_was_before() {
-        let past = past("?a ?a xz ?b +a");
-        let group = |builds: &[usize], before| Group {
+    fn builds_of_one_output_are_one_group_until_another_output_comes_between() {
+        let past = past("?b ?a xz ?a ?b +a");
+        let group = |builds: &[usize], before, same_as| Group {
             builds: builds.to_vec(),
             before,
             same_as,

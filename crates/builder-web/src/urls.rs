@@ -124,12 +124,21 @@ pub fn job_failed(job: &str, platform: Option<&str>) -> String {
     with_platform(format!("/job/{}/failed", segment(job)), platform)
 }
 
-/// A page of a job's history: the `page`th of those that begin before a build.
+/// Which builds of a job a page of its history is about, if not the newest.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    /// Those before this one.
+    Before(&'a Uuid),
+    /// This one and those before it.
+    UpTo(&'a Uuid),
+}
+
+/// A page of a job's history: the `page`th of those that begin at a place.
 pub fn job_page(
     job: &str,
     platform: Option<&str>,
     failed: bool,
-    before: Option<&Uuid>,
+    place: Option<Place<'_>>,
     page: u32,
 ) -> String {
     let mut url = if failed {
@@ -141,8 +150,10 @@ pub fn job_page(
         url.push(if url.contains('?') { '&' } else { '?' });
         url.push_str(&parameter);
     };
-    if let Some(before) = before {
-        add(format!("before={before}"));
+    match place {
+        Some(Place::Before(uuid)) => add(format!("before={uuid}")),
+        Some(Place::UpTo(uuid)) => add(format!("upto={uuid}")),
+        None => {}
     }
     if page > 1 {
         add(format!("page={page}"));

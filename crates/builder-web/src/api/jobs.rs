@@ -245,6 +245,8 @@ pub async fn history(
                     uuid => Some(Before {
                         uuid: names::uuid(uuid).ok_or_else(cursor::wrong)?,
                         age: age_of(&days, &picoseconds, &id)?,
+                        // Told by the age; only an address has another name for it.
+                        with_it: false,
                     }),
                 },
                 page: cursor::number::<u32>(&page)?.max(1),

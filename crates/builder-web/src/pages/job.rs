@@ -21,19 +21,21 @@ use crate::app::{App, Page};
 use crate::error::{Error, Result};
 use crate::failures::FailureHistory;
 use crate::history::{self, Past};
-use crate::input_changes::Known;
 use crate::markdown::Html;
 use crate::names::{self, Path};
 use crate::query::Query;
 use crate::respond::{self, Accepts, Layout};
 use crate::share::Share;
+use crate::urls::Place;
 use crate::view::{
     self, BuildInHistory, BuildReference, BuildSummary, ChangesInNumbers, JobFailures, JobHistory,
     OutputGroup, PlatformHistory,
 };
 use crate::{show, urls};
+use outputs::{Looked, Shown};
 use platforms::{History, PLATFORMS, Window};
 
+mod outputs;
 mod platforms;
 
 /// `GET /job/:job`: the distinct outputs.
@@ -67,10 +69,7 @@ async fn page(
     let accepts = Accepts::of(&headers);
     app.page(accepts, move |app, tx| {
         let begin = Begin {
-            before: match query.get("before").filter(|before| !before.is_empty()) {
-                Some(before) => Some(Before::read(tx, &job, before)?),
-                None => None,
-            },
+            before: Before::of_query(tx, &job, &query)?,
             page: query.number("page").unwrap_or(1).max(1),
         };
         let mut page = JobPage::load(app, tx, job, platform, failed, &begin)?;
@@ -105,13 +104,15 @@ impl Default for Begin {
     }
 }
 
-/// The build that a page of the history ends before. It need not be there any more.
+/// The build that the builds of a page of the history are before. It need not be there any more.
 #[derive(Debug, Clone)]
 pub struct Before {
     /// Its name.
     pub uuid: Uuid,
-    /// Its [`Build::age`].
+    /// They are of a smaller [`Build::age`].
     pub age: (Timestamp, i64),
+    /// Whether it is one of them, and its age so much greater.
+    pub with_it: bool,
 }
 
 impl Before {
@@ -119,28 +120,57 @@ impl Before {
         Before {
             uuid: build.uuid,
             age: build.age(),
+            with_it: false,
+        }
+    }
+
+    /// The build is the newest on the page, so that newer ones move nothing on those that follow.
+    fn up_to(build: &Build) -> Before {
+        let (start, id) = build.age();
+        Before {
+            uuid: build.uuid,
+            age: (start, id.saturating_add(1)),
+            with_it: true,
         }
     }
 
     /// From an address: the name of a build of this job, that is there or was.
-    fn read(tx: &mut Tx<'_>, job: &str, text: &str) -> Result<Before> {
+    fn of_query(tx: &mut Tx<'_>, job: &str, query: &Query) -> Result<Option<Before>> {
+        let named = |name| query.get(name).filter(|uuid: &&str| !uuid.is_empty());
+        let (name, text, with_it) = match (named("before"), named("upto")) {
+            (Some(before), _) => ("before", before, false),
+            (None, Some(up_to)) => ("upto", up_to, true),
+            (None, None) => return Ok(None),
+        };
         let uuid = names::uuid(text).ok_or_else(|| {
-            Error::BadRequest("before is to be the uuid of a build of the job".to_owned())
+            Error::BadRequest(format!("{name} is to be the uuid of a build of the job"))
         })?;
         if let Some(build) = builds::by_uuid(tx, uuid)?
             && build.job == job
         {
-            return Ok(Before::of(&build));
+            return Ok(Some(match with_it {
+                true => Before::up_to(&build),
+                false => Before::of(&build),
+            }));
         }
         match removed::by_uuid(tx, uuid)? {
-            Some(build) if build.job == job => Ok(Before {
+            Some(build) if build.job == job => Ok(Some(Before {
                 uuid,
                 // Those that started together with it are rather shown again than left out.
                 age: (build.start, i64::MAX),
-            }),
+                with_it,
+            })),
             _ => Err(Error::NotFound(format!(
                 "there is no build {uuid} of {job} whose past could be shown"
             ))),
+        }
+    }
+
+    /// As an address names it.
+    fn place(&self) -> Place<'_> {
+        match self.with_it {
+            true => Place::UpTo(&self.uuid),
+            false => Place::Before(&self.uuid),
         }
     }
 }
@@ -189,29 +219,6 @@ struct Entry {
     verdict: Verdict,
 }
 
-/// The builds of one output, or a failed build.
-struct Shown {
-    /// Newest first; never empty.
-    builds: Vec<Past>,
-    /// The build before that has another output, and what changed since.
-    before: Option<Past>,
-    changes: Known,
-}
-
-impl Shown {
-    fn newest(&self) -> &Past {
-        &self.builds[0]
-    }
-
-    fn oldest(&self) -> &Past {
-        &self.builds[self.builds.len() - 1]
-    }
-
-    fn others(&self) -> &[Past] {
-        &self.builds[1..]
-    }
-}
-
 impl JobPage {
     /// A page of a job's history.
     pub fn load(
@@ -246,31 +253,25 @@ impl JobPage {
         }
         .histories(app, tx)?;
         let groups = history::groups(&past, failed);
+        let looked = Looked {
+            past: &past,
+            more_older: more,
+            more_newer: before.is_some(),
+        };
         let first = (begin.page as usize - 1).saturating_mul(OUTPUTS);
         for group in groups.iter().skip(first).take(OUTPUTS) {
-            let builds: Vec<Past> = group.builds.iter().map(|at| past[*at].clone()).collect();
-            let before = group.before.map(|at| past[at].clone());
-            let changes = match (&before, builds.last()) {
-                (Some(before), Some(oldest)) => {
-                    app.comparisons().of(tx, &before.build, &oldest.build)?
-                }
-                _ => Known::Untold,
-            };
-            page.groups.push(Shown {
-                builds,
-                before,
-                changes,
-            });
+            page.groups.push(Shown::load(app, tx, &looked, group)?);
         }
         let url = |before: Option<&Before>, number| {
-            let before = before.map(|before| &before.uuid);
-            urls::job_page(&page.job, page.platform.as_deref(), failed, before, number)
+            let place = before.map(Before::place);
+            urls::job_page(&page.job, page.platform.as_deref(), failed, place, number)
         };
         let this = begin.before.as_ref();
         page.here = url(this, begin.page);
         page.next = if groups.len() > first.saturating_add(OUTPUTS) {
+            let newest = past.first().map(|newest| Before::up_to(&newest.build));
             Some(Begin {
-                before: this.cloned(),
+                before: this.cloned().or(newest),
                 page: begin.page.saturating_add(1),
             })
         } else {
@@ -286,6 +287,8 @@ impl JobPage {
             (None, 1) => None,
             // Which page was before is not known: back to the newest.
             (_, 1) => Some(url(None, 1)),
+            // What was the first page of the newest builds.
+            (Some(Before { with_it: true, .. }), 2) => Some(url(None, 1)),
             (this, number) => Some(url(this, number - 1)),
         };
         Ok(page)
@@ -296,9 +299,11 @@ impl JobPage {
         self.begin.before.is_none() && self.begin.page == 1
     }
 
-    /// The time before which the builds of this page are, if it is not about the newest.
-    fn before(&self) -> Option<&Timestamp> {
-        self.begin.before.as_ref().map(|before| &before.age.0)
+    /// The time before or up to which the builds of this page are, if it is not about the newest.
+    fn until(&self) -> Option<(&'static str, &Timestamp)> {
+        let before = self.begin.before.as_ref()?;
+        let word = if before.with_it { "up to" } else { "before" };
+        Some((word, &before.age.0))
     }
 
     /// Platforms that have no timeline here because there are so many.
@@ -341,6 +346,7 @@ impl JobPage {
     pub fn history(&self) -> JobHistory {
         let histories = self.histories.iter();
         let groups = self.groups.iter();
+        let summary = |past: &Past| BuildSummary::of(&past.build, past.verdict);
         JobHistory {
             histories: histories
                 .map(|history| PlatformHistory {
@@ -358,16 +364,16 @@ impl JobPage {
             outputs: groups
                 .map(|group| OutputGroup {
                     state: view::State::of(group.newest().verdict),
-                    newest: BuildSummary::of(&group.newest().build, group.newest().verdict),
+                    newest: summary(group.newest()),
                     builds: group
                         .builds
                         .iter()
                         .map(|past| BuildReference::of(&past.build))
                         .collect(),
-                    before: group
-                        .before
-                        .as_ref()
-                        .map(|past| BuildSummary::of(&past.build, past.verdict)),
+                    more_older: group.more_older,
+                    more_newer: group.more_newer,
+                    before: group.before.as_ref().map(summary),
+                    same_as: group.same_as.as_ref().map(summary),
                     changes: group
                         .before
                         .as_ref()
@@ -470,19 +476,19 @@ impl Page for JobPage {
     fn share(&self) -> Option<Share> {
         let platform = self.platform.as_deref();
         let on = platform.map_or_else(String::new, |platform| format!(" on {platform}"));
-        let before = self.before();
-        let before = before.map_or_else(String::new, |time| format!(", before {time}"));
+        let until = self.until();
+        let until = until.map_or_else(String::new, |(word, time)| format!(", {word} {time}"));
         let about = self.synopsis.iter().map(|synopsis| format!("{synopsis}."));
         let sentences: Vec<String> = about.chain(self.stands()).collect();
         Some(Share {
             url: self.here.clone(),
             title: match self.failed {
                 true => format!(
-                    "{}{on}{before}: all builds, also those that failed",
+                    "{}{on}{until}: all builds, also those that failed",
                     self.job
                 ),
                 false => format!(
-                    "{}{on}{before}: builds and whether they were reproduced",
+                    "{}{on}{until}: builds and whether they were reproduced",
                     self.job
                 ),
             },

@@ -63,8 +63,8 @@ pub struct JobHistory {
     /// How it went on each platform: in the first part of the newest builds on each, in those after
     /// it of the builds that the part looks at, 300 at most.
     pub histories: Vec<PlatformHistory>,
-    /// Its builds by output, the group with the newest build first; failed builds each alone, if they
-    /// were asked for.
+    /// Its builds by output, as one followed the other on a platform, the group with the newest build
+    /// first: an output that came back is there again. Failed builds each alone, if they were asked for.
     pub outputs: Vec<OutputGroup>,
     /// Why builds failed, of all its builds.
     pub failures: JobFailures,
@@ -135,18 +135,25 @@ pub struct BuildInHistory {
     pub size: Option<u64>,
 }
 
-/// Builds of one output on one platform, or a failed build.
+/// Builds of one output on one platform, one after the other, or a failed build.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct OutputGroup {
     /// What is known of the newest of them.
     pub state: State,
     /// The newest of them.
     pub newest: BuildSummary,
-    /// All of them, the newest first.
+    /// Those of them that this part looks at, the newest first.
     pub builds: Vec<BuildReference>,
+    /// Whether builds before these have this output, too: in the next part that looks at older builds.
+    pub more_older: bool,
+    /// Whether builds after these have this output, too: in the part before.
+    pub more_newer: bool,
     /// The build before the oldest of them, of another output.
     #[schema(required)]
     pub before: Option<BuildSummary>,
+    /// The newest build before that one which had this output, too, as far as this part looks.
+    #[schema(required)]
+    pub same_as: Option<BuildSummary>,
     /// What changed in the input from that build on.
     #[schema(required)]
     pub changes: Option<ChangesInNumbers>,
@@ -270,6 +277,10 @@ impl Standing {
             Stands::Reproduced { .. } => "reproduced",
             Stands::NotSince { .. } => "not-reproducible",
         };
+        let by_others = match standing {
+            Stands::Reproduced { by_others, .. } => Some(*by_others),
+            _ => None,
+        };
         let (builds, since, earlier, before) = match standing {
             Stands::Untold | Stands::NothingBuilt | Stands::NeverRepeated => {
                 (None, None, false, None)
@@ -277,11 +288,8 @@ impl Standing {
             Stands::Reproduced {
                 builds,
                 since,
-        let by_others = match standing {
-            Stands::Reproduced { by_others, .. } => Some(*by_others),
-            _ => None,
-        };
                 earlier,
+                ..
             } => (Some(builds), Some(since), *earlier, None),
             Stands::NotSince {
                 first,
@@ -289,7 +297,6 @@ impl Standing {
                 reproduced_before,
                 before,
             } => (
-                ..
                 Some(reproduced_before),
                 Some(first),
                 *earlier,
@@ -301,6 +308,7 @@ impl Standing {
             told,
             reproduced_builds: builds.map_or(0, |count| count.builds),
             reproduced_builds_may_be_more: builds.is_some_and(|count| count.more),
+            reproduced_by_others: by_others,
             since: since.map(|build| BuildSummary::of(build, since_is)),
             since_may_be_earlier: earlier,
             before: before.map(|build| BuildSummary::of(build, before_is)),
@@ -308,7 +316,6 @@ impl Standing {
         }
     }
 }
-            reproduced_by_others: by_others,
 
 impl FailureCount {
     /// From a class, or none, and a number.

@@ -1,9 +1,12 @@
 //! The page of a job: what it says at its head, of now and of the past, where that leads, and how jobs
 //! are followed by it. On a server, as people and programs read it.
 
+use std::collections::BTreeSet;
+
 use builder_exec::ExecutionResult;
 use builder_store::removal::{Goal, Keep};
 use builder_web::Clock;
+use serde_json::Value;
 
 use crate::build::{Build, build};
 use crate::program::succeeds;
@@ -203,6 +206,200 @@ fn neither_a_run_nor_a_platform_ends_where_a_page_does() {
     assert!(server.page("/job/hello?platform=rare-1").contains("rare-1"));
 }
 
+/// What a page says of an output, and what stands between it and the output before.
+fn outputs(html: &str) -> Vec<&str> {
+    html.split("<article class=\"output\">").skip(1).collect()
+}
+
+/// The builds that a list names, on all its pages.
+fn listed(server: &Server, target: &str) -> BTreeSet<String> {
+    let (mut found, mut page) = (BTreeSet::new(), Some(target.to_owned()));
+    while let Some(target) = page {
+        let html = server.page(&target);
+        let links = links(&html);
+        page = links.iter().find(|link| link.contains("cursor=")).cloned();
+        let builds = links.iter().filter_map(|link| {
+            let rest = link.strip_prefix("/job/hello/build/")?;
+            Some(rest.get(..36)?.to_owned())
+        });
+        found.extend(builds);
+    }
+    found
+}
+
+#[test]
+fn a_group_that_a_page_cuts_says_so_and_leads_to_all_its_builds() {
+    let first = hello(1, 0, "one").input("a");
+    let before = hello(2, -1, "zero").input("b");
+    let server = Server::of(&[first.clone(), before.clone()]);
+    add_copies(&server, 3, 402);
+    for follows in [false, true] {
+        let server = server.again(Clock::Stopped(now()), |_| {});
+        let html = server.page("/job/hello");
+        let [newest] = outputs(&html)[..] else {
+            panic!("{html}");
+        };
+        let counted = paragraph(newest, "faint");
+        assert!(
+            text(counted)
+                .starts_with("at least 300 builds, since before 2026-05-26; before the newest: "),
+            "{counted}"
+        );
+        assert!(!newest.contains("class=\"between\""), "{newest}");
+        let all = links(counted).pop().unwrap();
+        assert_eq!(listed(&server, &all).len(), 401);
+
+        let links_of_page = links(&html);
+        let older = links_of_page.iter().find(|link| link.contains("before="));
+        let html = server.page(older.unwrap());
+        let [rest, zero] = outputs(&html)[..] else {
+            panic!("{html}");
+        };
+        let counted = text(paragraph(rest, "faint"));
+        assert!(
+            counted.starts_with("at least 101 builds, since 2026-05-12; before"),
+            "{counted}"
+        );
+        let compared = format!("/compare/{}/{}", before.uuid, first.uuid);
+        assert_eq!(links(paragraph(rest, "between")), [compared]);
+        assert!(!zero.contains("class=\"faint\""), "{zero}");
+
+        let part = server.json("/api/v1/jobs/hello/history");
+        let group = &part["outputs"][0];
+        assert_eq!(group["builds"].as_array().unwrap().len(), 300);
+        assert_eq!([&group["more_older"], &group["more_newer"]], [true, false]);
+        assert!(group["before"].is_null());
+        let cursor = part["next_cursor"].as_str().unwrap();
+        let part = server.json(&format!("/api/v1/jobs/hello/history?cursor={cursor}"));
+        let group = &part["outputs"][0];
+        assert_eq!([&group["more_older"], &group["more_newer"]], [false, true]);
+        assert_eq!(group["before"]["uuid"], before.uuid.to_string());
+        if !follows {
+            server.app.store().catch_up().unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_changed_is_told_where_the_builds_of_a_page_end() {
+    let first = hello(1, 0, "one").input("a");
+    let before = hello(2, -1, "zero").input("b");
+    let server = Server::of(&[first.clone(), before.clone()]);
+    add_copies(&server, 3, 301);
+    let html = server.page("/job/hello");
+    let [newest] = outputs(&html)[..] else {
+        panic!("{html}");
+    };
+    let counted = text(paragraph(newest, "faint"));
+    assert!(
+        counted.starts_with("300 builds, since 2026-05-12;"),
+        "{counted}"
+    );
+    let compared = format!("/compare/{}/{}", before.uuid, first.uuid);
+    assert_eq!(links(paragraph(newest, "between")), [compared]);
+}
+
+#[test]
+fn an_output_that_comes_back_is_told_each_time_with_what_changed() {
+    let builds: Vec<Build> = (1..=4)
+        .map(|number| {
+            let day = i64::try_from(number).unwrap();
+            let output = if number % 2 == 0 { "two" } else { "one" };
+            hello(number, day, output).input("a")
+        })
+        .collect();
+    let server = Server::of(&builds);
+    let html = server.page("/job/hello");
+    let shown = outputs(&html);
+    assert_eq!(shown.len(), 4);
+    for (at, shown) in shown.iter().enumerate() {
+        let newer = &builds[3 - at];
+        let links = links(shown);
+        assert!(links.contains(&newer.url()), "{shown}");
+        let before = 2usize.checked_sub(at).map(|before| &builds[before]);
+        let compared = before.map(|before| format!("/compare/{}/{}", before.uuid, newer.uuid));
+        assert_eq!(shown.contains("class=\"between\""), compared.is_some());
+        if let Some(compared) = compared {
+            assert!(links.contains(&compared), "{shown}");
+        }
+        let same = 1usize.checked_sub(at).map(|same| &builds[same]);
+        assert_eq!(shown.contains("The same output as on"), same.is_some());
+        if let Some(same) = same {
+            assert!(links.contains(&same.url()), "{shown}");
+        }
+    }
+    let part = server.json("/api/v1/jobs/hello/history");
+    let uuid = |group: usize, member: &str| part["outputs"][group][member]["uuid"].clone();
+    assert_eq!(uuid(0, "before"), builds[2].uuid.to_string());
+    assert_eq!(uuid(0, "same_as"), builds[1].uuid.to_string());
+    assert!(part["outputs"][2]["same_as"].is_null());
+    // To programs that know the OCaml server, each output once.
+    assert_eq!(
+        server.json("/job/hello")["builds"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn what_comes_in_moves_nothing_on_the_pages_that_follow() {
+    let builds: Vec<Build> = (1..=45)
+        .map(|number| hello(number, i64::try_from(number).unwrap(), &number.to_string()))
+        .collect();
+    let server = Server::of(&builds);
+    let of_page = |html: &str| -> Vec<String> {
+        let newest = |output: &&str| {
+            let links = links(output).into_iter();
+            let mut builds = links.filter(|link| link.starts_with("/job/hello/build/"));
+            builds.find(|link| !link.contains("/f/")).unwrap()
+        };
+        outputs(html).iter().map(newest).collect()
+    };
+    let older = |html: &str| {
+        let links = links(html).into_iter();
+        let mut older = links.filter(|link| link.contains("upto="));
+        older.find(|link| link.contains("page="))
+    };
+    let html = server.page("/job/hello");
+    let mut seen = of_page(&html);
+    let part = server.json("/api/v1/jobs/hello/history");
+    let of_part = |part: &Value| -> Vec<String> {
+        let groups = part["outputs"].as_array().unwrap().iter();
+        let uuids = groups.map(|group| group["newest"]["uuid"].as_str().unwrap().to_owned());
+        uuids.collect()
+    };
+    let mut told = of_part(&part);
+    let (mut next, mut cursor) = (older(&html), part["next_cursor"].clone());
+    for number in 101..=102 {
+        server.keep(&hello(number, i64::try_from(number).unwrap(), "new"));
+        let html = server.page(&next.unwrap());
+        seen.extend(of_page(&html));
+        assert!(
+            text(paragraph(&html, "past")).starts_with("Builds up to 2026-06-26"),
+            "{html}"
+        );
+        next = older(&html[html.find("<nav class=\"pages\"").unwrap_or(0)..])
+            .filter(|link| link.contains("page=3"));
+        let part = server.json(&format!(
+            "/api/v1/jobs/hello/history?cursor={}",
+            cursor.as_str().unwrap()
+        ));
+        told.extend(of_part(&part));
+        cursor = part["next_cursor"].clone();
+    }
+    assert!(cursor.is_null());
+    let urls: Vec<String> = builds.iter().rev().map(Build::url).collect();
+    assert_eq!(seen, urls);
+    let uuids: Vec<String> = builds
+        .iter()
+        .rev()
+        .map(|build| build.uuid.to_string())
+        .collect();
+    assert_eq!(told, uuids);
+}
+
 #[test]
 fn an_older_page_tells_the_past_as_the_past() {
     let server = Server::of(&[hello(1, 0, "one").input("a")]);
@@ -353,6 +550,23 @@ fn who_repeats_a_build_is_told_from_others() {
     let state =
         |server: &Server| server.json(&format!("/api/v1/builds/{}", one.uuid))["state"].clone();
     assert_eq!(state(&server)["uploaders"], 0);
+    // A ring with a dot, and a full circle.
+    let (same, others) = (
+        "<circle class=\"line\" cx=\"8\" cy=\"8\" r=\"5.5\"/><circle cx=\"8\" cy=\"8\" r=\"2.5\"/>",
+        "<circle cx=\"8\" cy=\"8\" r=\"6.5\"/>",
+    );
+    let since = |server: &Server, said: &str, by_others: u64, circle: &str| {
+        let html = server.page("/job/hello");
+        let debian = section(&html, "debian-12");
+        let expected = format!("Reproduced for 2 builds, since 2026-05-12{said}");
+        assert_eq!(text(paragraph(debian, "standing")), expected);
+        assert_eq!(debian.matches(circle).count(), 2, "{debian}");
+        let part = server.json("/api/v1/jobs/hello/history?platform=debian-12");
+        let standing = &part["histories"][0]["standing"];
+        assert_eq!(standing["reproduced_by_others"], by_others);
+        assert_eq!(standing["told"], expected);
+    };
+    since(&server, ", each by the same uploader.", 0, same);
 
     server.allow(ALICE.0, "hello");
     let third = hello(3, 2, "o").input("a").platform("q");
@@ -362,6 +576,7 @@ fn who_repeats_a_build_is_told_from_others() {
         "Reproduced by 2 other builds, also by another uploader: same input, same output."
     );
     assert_eq!(state(&server)["uploaders"], 1);
+    since(&server, ".", 2, others);
     assert_eq!(state(&server)["reproduced_by"], 2);
     assert!(!server.page("/").contains("same uploader</span></td>"));
     server.add_user(("carol", "pw"), false, CHEAP);
@@ -480,21 +695,3 @@ fn a_badge_without_a_platform_says_the_worst_of_those_built_on_of_late() {
     server.keep(&hello(6, 44, "one"));
     assert_eq!(badge(&server), "hello: failed on q");
 }
-    // A ring with a dot, and a full circle.
-    let (same, others) = (
-        "<circle class=\"line\" cx=\"8\" cy=\"8\" r=\"5.5\"/><circle cx=\"8\" cy=\"8\" r=\"2.5\"/>",
-        "<circle cx=\"8\" cy=\"8\" r=\"6.5\"/>",
-    );
-    let since = |server: &Server, said: &str, by_others: u64, circle: &str| {
-        let html = server.page("/job/hello");
-        let debian = section(&html, "debian-12");
-        let expected = format!("Reproduced for 2 builds, since 2026-05-12{said}");
-        assert_eq!(text(paragraph(debian, "standing")), expected);
-        assert_eq!(debian.matches(circle).count(), 2, "{debian}");
-        let part = server.json("/api/v1/jobs/hello/history?platform=debian-12");
-        let standing = &part["histories"][0]["standing"];
-        assert_eq!(standing["reproduced_by_others"], by_others);
-        assert_eq!(standing["told"], expected);
-    };
-    since(&server, ", each by the same uploader.", 0, same);
-    since(&server, ".", 2, others);
