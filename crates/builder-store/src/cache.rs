@@ -17,12 +17,12 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crate::artifacts::remove_file;
+use crate::artifacts::{open_beneath, remove_file};
 use crate::store::adopt;
 use crate::{Error, Result, Sha256, Store};
 
@@ -392,11 +392,18 @@ fn list(directory: &Path) -> Result<Vec<(PathBuf, String)>> {
     Ok(all)
 }
 
-/// The bytes of a file that may not be there.
+/// The bytes of a file that may not be there, if it is one: a link could lead anywhere.
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::file("read", path, source)),
-    }
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(None);
+    };
+    let mut file = match open_beneath(directory, Path::new(name)) {
+        Ok((file, _)) => file,
+        Err(error) if error.is_missing_file() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)
+        .map_err(|source| Error::file("read", path, source))?;
+    Ok(Some(bytes))
 }

@@ -124,6 +124,25 @@ fn each_form_of_a_picture_is_kept_on_its_own_and_why_there_is_none_for_both() {
 }
 
 #[test]
+fn a_link_in_the_place_of_a_drawing_is_not_read() {
+    let home = Home::new();
+    let drawing = graph(Sha256::of(b"one"));
+    let drawn = Drawn::Picture(b"<!DOCTYPE html>".to_vec());
+    home.cache.keep(&drawing, &drawn).unwrap();
+    let path = home.cache.entries().unwrap().remove(0).path;
+    let elsewhere = home.directory.path().join("elsewhere");
+    fs::rename(&path, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+    let error = home.cache.get(&drawing).unwrap_err();
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert!(why.contains("is a link, which is not followed"), "{why}");
+    // Drawn again, it is a file in its place.
+    home.cache.keep(&drawing, &drawn).unwrap();
+    assert_eq!(home.cache.get(&drawing).unwrap(), Some(drawn));
+    assert!(elsewhere.exists());
+}
+
+#[test]
 fn every_file_is_told_by_its_name_and_goes_with_its_artifact() {
     let home = Home::new();
     let (one, other) = (Sha256::of(b"one"), Sha256::of(b"other"));
