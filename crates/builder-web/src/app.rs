@@ -94,7 +94,10 @@ impl App {
             derived: Derived::new(config.limits.derived_cache_max),
             drawings: Drawings::new(&config.limits),
             comparisons: Comparisons::default(),
-            intact: Arc::new(Intact::new(store.artifacts().damage().clone())),
+            intact: Arc::new(Intact::new(
+                store.artifacts().damage().clone(),
+                &config.limits,
+            )),
             pages: PageCache::new(&config.limits, &metrics),
             file_diffs: FileDiffs::new(&config.limits),
             passwords: Passwords::new(&config.limits),
@@ -220,7 +223,7 @@ impl App {
     }
 
     /// What is being worked on and what waits, of what only some are worked on at a time.
-    pub fn queues(&self) -> [(Place, Queue); 7] {
+    pub fn queues(&self) -> [(Place, Queue); 8] {
         let app = &self.0;
         [
             (Place::Upload, app.uploads.queue()),
@@ -228,6 +231,7 @@ impl App {
             (Place::Expensive, app.dear.queue()),
             (Place::Archive, app.archives.queue()),
             (Place::Stream, app.streams.queue()),
+            (Place::Check, app.intact.queue()),
             (Place::Comparison, app.file_diffs.queue()),
             (Place::Drawing, app.drawings.queue()),
         ]

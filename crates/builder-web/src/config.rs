@@ -158,6 +158,9 @@ pub struct Limits {
     /// Answers that are made while they are sent (`exec`, `all.tar.gz`, packed texts); more wait.
     /// Each holds a thread while its client reads.
     pub streams_concurrent_max: usize,
+    /// Large artifacts that are compared with their digest at the same time before a part of them is
+    /// sent, the first time that they are asked for: each takes a core.
+    pub checks_concurrent_max: usize,
     /// Such answers to one address; none: a quarter of all. A browser asks for six things at a time.
     pub streams_per_client_max: Option<usize>,
     /// A client has this long to send a request's head.
@@ -229,6 +232,7 @@ impl Default for Limits {
             answer_stall_time_max: Duration::from_secs(60),
             answer_rate_min: KIB,
             streams_concurrent_max: 64,
+            checks_concurrent_max: 2,
             streams_per_client_max: None,
             head_time_max: Duration::from_secs(30),
             head_bytes_max: 64 * 1024,
@@ -284,6 +288,17 @@ impl Limits {
             client_places: self.archives_per_client_max,
             all_max: self.dear_waiting_max,
             client_max: self.archives_per_client_max,
+            wait_max: self.place_wait_time_max,
+        }
+    }
+
+    /// Places for artifacts that are compared with their digest before they are sent.
+    pub fn checks(&self) -> Rules {
+        Rules {
+            places: self.checks_concurrent_max,
+            client_places: (self.checks_concurrent_max / 2).max(1),
+            all_max: self.dear_waiting_max,
+            client_max: self.dear_per_client_max,
             wait_max: self.place_wait_time_max,
         }
     }

@@ -12,10 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use builder_store::{Check, Damage, Sha256};
-use tokio::sync::Semaphore;
 
 use crate::app::App;
+use crate::config::Limits;
 use crate::error::{Error, Result};
+use crate::metrics::{Place, Queue};
+use crate::places::{Places, Who};
 pub use sums::PIECE_BYTES;
 use sums::{Summing, Sums};
 
@@ -25,8 +27,6 @@ const SUMS_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// After this long a damaged file is looked at again: what was wrong may have been the memory that
 /// it was read into.
 const DAMAGED_TIME: Duration = Duration::from_secs(60);
-/// Files that are compared before an answer at the same time: each takes a core.
-const COMPARED_CONCURRENT_MAX: usize = 2;
 /// Pieces that are read at a time where nobody waits for the first.
 const PIECES_AT_A_TIME: usize = 4;
 /// A file of up to this many bytes is compared before it is sent, so that a damaged one gets an
@@ -73,7 +73,7 @@ pub struct Intact {
     known: Mutex<Known>,
     bytes_max: usize,
     damage: Damage,
-    places: Semaphore,
+    places: Places,
 }
 
 /// Two halves: what is asked for again moves to the young one. When that is full the old one is
@@ -87,13 +87,18 @@ struct Known {
 
 impl Intact {
     /// Nothing is known yet; what is found damaged is counted in `damage`.
-    pub fn new(damage: Damage) -> Intact {
+    pub fn new(damage: Damage, limits: &Limits) -> Intact {
         Intact {
             known: Mutex::default(),
             bytes_max: SUMS_BYTES_MAX,
             damage,
-            places: Semaphore::new(COMPARED_CONCURRENT_MAX),
+            places: Places::new(Place::Check, limits.checks()),
         }
+    }
+
+    /// How many files are being compared before any of them is sent, and how many wait.
+    pub fn queue(&self) -> Queue {
+        self.places.queue()
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -318,8 +323,14 @@ impl Reader {
 }
 
 /// Opens an artifact to be sent. A damaged one is refused, as far as that can be told without
-/// reading all of it.
-pub async fn open(app: &App, file: File, sha256: Sha256, wanted: Wanted) -> Result<Reader> {
+/// reading all of it. Who asks waits for a place where all of a large one has to be read before.
+pub async fn open(
+    app: &App,
+    file: File,
+    sha256: Sha256,
+    wanted: Wanted,
+    who: Option<Who>,
+) -> Result<Reader> {
     let intact = app.intact();
     let state = State::of(&file).map_err(Error::internal)?;
     let size = state.size;
@@ -339,14 +350,17 @@ pub async fn open(app: &App, file: File, sha256: Sha256, wanted: Wanted) -> Resu
         Wanted::Whole => 0,
         Wanted::Part(first) => first,
     };
-    if sums.is_none() {
-        // OK because the semaphore is never closed.
-        place = Some(intact.places.acquire().await.map_err(Error::internal)?);
+    if sums.is_none() && size > SMALL_BYTES {
+        place = Some(intact.places.take(app.metrics(), who).await?);
         // Somebody else may have compared it meanwhile.
         sums = intact.sums(sha256, state)?;
     }
-    let _place = place.filter(|_| sums.is_none());
-    let opened = app.blocking(move |_| begin(file, sums, subject, first));
+    let place = place.filter(|_| sums.is_none());
+    let opened = app.blocking(move |_| {
+        // Also when the client leaves before: the work goes on without it.
+        let _place = place;
+        begin(file, sums, subject, first)
+    });
     opened.await?.map_err(Error::damaged)
 }
 
@@ -406,7 +420,7 @@ mod tests {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all_at(&content, 0).unwrap();
             let subject = Subject {
-                intact: Arc::new(Intact::new(Damage::default())),
+                intact: Arc::new(Intact::new(Damage::default(), &Limits::default())),
                 sha256: Sha256::of(&content),
                 state: State::of(&file).unwrap(),
             };
@@ -518,7 +532,7 @@ mod tests {
         let entry = memory(&Found::Whole(disk.sums.clone()));
         let intact = Intact {
             bytes_max: 20 * entry,
-            ..Intact::new(Damage::default())
+            ..Intact::new(Damage::default(), &Limits::default())
         };
         let state = disk.subject.state;
         let number = |number: u32| Sha256::of(&number.to_le_bytes());

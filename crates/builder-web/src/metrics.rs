@@ -130,6 +130,8 @@ pub enum Place {
     Archive,
     /// An answer that is made while it is sent.
     Stream,
+    /// An artifact that is compared with its digest before any of it is sent.
+    Check,
     /// Two files to be compared.
     Comparison,
     /// A picture to be drawn.
@@ -394,13 +396,14 @@ impl Metrics {
 
 impl Place {
     /// Those that a request finds none of, and is refused: a picture is waited for.
-    const REFUSING: [Place; 7] = [
+    const REFUSING: [Place; 8] = [
         Place::Connection,
         Place::Upload,
         Place::Password,
         Place::Expensive,
         Place::Archive,
         Place::Stream,
+        Place::Check,
         Place::Comparison,
     ];
 
@@ -412,6 +415,7 @@ impl Place {
             Place::Expensive => "expensive",
             Place::Archive => "archive",
             Place::Stream => "stream",
+            Place::Check => "check",
             Place::Comparison => "comparison",
             Place::Drawing => "drawing",
         }

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use builder_store::Sha256;
 
@@ -50,6 +51,63 @@ fn flip(server: &Server, content: &[u8], at: usize) {
 
 fn mend(server: &Server, content: &[u8]) {
     fs::write(place(server, content), content).unwrap();
+}
+
+/// A file whose first byte nobody gets before all of it was compared takes a place, and there are
+/// others for who asks for something else.
+#[test]
+fn who_asks_for_parts_of_many_large_artifacts_makes_nobody_else_wait() {
+    const LARGE: usize = 40;
+    let server = Server::with(|config| {
+        config.limits.place_wait_time_max = Duration::from_millis(200);
+        config.limits.dear_per_client_max = 4;
+        config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    });
+    let content = |number: usize| {
+        let mut content = noise(4_000_000);
+        content[0] = u8::try_from(number).unwrap();
+        content
+    };
+    let mut large = build("large", 1);
+    for number in 0..LARGE {
+        large = large.file(&format!("bin/{number}"), content(number));
+    }
+    let small = build("small", 2).file("bin/x", "small");
+    server.keep(&large);
+    server.keep(&small);
+    let address = server.listen();
+    let get = |target: String, from: &str, range: &str| {
+        let headers = [("range", range), ("x-forwarded-for", from)];
+        exchange(address, "GET", &target, &headers, b"")
+    };
+    let statuses = std::thread::scope(|scope| {
+        let crawler: Vec<_> = (0..LARGE)
+            .map(|number| {
+                let target = format!("{}/f/bin/{number}", large.url());
+                scope.spawn(move || get(target, "192.0.2.66", "bytes=0-0").status)
+            })
+            .collect();
+        for other in 1..20 {
+            let from = format!("192.0.2.{other}");
+            let answer = get(format!("{}/f/bin/x", small.url()), &from, "bytes=1-2");
+            assert_eq!((answer.status, &*answer.body), (206, b"ma".as_slice()));
+        }
+        let statuses = crawler.into_iter().map(|one| one.join().unwrap());
+        statuses.collect::<Vec<u16>>()
+    });
+    assert!(statuses.contains(&206), "{statuses:?}");
+    assert!(statuses.contains(&503), "{statuses:?}");
+    assert!(statuses.iter().all(|status| [206, 503].contains(status)));
+    // And it is over when it is over.
+    let again = get(
+        format!("{}/f/bin/0", large.url()),
+        "192.0.2.66",
+        "bytes=0-0",
+    );
+    assert_eq!((again.status, &*again.body), (206, [0].as_slice()));
+    let queues = server.app.queues();
+    let taken = queues.iter().map(|(_, queue)| queue.taken + queue.waiting);
+    assert_eq!(taken.sum::<usize>(), 0);
 }
 
 /// Everything that comes over the connection: the head, and what there is of the body. Nothing of

@@ -198,6 +198,7 @@ fn what_alerts_look_at_is_there_before_it_happens() {
         "expensive",
         "archive",
         "stream",
+        "check",
         "comparison",
         "drawing",
     ] {
