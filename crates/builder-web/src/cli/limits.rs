@@ -62,6 +62,12 @@ pub(super) struct LimitArgs {
     /// Archives of all artifacts of a build that are packed at the same time; others wait [default: 8]
     #[arg(long, value_name = "COUNT")]
     archives: Option<NonZeroU16>,
+    /// Comparisons of two files that are made at the same time, each with its memory; others wait [default: 1]
+    #[arg(long, value_name = "COUNT")]
+    file_comparisons: Option<NonZeroU16>,
+    /// Pictures that are drawn at the same time, each with its binary in memory; others wait [default: 2]
+    #[arg(long, value_name = "COUNT")]
+    drawings: Option<NonZeroU16>,
     /// Largest binary to draw, in MiB: it is held in memory [default: 256]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=256))]
     drawn_file_limit: Option<u16>,
@@ -104,6 +110,8 @@ impl LimitArgs {
             (self.uploads, &mut limits.uploads_concurrent_max),
             (self.dear_pages, &mut limits.dear_concurrent_max),
             (self.archives, &mut limits.archives_concurrent_max),
+            (self.file_comparisons, &mut limits.file_diffs_concurrent_max),
+            (self.drawings, &mut limits.drawings_concurrent_max),
             (self.hooks, &mut limits.hooks_concurrent_max),
             (self.connections, &mut limits.connections_max),
             (
