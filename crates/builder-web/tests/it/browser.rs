@@ -10,8 +10,10 @@ use std::collections::BTreeSet;
 
 use builder_store::Store;
 use builder_store::removal::{Goal, Keep};
+use builder_web::urls;
 use serde_json::Value;
 
+use crate::build::build;
 use crate::demo_site::demo_site;
 use crate::links;
 use crate::server::{Server, now};
@@ -91,9 +93,11 @@ impl Site {
             "/".to_owned(),
             "/?name=nothing-like-this".to_owned(),
             "/all-builds".to_owned(),
+            "/all-builds?state=not-reproducible".to_owned(),
             "/job/lantern".to_owned(),
             "/job/ferryman?platform=debian-12".to_owned(),
             "/job/millrace/failed".to_owned(),
+            format!("/job/lantern?before={}", self.uuid("lantern", 2)),
             lantern.clone(),
             self.build("ferryman", 0),
             self.build("nightly-links", 0),
@@ -102,10 +106,13 @@ impl Site {
             format!("{lantern}/console.html?find=orb"),
             "/failed-builds".to_owned(),
             "/failed-builds?class=network".to_owned(),
+            "/failed-builds?class=network&job=nobody".to_owned(),
             "/search".to_owned(),
             "/status".to_owned(),
             format!("{lantern}/packages"),
             "/search?q=lan".to_owned(),
+            "/search?q=lantern&kind=files".to_owned(),
+            "/search?q=*antern".to_owned(),
             "/search?q=nothing-like-this".to_owned(),
             "/search?q=tls+%3E%3D+1.0".to_owned(),
             "/package/tls".to_owned(),
@@ -123,6 +130,47 @@ impl Site {
             all.push(compared);
         }
         all
+    }
+
+    /// Takes in a job with more outputs than are on one page, the newest with more lines than are on one
+    /// page, in colour across its end. It is no longer the demo after that. Gives the pages that follow
+    /// the first ones.
+    fn add_a_long_job(&self) -> Vec<String> {
+        const BUILDS: u128 = 25;
+        for number in 1..=BUILDS {
+            let mut long = build("towpath", number)
+                .later(i64::try_from(number).unwrap() * -3600)
+                .file("bin/towpath", format!("output {number}"));
+            if number == 1 {
+                let lines = (1..=urls::CONSOLE_LINES + 200).map(|line| {
+                    let paint = match line {
+                        900 => "\x1b[31m",
+                        1100 => "\x1b[0m",
+                        _ => "",
+                    };
+                    let time = i64::try_from(line).unwrap() * 10_000_000;
+                    (time, format!("{paint}step {line}").into_bytes())
+                });
+                long.console = lines.collect();
+            }
+            self.server.keep(&long);
+        }
+        let first_pages = ["/job/towpath".to_owned(), {
+            let newest = build("towpath", 1);
+            format!("{}/console.html", newest.url())
+        }];
+        let goes_on = |link: &String| {
+            ["before=", "page=", "from="]
+                .iter()
+                .any(|part| link.contains(part))
+        };
+        let all = first_pages.iter().map(|page| {
+            let links = links::of(&self.server.page(page));
+            let next: Vec<String> = links.into_iter().filter(goes_on).collect();
+            assert!(!next.is_empty(), "{page} does not go on");
+            next
+        });
+        all.flatten().collect()
     }
 
     /// Removes the files of an old build: its page, and a download of what it had. It is no longer

@@ -63,7 +63,7 @@ fn finished_answer(server: &Server, path: &str) -> Answer {
 }
 
 /// What is the same of the URLs of one kind of page.
-fn kind_of(url: &str) -> String {
+pub(crate) fn kind_of(url: &str) -> String {
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
     let mut parts: Vec<&str> = path.split('/').collect();
     for part in &mut parts {
@@ -95,15 +95,22 @@ const DEAR: [&str; 5] = [
 ];
 const DEAR_MAX: u32 = 12;
 
+/// Whether everything is to be followed.
+pub(crate) fn all_are_wanted() -> bool {
+    std::env::var("BUILDER_WEB_LINKS").is_ok_and(|links| links == "all")
+}
+
 /// Pages that are yet to be looked at, each with one that links to it.
 #[derive(Default)]
-struct Walk {
+pub(crate) struct Walk {
     all: bool,
     seen: BTreeSet<String>,
     left: VecDeque<(String, String)>,
     under_way: usize,
     kinds: BTreeMap<String, u32>,
     broken: Vec<String>,
+    /// The pages of ours that there are.
+    pub(crate) pages: BTreeSet<String>,
     /// The ids of each page that was looked at.
     ids: BTreeMap<String, BTreeSet<String>>,
     /// Which place on which page is linked to, and from where.
@@ -127,6 +134,7 @@ impl Walk {
 
     /// What there is on a page, and where it links into pages.
     fn note_places(&mut self, page: &str, html: &str) {
+        self.pages.insert(page.to_owned());
         let ids = values(html, " id=\"").collect();
         self.ids.insert(page.to_owned(), ids);
         for (path, id) in places(html) {
@@ -151,12 +159,10 @@ impl Walk {
     }
 }
 
-#[test]
-fn every_link_of_every_page_of_the_demo_leads_somewhere() {
-    let server = demo_site();
-    let all = std::env::var("BUILDER_WEB_LINKS").is_ok_and(|links| links == "all");
+/// Follows the links from the front page on.
+pub(crate) fn walk(server: &Server) -> Walk {
     let walk = Mutex::new(Walk {
-        all,
+        all: all_are_wanted(),
         ..Walk::default()
     });
     walk.lock()
@@ -181,7 +187,7 @@ fn every_link_of_every_page_of_the_demo_leads_somewhere() {
             let answer = if path.ends_with("/all.tar.gz") {
                 server.send("HEAD", &path, &[], Body::empty())
             } else {
-                finished_answer(&server, &path)
+                finished_answer(server, &path)
             };
             let mut walk = walk.lock().unwrap();
             walk.under_way -= 1;
@@ -205,7 +211,12 @@ fn every_link_of_every_page_of_the_demo_leads_somewhere() {
             threads.spawn(look);
         }
     });
-    let walk = walk.into_inner().unwrap();
+    walk.into_inner().unwrap()
+}
+
+#[test]
+fn every_link_of_every_page_of_the_demo_leads_somewhere() {
+    let walk = walk(&demo_site());
     assert_eq!(walk.broken, Vec::<String>::new());
     assert_eq!(walk.missing_places(), Vec::<String>::new());
     assert!(walk.places.len() > 500, "{} places", walk.places.len());

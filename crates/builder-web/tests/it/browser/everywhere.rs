@@ -1,6 +1,7 @@
 //! What holds on every kind of page, in light and dark, on a wide window and on a telephone: the
 //! rules of accessible pages, nothing to scroll sideways, no complaint, no request to another host.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::Site;
 use super::window::Browser;
+use crate::links;
 
 /// The source of axe-core, which knows the rules of accessible pages: installed from its lock file
 /// where `scripts/test` has not done so.
@@ -138,7 +140,7 @@ fn check(browser: &Browser, axe: &str, path: &str, wrong: &Mutex<Vec<String>>) {
 fn every_kind_of_page_is_accessible_and_fits_in_light_and_dark_wide_and_narrow() {
     let axe = axe();
     let site = Site::new();
-    let left = Mutex::new(site.kinds());
+    let left = Mutex::new([site.kinds(), site.add_a_long_job()].concat());
     let wrong = Mutex::new(Vec::new());
     std::thread::scope(|threads| {
         for _ in 0..2 {
@@ -179,6 +181,49 @@ fn every_kind_of_page_is_accessible_and_fits_in_light_and_dark_wide_and_narrow()
         let expected = ["color-contrast", "label", "target-size"];
         assert_eq!(rules, expected, "{theme}");
     }
+}
+
+#[test]
+fn no_page_that_links_lead_to_complains_or_asks_another_host() {
+    let site = Site::new();
+    site.add_a_long_job();
+    let mut pages = links::walk(&site.server).pages;
+    let mut kinds = BTreeSet::new();
+    // One of each kind, or all.
+    pages.retain(|page| kinds.insert(links::kind_of(page)) || links::all_are_wanted());
+    assert!(kinds.len() > 25, "{kinds:#?}");
+    let (left, wrong) = (Mutex::new(pages), Mutex::new(Vec::new()));
+    std::thread::scope(|threads| {
+        for _ in 0..2 {
+            threads.spawn(|| {
+                let browser = site.browser();
+                loop {
+                    let next = left.lock().unwrap().pop_first();
+                    let Some(path) = next else { break };
+                    browser.open(&path);
+                    browser.until("return document.readyState", |state| state == "complete");
+                    let said = [browser.complaints(), browser.foreign()].concat();
+                    let said = said.iter().map(|said| format!("{path}: {said}"));
+                    wrong.lock().unwrap().extend(said);
+                }
+            });
+        }
+    });
+    assert_eq!(wrong.into_inner().unwrap(), Vec::<String>::new());
+
+    // What finds nothing finds something where there is something: the page's own policy refuses this.
+    let browser = site.browser();
+    browser.open("/");
+    browser.post(
+        "execute/async",
+        &json!({ "args": [], "script":
+            "const image = new Image();
+             image.onerror = arguments[0];
+             image.src = 'http://other.example/x.png';
+             document.body.append(image)" }),
+    );
+    let said = browser.complaints();
+    assert!(said[0].contains("other.example"), "{said:?}");
 }
 
 #[test]

@@ -322,15 +322,15 @@ impl Browser {
         .collect()
     }
 
+    /// What the page that is shown asked other hosts for.
+    pub(super) fn foreign(&self) -> Vec<String> {
+        let urls = self.requests().into_iter().map(|(url, _)| url);
+        urls.filter(|url| !url.starts_with(&self.base)).collect()
+    }
+
     /// Fails if a page asked another host for anything.
     pub(super) fn assert_nothing_foreign(&self) {
-        for (url, _) in self.requests() {
-            assert!(
-                url.starts_with(&self.base),
-                "{} asks for {url}",
-                self.place()
-            );
-        }
+        assert_eq!(self.foreign(), Vec::<String>::new(), "at {}", self.place());
     }
 
     /// What the browser complained of since it was last asked: refused resources, broken links.
