@@ -282,6 +282,33 @@ fn a_run_is_told_from_its_beginning_however_long_it_is() {
 }
 
 #[test]
+fn changes_of_the_output_are_found_however_far_they_are_apart() {
+    let data = many(350);
+    data.sql()
+        .execute(
+            "UPDATE build_artifact SET sha256 = zeroblob(32) WHERE build BETWEEN 100 AND 240",
+            [],
+        )
+        .unwrap();
+    data.store.catch_up().unwrap();
+    let changes = |platform: Option<&str>, count: usize| -> Vec<(i64, Option<i64>)> {
+        let changes = read(&data, |tx| past::changes(tx, 1, platform, count));
+        let ids = changes.iter().map(|change| {
+            let before = change.before.as_ref();
+            (change.build.id, before.map(|before| before.id))
+        });
+        ids.collect()
+    };
+    let of_p = [(241, Some(240)), (100, Some(99)), (2, None)];
+    assert_eq!(changes(Some("p"), 50), of_p);
+    assert_eq!(changes(Some("p"), 1), of_p[..1]);
+    assert_eq!(changes(Some("q"), 50), [(1, None)]);
+    let all = [&of_p[..], &[(1, None)]].concat();
+    assert_eq!(changes(None, 50), all);
+    assert_eq!(changes(None, 2), all[..2]);
+}
+
+#[test]
 fn a_platform_that_is_built_rarely_is_found_among_many_builds() {
     let data = many(1_500);
     let on_q = read(&data, |tx| past::newest(tx, 1, "q", None, 100));
