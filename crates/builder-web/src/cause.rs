@@ -19,6 +19,8 @@ pub struct Explanation {
     pub changed_bytes: u64,
     /// Changed packages and directories that own some of them, the most bytes first.
     pub explained: Vec<Owner>,
+    /// How many of a thousand changed bytes a changed package owns.
+    pub explained_per_mille: u64,
     /// Bytes that no changed package owns.
     pub unexplained_bytes: u64,
     /// These of a thousand of all changed bytes.
@@ -27,13 +29,6 @@ pub struct Explanation {
     pub unexplained: Vec<Part>,
     /// Modules and files that were not listed, and are among the unexplained.
     pub left_out: u64,
-}
-
-impl Explanation {
-    /// How many of a thousand changed bytes a changed package owns.
-    pub fn explained_per_mille(&self) -> u64 {
-        1000_u64.saturating_sub(self.unexplained_per_mille)
-    }
 }
 
 /// A changed package or directory.
@@ -205,6 +200,7 @@ pub fn explain(symbols: &SymbolsDiff, opam: &Comparison, root: Option<&str>) -> 
     Explanation {
         changed_bytes: symbols.changed_bytes,
         unexplained_bytes,
+        explained_per_mille: 1000_u64.saturating_sub(per_mille(unexplained_bytes)),
         unexplained_per_mille: per_mille(unexplained_bytes),
         explained,
         unexplained,

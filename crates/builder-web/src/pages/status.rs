@@ -154,6 +154,8 @@ impl StatusPage {
         Status {
             version: crate::VERSION,
             time: self.now.to_rfc3339(),
+            told: format!("{} {}", self.sentence(), self.background()),
+            days: DAYS,
             stock: self.stock.as_ref().map(|stock| Stock {
                 jobs: stock.jobs,
                 builds: stock.builds,
@@ -187,6 +189,7 @@ impl StatusPage {
                     last_build: summary(last),
                 })
                 .collect(),
+            uploaders_of_builds: listing::NEWEST_UPLOADS,
             failures_since: self.since.to_rfc3339(),
             failures: self.failures.iter().map(FailureCount::of).collect(),
             background: Background {
@@ -195,6 +198,47 @@ impl StatusPage {
                 failures_to_look_at: self.failures_left,
             },
         }
+    }
+
+    /// Whether builds come in, in a sentence.
+    fn sentence(&self) -> String {
+        let silent: Vec<&str> = self
+            .silent()
+            .iter()
+            .map(|platform| platform.name.as_str())
+            .collect();
+        if self.platforms.is_empty() {
+            "Nothing was built yet.".to_owned()
+        } else if silent.is_empty() {
+            format!("Builds came from every platform in the last {DAYS} days.")
+        } else {
+            let silent = silent.join(", ");
+            format!("Nothing came in the last {DAYS} days from {silent}.")
+        }
+    }
+
+    /// What is done in the background, in sentences.
+    fn background(&self) -> String {
+        if self.is_idle() {
+            return "Everything that is kept is counted, indexed and looked at.".to_owned();
+        }
+        let mut told = "Still being worked on:".to_owned();
+        if self.builds_left > 0 {
+            let builds = show::counted(self.builds_left, "build");
+            told.push_str(&format!(" up to {builds} to be counted."));
+        }
+        if !self.progress.is_complete() {
+            told.push_str(&format!(
+                " The search index is being filled: up to {} and {} are left.",
+                show::counted(self.progress.builds_left, "build"),
+                show::counted(self.progress.switches_left, "opam switch")
+            ));
+        }
+        if self.failures_left > 0 {
+            let consoles = show::counted(self.failures_left, "console");
+            told.push_str(&format!(" {consoles} of failed builds to be looked at."));
+        }
+        told
     }
 
     fn is_idle(&self) -> bool {

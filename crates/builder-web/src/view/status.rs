@@ -12,6 +12,11 @@ pub struct Status {
     pub version: &'static str,
     /// When this was told (RFC 3339).
     pub time: String,
+    /// What is to be said first, in sentences.
+    #[schema(examples("Builds came from every platform in the last 7 days."))]
+    pub told: String,
+    /// Failures are counted over so many days, and platforms are silent from which nothing came for so long.
+    pub days: i64,
     /// How much there is; null while it is being counted, after the server's first start.
     #[schema(required)]
     pub stock: Option<Stock>,
@@ -19,8 +24,10 @@ pub struct Status {
     pub states: Vec<StateCount>,
     /// The platforms, those with the newest builds first.
     pub platforms: Vec<PlatformStatus>,
-    /// Those who uploaded one of the last ten thousand builds, the last upload first.
+    /// Those who uploaded one of the last builds, the last upload first.
     pub uploaders: Vec<UploaderStatus>,
+    /// How many builds are the last.
+    pub uploaders_of_builds: i64,
     /// Since when failures are counted (RFC 3339).
     pub failures_since: String,
     /// Why builds failed since then.

@@ -172,3 +172,6 @@ mod page_json;
 
 #[cfg(test)]
 mod share;
+
+#[cfg(test)]
+mod shown;

@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use crate::build::build;
 use crate::demo_site::demo_site;
-use crate::server::Server;
+use crate::server::{Server, wait_until};
+use crate::shown::{Said, cut};
 
 /// What a page tells: every uuid, digest and time, and whatever is set as code; states of builds by
 /// their names. Without what is around the page.
 fn told(html: &str) -> BTreeSet<String> {
-    let main = html.split("<main").nth(1).unwrap_or_default();
-    let main = main.split("<details class=\"legend\"").next().unwrap();
+    // Its lines each, see `shown`.
+    let main = &cut(main_part(html), "pre", "diff", |_| {});
     let between = |begin: &str, end: &str| -> Vec<String> {
         let rests = main.split(begin).skip(1);
         rests
@@ -39,8 +40,14 @@ fn told(html: &str) -> BTreeSet<String> {
     told
 }
 
+/// What is not around every page.
+fn main_part(html: &str) -> &str {
+    let main = html.split("<main").nth(1).unwrap_or_default();
+    main.split("<details class=\"legend\"").next().unwrap()
+}
+
 /// Without tags.
-fn text(html: &str) -> String {
+pub(crate) fn text(html: &str) -> String {
     let mut text = String::new();
     for part in html.split('<') {
         match part.split_once('>') {
@@ -60,53 +67,107 @@ fn text(html: &str) -> String {
     text
 }
 
-/// All texts of a JSON value.
-fn texts(json: &Value, into: &mut String) {
-    match json {
-        Value::Array(items) => items.iter().for_each(|item| texts(item, into)),
-        Value::Object(members) => members.values().for_each(|member| texts(member, into)),
-        Value::String(text) => {
-            into.push_str(text);
-            into.push('\n');
-        }
-        other => into.push_str(&format!("{other}\n")),
-    }
+/// What the page tells and the JSON does not.
+fn untold(html: &str, json: &[Value]) -> Vec<String> {
+    let mut said = Said::default();
+    json.iter().for_each(|json| said.add(json));
+    let told = told(html);
+    assert!(!told.is_empty(), "the page tells nothing: {html}");
+    let mut untold: Vec<String> = told
+        .into_iter()
+        .filter(|told| !said.texts.contains(told.trim_end()))
+        .collect();
+    untold.extend(said.lacks(main_part(html)));
+    untold
 }
 
-/// What the page tells and the JSON does not.
-fn untold(server: &Server, page: &str, json: &[String]) -> Vec<String> {
-    let html = server.page(page);
-    let mut said = String::new();
-    for target in json {
-        texts(&server.json(target), &mut said);
-    }
-    let told = told(&html);
-    assert!(!told.is_empty(), "{page} tells nothing: {told:?}");
-    told.into_iter()
-        .filter(|told| !said.contains(told.trim_end()))
-        .collect()
+/// What is there when nothing is being counted any more that the page has asked for.
+fn counted(server: &Server, target: &str) -> Value {
+    let mut json = Value::Null;
+    wait_until("changes are counted", || {
+        json = server.json(target);
+        !json.to_string().contains("\"pending\"")
+    });
+    json
+}
+
+/// What a page shows that neither its own JSON nor that of the API says.
+fn lacks(server: &Server, page: &str, api: &[String]) -> Vec<String> {
+    let says = |targets: &[String]| -> Vec<Value> {
+        let targets = targets.iter();
+        targets.map(|target| counted(server, target)).collect()
+    };
+    // JSON of comparisons says where files are compared: that belongs to what it says.
+    let linked = |targets: &[String]| -> Vec<Value> {
+        let mut said = says(targets);
+        for member in ["main_binary_url", "debug_binaries_url"] {
+            let url = said[0][member].as_str().map(str::to_owned);
+            said.extend(url.map(|url| server.json(&url)));
+        }
+        said
+    };
+    let (own, api_says) = (linked(&[page.to_owned()]), linked(api));
+    // What is folded up on the page of a comparison is that of files in all detail.
+    let html = match page.starts_with("/compare/") {
+        true => cut(&server.page(page), "details", "", |_| {}),
+        false => server.page(page),
+    };
+    let of = |target: &str, lacks: Vec<String>| {
+        let lacks = lacks.into_iter();
+        lacks
+            .map(move |lacks| format!("{target}: {lacks}"))
+            .collect::<Vec<_>>()
+    };
+    [
+        of(page, untold(&html, &own)),
+        of(&api.join(", "), untold(&html, &api_says)),
+    ]
+    .concat()
 }
 
 fn check(server: &Server, page: &str, api: &[String]) {
-    assert_eq!(untold(server, page, &[page.to_owned()]), [""; 0], "{page}");
-    assert_eq!(untold(server, page, api), [""; 0], "{page} and {api:?}");
+    assert_eq!(lacks(server, page, api), [""; 0], "{page}");
+}
+
+/// Pages that compare builds in a row: of one input, and of two.
+fn comparisons(all: &[Value]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let mut pages = Vec::new();
+    for (at, right) in all.iter().enumerate() {
+        let is_other = |left: &&Value| {
+            let same = |name: &str| left[name] == right[name];
+            let both = !left["main_binary"].is_null() && !right["main_binary"].is_null();
+            both && same("job") && same("platform") && !same("main_binary")
+        };
+        let Some(left) = all.iter().skip(at + 1).find(is_other) else {
+            continue;
+        };
+        let same_input = left["input_id"] == right["input_id"];
+        if seen.insert((right["job"].as_str(), same_input)) {
+            let uuid = |build: &Value| build["uuid"].as_str().unwrap().to_owned();
+            pages.push(format!("/compare/{}/{}", uuid(left), uuid(right)));
+        }
+    }
+    assert!(pages.len() > 3, "{pages:?}");
+    pages
 }
 
 #[test]
 fn all_that_a_page_shows_is_in_its_json_and_in_the_api() {
     let server = demo_site();
+    let mut all_lacks = Vec::new();
+    let mut check = |page: &str, api: &[String]| all_lacks.extend(lacks(&server, page, api));
     let all = server.json("/api/v1/builds?limit=200");
     let all = all["items"].as_array().unwrap();
     for page in ["/", "/all-builds", "/?state=failed", "/?name=mill"] {
         let query = page.split_once('?').map_or("", |(_, query)| query);
-        check(&server, page, &[format!("/api/v1/jobs?{query}&limit=200")]);
+        check(page, &[format!("/api/v1/jobs?{query}&limit=200")]);
     }
     check(
-        &server,
         "/failed-builds?count=100",
         &["/api/v1/failures?limit=200".to_owned()],
     );
-    check(&server, "/status", &["/api/v1/status".to_owned()]);
+    check("/status", &["/api/v1/status".to_owned()]);
     let mut seen = BTreeSet::new();
     for build in all {
         let text = |name: &str| build[name].as_str().unwrap().to_owned();
@@ -114,9 +175,8 @@ fn all_that_a_page_shows_is_in_its_json_and_in_the_api() {
         let api = format!("/api/v1/jobs/{job}/history");
         if seen.insert(job.clone()) {
             let both = [api.clone(), format!("/api/v1/jobs/{job}")];
-            check(&server, &format!("/job/{job}"), &both);
+            check(&format!("/job/{job}"), &both);
             check(
-                &server,
                 &format!("/job/{job}/failed?platform={platform}"),
                 &[
                     format!("{api}?failed=true&platform={platform}"),
@@ -129,35 +189,34 @@ fn all_that_a_page_shows_is_in_its_json_and_in_the_api() {
         let api = format!("/api/v1/builds/{uuid}");
         let state = server.json(&api)["state"]["verdict"].to_string();
         if seen.insert(format!("{} {state}", text("result"))) {
-            check(&server, &page, std::slice::from_ref(&api));
+            check(&page, std::slice::from_ref(&api));
             let packages = format!("{page}/packages");
             if server.get(&packages).status == 200 {
-                check(
-                    &server,
-                    &packages,
-                    &[format!("{api}/packages"), api.clone()],
-                );
+                check(&packages, &[format!("{api}/packages"), api.clone()]);
             }
             check(
-                &server,
                 &format!("{page}/console.html?find=e"),
                 &[format!("{api}/console?find=e")],
             );
         }
     }
+    for page in comparisons(all) {
+        let api = format!("/api/v1{page}");
+        check(&page, &[api]);
+    }
     for query in ["tls+%3C+99", "hvt", "opam-switch"] {
         check(
-            &server,
             &format!("/search?q={query}"),
             &[format!("/api/v1/search?q={query}")],
         );
     }
-    for (query, api) in [("", ""), ("?version=%3C+99", "/builds?version=%3C+99")] {
+    for (query, api) in [("", ""), ("?version=%3C+99.0", "/builds?version=%3C+99.0")] {
         let of_package = "/api/v1/packages/ocaml".to_owned();
         let mut api = vec![format!("{of_package}{api}")];
         api.push(of_package);
-        check(&server, &format!("/package/ocaml{query}"), &api);
+        check(&format!("/package/ocaml{query}"), &api);
     }
+    assert_eq!(all_lacks, [""; 0]);
 }
 
 #[test]
