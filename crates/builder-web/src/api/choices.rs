@@ -52,7 +52,11 @@ fn pattern(parameter: &str) -> Option<&'static str> {
     match parameter {
         "cursor" => Some("^[A-Za-z0-9_-]*$"),
         "since" | "until" => {
-            Some("^([0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?Z)?)?$")
+            // The last days of a month are not told by a pattern.
+            Some(
+                "^([0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\
+                 (T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?Z)?)?$",
+            )
         }
         "output" | "input_id" => Some("^([0-9A-Fa-f]{64})?$"),
         _ => None,

@@ -227,7 +227,7 @@ pub async fn history(
     const LIST: &str = "history of job";
     let query = Query::parse(query.as_deref());
     let failed = match query.get("failed") {
-        None | Some("" | "false") => false,
+        None | Some("false") => false,
         Some("true") => true,
         Some(_) => {
             return Err(Error::BadRequest(

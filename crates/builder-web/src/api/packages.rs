@@ -21,7 +21,7 @@ use crate::view::{BuildSummary, FoundBuild, IndexState, PackageVersion, Page, Se
 /// Jobs, builds, packages and files by one text.
 #[utoipa::path(get, path = pattern::API_SEARCH, operation_id = "search", tag = "search",
     params(
-        ("q" = String, Query, description = "A job, `package`, `package.version`, `package < version`, a file, a SHA-256 or uuid or the beginning of one"),
+        ("q" = Option<String>, Query, description = "A job, `package`, `package.version`, `package < version`, a file, a SHA-256 or uuid or the beginning of one; nothing is found without"),
         ("kind" = Option<String>, Query, description = "`jobs`, `builds`, `removed`, `packages` or `files` alone"),
         ("limit" = Option<u32>, Query, description = "At most so many entries of each kind", minimum = 1, maximum = 200),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the part before, with its `kind`"),

@@ -71,7 +71,7 @@ pub struct AuditEntry {
         ("before" = Option<i64>, Query, description = "Before the entry of this id"),
         ("count" = Option<u32>, Query, description = "At most so many entries; 1000 at most"),
     ),
-    responses((status = 200, description = "Entries", body = Audit), (status = 401, description = "Nobody is logged in who may read it", body = ApiError), (status = 403, description = "The token is not for that", body = ApiError), (status = 429, description = "Too many wrong passwords came before", body = ApiError)))]
+    responses((status = 200, description = "Entries", body = Audit), (status = 401, description = "Nobody is logged in who may read it", content((ApiError = "application/json"), (String = "text/html"))), (status = 403, description = "The token is not for that", content((ApiError = "application/json"), (String = "text/html"))), (status = 429, description = "Too many wrong passwords came before", content((ApiError = "application/json"), (String = "text/html")))))]
 pub async fn get(
     State(app): State<App>,
     client: Option<Extension<Client>>,
