@@ -33,6 +33,7 @@ CREATE TABLE record.removed_build (
 ) WITHOUT ROWID;
 CREATE INDEX record.idx_removed_build_main ON removed_build(main_sha256);
 CREATE INDEX record.idx_removed_build_input ON removed_build(input_id);
+CREATE INDEX record.idx_removed_build_job ON removed_build(job, platform, start_d, start_ps);
 
 -- Files to remove once no row names them: written before the rows go, forgotten after the files
 -- have gone. What a row names is left alone.
@@ -100,5 +101,5 @@ CREATE TABLE record.hook_run (
   tries INTEGER NOT NULL          -- after an interruption
 ) WITHOUT ROWID;
 
-PRAGMA record.user_version = 5;
+PRAGMA record.user_version = 6;
 PRAGMA record.application_id = 1651987013;

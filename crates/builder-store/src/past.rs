@@ -15,6 +15,7 @@ use builder_exec::Timestamp;
 use crate::builds::{Build, select_build};
 use crate::db::{Row, Value, days, picoseconds};
 use crate::latest::Added;
+use crate::record::removed;
 use crate::verdict::{self, Verdict};
 use crate::{Result, Sha256, Tx, builds, latest, outputs};
 
@@ -79,6 +80,9 @@ pub enum Standing {
         first: Box<Build>,
         /// Whether there may be older ones.
         earlier: bool,
+        /// Whether builds between it and the last that was reproduced were removed: they may have been
+        /// not reproducible, too.
+        removed: bool,
         /// Reproduced builds before it, since the one before that was not reproducible.
         reproduced_before: Count,
         /// The last successful build before it whose input is another one.
@@ -281,10 +285,17 @@ fn listed(tx: &mut Tx<'_>, job_id: i64, platform: &str) -> Result<Option<Standin
             more: false,
         },
     };
+    let (after_d, after_ps, _) = good.unwrap_or(BEFORE_ALL);
     Ok(Some(Standing::NotSince {
         before: of_another_input(tx, &first_bad)?.map(Box::new),
-        first: Box::new(first_bad),
         earlier: false,
+        removed: removed::is_any_between(
+            tx,
+            (&first_bad.job, platform),
+            (after_d, after_ps),
+            &first_bad.start,
+        )?,
+        first: Box::new(first_bad),
         reproduced_before,
     }))
 }
@@ -510,6 +521,7 @@ fn of_past(builds: &[Build], verdicts: &[Verdict], cut: bool) -> Standing {
         before: before.map(|(build, _)| Box::new((*build).clone())),
         first: Box::new(first),
         earlier,
+        removed: false,
         reproduced_before: Count {
             builds: good as u64,
             more: cut && run + good == known.len(),

@@ -186,10 +186,14 @@ pub fn told(standing: &Standing, changes: &Known, failing: Count) -> Vec<Words> 
         Standing::NotSince {
             first,
             earlier,
+            removed,
             reproduced_before,
             before: last,
         } => {
-            let since = format!("since {}{}", before(*earlier), show::date(&first.start));
+            let since = match removed {
+                true => format!("since at least {}", show::date(&first.start)),
+                false => format!("since {}{}", before(*earlier), show::date(&first.start)),
+            };
             let mut told = vec![
                 strong(match reproduced_before.builds {
                     0 => format!("Not reproducible {since}."),
@@ -198,9 +202,12 @@ pub fn told(standing: &Standing, changes: &Known, failing: Count) -> Vec<Words> 
                         counted(*reproduced_before)
                     ),
                 }),
-                plain(match earlier {
-                    true => " The first bad build that was looked at is ",
-                    false => " The first bad build is ",
+                plain(match (earlier, removed) {
+                    (true, _) => " The first bad build that was looked at is ",
+                    (_, true) => {
+                        " Builds before it were removed; the first bad one that is kept is "
+                    }
+                    _ => " The first bad build is ",
                 }),
                 link(first.start.to_string(), page(first)),
             ];
@@ -485,8 +492,16 @@ mod tests {
         let not_since = |builds, before: Option<&Build>| Standing::NotSince {
             first: Box::new(Build::clone(newer)),
             earlier: false,
+            removed: false,
             reproduced_before: count(builds, false),
             before: before.cloned().map(Box::new),
+        };
+        let removed = Standing::NotSince {
+            first: Box::new(Build::clone(newer)),
+            earlier: false,
+            removed: true,
+            reproduced_before: NONE,
+            before: None,
         };
         for (standing, failing, expected) in [
             (
@@ -513,6 +528,12 @@ mod tests {
                 not_since(0, None),
                 NONE,
                 "Not reproducible since 1970-01-03. The first bad build is 1970-01-03 00:00:00Z.",
+            ),
+            (
+                removed,
+                NONE,
+                "Not reproducible since at least 1970-01-03. Builds before it were removed; the first bad \
+                 one that is kept is 1970-01-03 00:00:00Z.",
             ),
             (
                 not_since(1, Some(older)),

@@ -47,6 +47,10 @@ const STEPS: &[Step] = &[
         up: include_str!("../../schema/record/5-up.sql"),
         down: include_str!("../../schema/record/5-down.sql"),
     },
+    Step {
+        up: include_str!("../../schema/record/6-up.sql"),
+        down: include_str!("../../schema/record/6-down.sql"),
+    },
 ];
 
 /// The version that the steps lead to.

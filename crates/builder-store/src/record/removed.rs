@@ -137,6 +137,32 @@ pub(crate) fn for_each_of_input(
     )
 }
 
+/// Whether a build of this job on this platform that had a main binary was removed, of those that
+/// started after the one time, in days and picoseconds, and before the other.
+pub(crate) fn is_any_between(
+    tx: &mut Tx<'_>,
+    (job, platform): (&str, &str),
+    after: (i64, i64),
+    before: &Timestamp,
+) -> Result<bool> {
+    let found = tx.query_opt(
+        "SELECT 1 FROM record.removed_build r
+         WHERE r.job = $1 AND r.platform = $2 AND (r.start_d, r.start_ps) > ($3, $4)
+           AND (r.start_d, r.start_ps) < ($5, $6) AND r.main_sha256 IS NOT NULL
+           AND NOT EXISTS (SELECT 1 FROM build b WHERE b.uuid = r.uuid) LIMIT 1",
+        &[
+            job.into(),
+            platform.into(),
+            after.0.into(),
+            after.1.into(),
+            days(before),
+            picoseconds(before),
+        ],
+        |row| row.int(0),
+    )?;
+    Ok(found.is_some())
+}
+
 /// The removed builds with this main binary, newest first, `count` at most.
 pub fn with_main_binary(tx: &mut Tx<'_>, sha256: Sha256, count: u32) -> Result<Vec<RemovedBuild>> {
     tx.query(

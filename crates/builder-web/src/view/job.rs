@@ -106,8 +106,10 @@ pub struct Standing {
     /// The first build of those that are reproduced, or the first that is not.
     #[schema(required)]
     pub since: Option<BuildSummary>,
-    /// Whether it may be so for longer: builds before it were not looked at yet.
+    /// Whether it may be so for longer: builds before it were not looked at yet, or were removed.
     pub since_may_be_earlier: bool,
+    /// Whether builds were removed that were between the last reproduced one and the first that is not.
+    pub builds_before_removed: bool,
     /// Where it stopped being reproducible: the last successful build before, of another input.
     #[schema(required)]
     pub before: Option<BuildSummary>,
@@ -294,12 +296,13 @@ impl Standing {
             Stands::NotSince {
                 first,
                 earlier,
+                removed,
                 reproduced_before,
                 before,
             } => (
                 Some(reproduced_before),
                 Some(first),
-                *earlier,
+                *earlier || *removed,
                 before.as_ref(),
             ),
         };
@@ -311,6 +314,7 @@ impl Standing {
             reproduced_by_others: by_others,
             since: since.map(|build| BuildSummary::of(build, since_is)),
             since_may_be_earlier: earlier,
+            builds_before_removed: matches!(standing, Stands::NotSince { removed: true, .. }),
             before: before.map(|build| BuildSummary::of(build, before_is)),
             changes: before.map(|_| ChangesInNumbers::of(changes)),
         }

@@ -695,3 +695,36 @@ fn a_badge_without_a_platform_says_the_worst_of_those_built_on_of_late() {
     server.keep(&hello(6, 44, "one"));
     assert_eq!(badge(&server), "hello: failed on q");
 }
+
+#[test]
+fn what_was_removed_may_have_been_bad_already() {
+    let server = Server::new();
+    let bad = |number: u128, output: &str| {
+        let later = i64::try_from(number).unwrap() * 24 * 60 * 60;
+        build("hello", number)
+            .later(later)
+            .file("bin/hello.hvt", output)
+            .input("i")
+    };
+    for build in [bad(1, "one"), bad(2, "another")] {
+        assert_eq!(server.upload(&build).status, 201);
+    }
+    let standing = || server.json("/api/v1/jobs/hello/history")["histories"][0]["standing"].clone();
+    let before = standing();
+    let told = before["told"].as_str().unwrap();
+    assert!(
+        told.starts_with("Not reproducible since 2026-05-13."),
+        "{told}"
+    );
+    assert_eq!(before["since_may_be_earlier"], false);
+    assert_eq!(before["builds_before_removed"], false);
+    crate::removed::vacuum(&server);
+    let after = standing();
+    let told = "Not reproducible since at least 2026-05-14. Builds before it were removed; the first bad \
+                one that is kept is 2026-05-14 04:12:33Z.";
+    assert_eq!(after["told"], told);
+    assert_eq!(after["since_may_be_earlier"], true);
+    assert_eq!(after["builds_before_removed"], true);
+    let page = server.page("/job/hello");
+    assert_eq!(text(paragraph(&page, "standing")), told);
+}

@@ -1,0 +1,1 @@
+DROP INDEX record.idx_removed_build_job;
