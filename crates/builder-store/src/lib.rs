@@ -55,5 +55,5 @@ pub use db::Tx;
 pub use error::{Error, OpenError, Result, with_causes};
 pub use names::{ArtifactPath, JobName, NameError, PlainFileName, Platform};
 pub use sha256::Sha256;
-pub use stage::{StagedArtifact, Staging, TextFile, TextFileWriter};
+pub use stage::{SpaceChecked, StagedArtifact, Staging, TextFile, TextFileWriter};
 pub use store::{Created, Store};

@@ -21,8 +21,8 @@ use crate::{
 
 /// Held with an exclusive lock while its directory is in use, by whichever process.
 pub(crate) const LOCK: &str = "lock";
-/// After so many bytes it is looked again whether the disk is getting full.
-const SPACE_CHECK_BYTES: u64 = 32 * 1024 * 1024;
+/// After so many bytes, of all uploads together, it is looked again whether the disk is getting full.
+const SPACE_CHECK_BYTES: u64 = 1024 * 1024;
 /// What is about to be moved, a line each: `artifact SHA256` or `build JOB/UUID`.
 const INTENT: &str = "intent";
 
@@ -67,8 +67,7 @@ pub struct Staging<'s> {
     directory: PathBuf,
     artifacts: BTreeMap<Sha256, u64>,
     next: u32,
-    disk_reserve_bytes: u64,
-    unchecked_bytes: u64,
+    space: Space<'s>,
     /// Its intent is to be followed yet: the directory outlives this.
     left_behind: bool,
     _lock: File,
@@ -112,8 +111,10 @@ impl Store {
             directory,
             artifacts: BTreeMap::new(),
             next: 0,
-            disk_reserve_bytes,
-            unchecked_bytes: SPACE_CHECK_BYTES,
+            space: Space {
+                store: self,
+                reserve_bytes: disk_reserve_bytes,
+            },
             left_behind: false,
             _lock: lock,
         })
@@ -214,17 +215,8 @@ impl<'s> Staging<'s> {
         self.next += 1;
         let file = File::create(&path).map_err(|source| Error::file("create", &path, source))?;
         adopt(&path, self.store.directory())?;
-        let mut out = HashingWriter::new(file);
-        let mut checked = CheckedReader {
-            data,
-            staging: self,
-            no_space: None,
-        };
-        let copied = copy(&mut checked, &mut out);
-        if let Some(error) = checked.no_space {
-            return Err(error);
-        }
-        match copied {
+        let mut out = HashingWriter::new(SpaceChecked::new(file, self.space));
+        match copy(data, &mut out) {
             Ok(()) => {}
             Err(CopyError::Read(error)) => return Ok(Err(error)),
             Err(CopyError::Write(source)) => return Err(Error::file("write", &path, source)),
@@ -233,7 +225,8 @@ impl<'s> Staging<'s> {
         if self.artifacts.insert(sha256, size).is_some() {
             remove_file(&path)?;
         } else {
-            file.sync_all()
+            file.file
+                .sync_all()
                 .map_err(|source| Error::file("sync", &path, source))?;
             let named = self.directory.join(sha256.to_hex());
             fs::rename(&path, &named).map_err(|source| Error::file("create", &named, source))?;
@@ -257,26 +250,27 @@ impl<'s> Staging<'s> {
     }
 
     /// A new file for the console or script. [`TextFileWriter::finish`] syncs it.
-    pub fn text(&self, file: TextFile) -> Result<TextFileWriter> {
+    pub fn text(&self, file: TextFile) -> Result<TextFileWriter<'s>> {
         let path = self.directory.join(file.file_name());
         let out = File::create(&path).map_err(|source| Error::file("create", &path, source))?;
         adopt(&path, self.store.directory())?;
         Ok(TextFileWriter {
-            out: BufWriter::with_capacity(64 * 1024, out),
+            out: BufWriter::with_capacity(64 * 1024, SpaceChecked::new(out, self.space)),
             path,
         })
     }
 
     /// A file for this upload's own use, removed with the rest.
-    pub fn scratch(&self) -> Result<File> {
+    pub fn scratch(&self) -> Result<SpaceChecked<'s>> {
         let path = self.directory.join("scratch");
-        File::options()
+        let file = File::options()
             .read(true)
             .write(true)
             .create(true)
             .truncate(true)
             .open(&path)
-            .map_err(|source| Error::file("create", &path, source))
+            .map_err(|source| Error::file("create", &path, source))?;
+        Ok(SpaceChecked::new(file, self.space))
     }
 
     /// Moves the files to their places and commits `build` with its rows: the build is kept, or
@@ -437,18 +431,18 @@ impl Drop for Staging<'_> {
 
 /// The console or script of a build that is being staged.
 #[derive(Debug)]
-pub struct TextFileWriter {
-    out: BufWriter<File>,
+pub struct TextFileWriter<'s> {
+    out: BufWriter<SpaceChecked<'s>>,
     path: PathBuf,
 }
 
-impl TextFileWriter {
+impl TextFileWriter<'_> {
     /// Makes what was written survive power loss.
     pub fn finish(self) -> Result<()> {
         self.out
             .into_inner()
             .map_err(io::IntoInnerError::into_error)
-            .and_then(|file| file.sync_all())
+            .and_then(|checked| checked.file.sync_all())
             .map_err(|source| Error::file("write", &self.path, source))
     }
 
@@ -458,7 +452,7 @@ impl TextFileWriter {
     }
 }
 
-impl Write for TextFileWriter {
+impl Write for TextFileWriter<'_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.out.write(buffer)
     }
@@ -468,33 +462,65 @@ impl Write for TextFileWriter {
     }
 }
 
-/// Reads on only while there is space for it.
-struct CheckedReader<'a, 's> {
-    data: &'a mut dyn Read,
-    staging: &'a mut Staging<'s>,
-    no_space: Option<Error>,
+/// What is left on the disk, for all uploads.
+#[derive(Debug, Clone, Copy)]
+struct Space<'s> {
+    store: &'s Store,
+    reserve_bytes: u64,
 }
 
-impl Read for CheckedReader<'_, '_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let staging = &mut *self.staging;
-        if staging.unchecked_bytes >= SPACE_CHECK_BYTES {
-            staging.unchecked_bytes = 0;
-            let full = match staging.store.free_bytes() {
-                Ok(free) if free < staging.disk_reserve_bytes => Some(Error::NoSpace {
-                    path: staging.directory.clone(),
-                }),
-                Ok(_) => None,
-                Err(error) => Some(error),
-            };
-            if let Some(error) = full {
-                self.no_space = Some(error);
-                return Err(io::ErrorKind::StorageFull.into());
-            }
+impl Space<'_> {
+    /// Before so many bytes are written: there is room for them beside the reserve. Looked at when
+    /// uploads have written enough since the last time, or `now`.
+    fn take(self, bytes: u64, now: bool) -> io::Result<()> {
+        let unchecked = &self.store.unchecked_bytes;
+        let before = unchecked.fetch_add(bytes, Ordering::Relaxed);
+        if !now && before.saturating_add(bytes) < SPACE_CHECK_BYTES {
+            return Ok(());
         }
-        let count = self.data.read(buffer)?;
-        staging.unchecked_bytes += count as u64;
-        Ok(count)
+        unchecked.store(0, Ordering::Relaxed);
+        let free = self.store.free_bytes().map_err(io::Error::other)?;
+        match free < self.reserve_bytes.saturating_add(bytes) {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A file of an upload that is written only while there is space for it.
+#[derive(Debug)]
+pub struct SpaceChecked<'s> {
+    file: File,
+    space: Space<'s>,
+    is_begun: bool,
+}
+
+impl<'s> SpaceChecked<'s> {
+    fn new(file: File, space: Space<'s>) -> SpaceChecked<'s> {
+        SpaceChecked {
+            file,
+            space,
+            is_begun: false,
+        }
+    }
+}
+
+/// To be read.
+impl From<SpaceChecked<'_>> for File {
+    fn from(checked: SpaceChecked<'_>) -> File {
+        checked.file
+    }
+}
+
+impl Write for SpaceChecked<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let is_first = !std::mem::replace(&mut self.is_begun, true);
+        self.space.take(buffer.len() as u64, is_first)?;
+        self.file.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

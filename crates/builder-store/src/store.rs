@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub struct Store {
     watcher: Mutex<Connection>,
     /// An upload of this process could not be taken back: see [`Store::sweep_left_behind`].
     pub(crate) left_behind: AtomicBool,
+    /// Bytes of all uploads that were written since it was looked whether the disk is getting full.
+    pub(crate) unchecked_bytes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -146,6 +148,7 @@ impl Store {
             reader_back: Condvar::new(),
             watcher: Mutex::new(watcher),
             left_behind: AtomicBool::new(false),
+            unchecked_bytes: AtomicU64::new(0),
         })
     }
 

@@ -2,9 +2,11 @@
 //! running server.
 
 use std::fs;
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 
-use builder_store::{Error, OpenError, Store, builds, latest};
+use builder_store::{Error, OpenError, Store, TextFile, builds, latest};
 use uuid::Uuid;
 
 use crate::data::{Data, New, texts};
@@ -149,6 +151,68 @@ fn an_upload_stops_when_the_reserve_of_the_disk_is_touched() {
     assert!(matches!(refused, Error::NoSpace { .. }), "{refused}");
     drop(staging);
     assert_eq!(data.files(), Vec::<String>::new());
+}
+
+/// A directory on a disk on which nobody else writes much, where there is one.
+fn quiet_directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
+#[test]
+fn uploads_at_the_same_time_leave_the_reserve_of_the_disk_whatever_they_write() {
+    const MIB: u64 = 1 << 20;
+    const ROOM: u64 = 12 * MIB;
+    // What eight have in hand, and what is between two looks.
+    const BEYOND: u64 = 8 * MIB / 4 + MIB;
+    let directory = quiet_directory();
+    Store::create(directory.path()).unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let reserve = store.free_bytes().unwrap() - ROOM;
+    let content = vec![7; 256 * 1024];
+    let write_on = |out: &mut dyn Write| {
+        let mut written = 0;
+        loop {
+            match out.write_all(&content) {
+                Ok(()) => written += content.len() as u64,
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
+                    return written;
+                }
+            }
+            assert!(written <= 2 * ROOM, "it has no end");
+        }
+    };
+    let stagings = Mutex::new(Vec::new());
+    let (store, stagings, write_on) = (&store, &stagings, &write_on);
+    let written: u64 = std::thread::scope(|scope| {
+        let uploads: Vec<_> = (0..8)
+            .map(|number| {
+                scope.spawn(move || {
+                    let mut staging = store.stage(reserve).unwrap();
+                    let written = match number % 4 {
+                        0 => write_on(&mut staging.scratch().unwrap()),
+                        1 => write_on(&mut staging.text(TextFile::Console).unwrap()),
+                        2 => write_on(&mut staging.text(TextFile::Script).unwrap()),
+                        _ => {
+                            let refused = staging.artifact(&mut io::repeat(7)).unwrap_err();
+                            assert!(matches!(refused, Error::NoSpace { .. }), "{refused}");
+                            0
+                        }
+                    };
+                    stagings.lock().unwrap().push(staging);
+                    written
+                })
+            })
+            .collect();
+        uploads.into_iter().map(|one| one.join().unwrap()).sum()
+    });
+    assert!(written <= ROOM + BEYOND, "{written}");
+    let free = store.free_bytes().unwrap();
+    assert!(free >= reserve - BEYOND, "{free} of {reserve}");
+    // Who is given up makes room for others.
+    stagings.lock().unwrap().clear();
+    let mut staging = store.stage(reserve).unwrap();
+    assert!(staging.artifact(&mut &b"bytes"[..]).unwrap().is_ok());
 }
 
 #[test]

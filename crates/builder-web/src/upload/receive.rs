@@ -469,16 +469,16 @@ impl<'s> Arriving<'s> {
 
 /// Console lines arrive newest first and are kept oldest first. They go to a file, each followed
 /// by its length, and are read back from its end.
-struct ReversedLines {
-    file: io::BufWriter<File>,
+struct ReversedLines<W: Write> {
+    file: io::BufWriter<W>,
     bytes: u64,
 }
 
 /// The length that follows each line.
 const LENGTH_BYTES: u64 = u64::BITS as u64 / 8;
 
-impl ReversedLines {
-    fn new(file: File) -> ReversedLines {
+impl<W: Write + Into<File>> ReversedLines<W> {
+    fn new(file: W) -> ReversedLines<W> {
         ReversedLines {
             file: io::BufWriter::with_capacity(64 * 1024, file),
             bytes: 0,
@@ -506,7 +506,8 @@ impl ReversedLines {
     }
 
     fn write_to(self, out: &mut dyn Write) -> io::Result<()> {
-        let mut file = self.file.into_inner()?;
+        let written = self.file.into_inner();
+        let mut file = written.map_err(io::IntoInnerError::into_error)?.into();
         let mut window = Window::default();
         let mut end = self.bytes;
         while end > 0 {
@@ -594,7 +595,7 @@ fn copy(from: &mut dyn Read, to: &mut dyn Write) -> std::result::Result<u64, Cop
     }
 }
 
-fn writing(error: CopyError, out: &builder_store::TextFileWriter) -> Error {
+fn writing(error: CopyError, out: &builder_store::TextFileWriter<'_>) -> Error {
     match error {
         CopyError::Read(error) => reading(error),
         CopyError::Write(error) => out.error(error).into(),
