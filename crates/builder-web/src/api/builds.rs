@@ -276,7 +276,7 @@ const LINES_MAX: u32 = 1_000;
 #[utoipa::path(get, path = pattern::API_BUILD_CONSOLE, operation_id = "get_console_of_build", tag = "builds",
     params(
         ("uuid" = String, Path, description = "The uuid of a build"),
-        ("from" = Option<u64>, Query, description = "The first line, counted from 1"),
+        ("from" = Option<u64>, Query, description = "The first line, counted from 1", maximum = 9_223_372_036_854_775_807_i64),
         ("find" = Option<String>, Query, description = "A text to look for, too"),
         ("limit" = Option<u32>, Query, description = "At most so many lines", minimum = 1, maximum = 1000),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the part before, in place of `from`"),
@@ -291,9 +291,14 @@ pub async fn console(
     let query = Query::parse(query.as_deref());
     let limit = limit_up_to(&query, LINES_MAX, LINES_MAX)?;
     let from = match query.text("from") {
-        Some(from) => Some(from.parse().map_err(|_| {
-            Error::BadRequest("from is to be the number of a line, counted from 1".to_owned())
-        })?),
+        Some(from) => match console::Asked::line(&from)? {
+            None => {
+                return Err(Error::BadRequest(
+                    "from is to be the number of a line, counted from 1".to_owned(),
+                ));
+            }
+            line => line,
+        },
         None => None,
     };
     let asked = Asked {

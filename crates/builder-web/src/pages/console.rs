@@ -54,6 +54,23 @@ pub struct Asked {
     pub find: Option<String>,
 }
 
+impl Asked {
+    /// The line that `from` asks for: in a link of a page, where anything but a number is as good as
+    /// absent. A number that no line can have is no mistyped word, and is told.
+    pub fn line(from: &str) -> Result<Option<u64>> {
+        let is_number = !from.is_empty() && from.bytes().all(|byte| byte.is_ascii_digit());
+        match from.parse().ok().filter(|line| *line <= LINE_MAX) {
+            None if is_number => Err(Error::BadRequest(format!(
+                "from is to be the number of a line, counted from 1, at most {LINE_MAX}"
+            ))),
+            line => Ok(line),
+        }
+    }
+}
+
+/// The greatest number of a line that may be asked for: what programs of every language can hold.
+pub const LINE_MAX: u64 = i64::MAX as u64;
+
 /// The list of lines in cursors.
 pub const LIST: &str = "lines of console";
 
@@ -67,7 +84,7 @@ pub async fn get(
 ) -> Result<Response> {
     let query = Query::parse(query.as_deref());
     let asked = Asked {
-        from: query.get("from").and_then(|from| from.parse().ok()),
+        from: Asked::line(query.get("from").unwrap_or_default())?,
         count: None,
         find: query.text("find"),
     };

@@ -144,6 +144,34 @@ fn operation(description: &Value, target: &str) -> Value {
 }
 
 #[test]
+fn no_line_of_a_console_has_a_number_that_programs_cannot_hold() {
+    let hello = build("hello", 1).file("bin/x", "x");
+    let server = Server::of(std::slice::from_ref(&hello));
+    let page = format!("{}/console.html", hello.url());
+    let api = format!("/api/v1/builds/{}/console", hello.uuid);
+    let json = ("accept", "application/json");
+    let described = operation(&description(&server), &api);
+    let parameters = described["parameters"].as_array().unwrap().iter();
+    let from = parameters.clone().find(|known| known["name"] == "from");
+    assert_eq!(from.unwrap()["schema"]["maximum"], json!(i64::MAX));
+    for (target, headers) in [(&page, vec![]), (&page, vec![json]), (&api, vec![])] {
+        for (from, status) in [
+            ("9223372036854775807", 200),
+            ("9223372036854775808", 400),
+            ("18446744073709551615", 400),
+            ("18446744073709551616", 400),
+        ] {
+            let answer = server.get_with(&format!("{target}?from={from}"), &headers);
+            assert_eq!(answer.status, status, "{target} {headers:?} {from}");
+            if status == 400 {
+                let said = "at most 9223372036854775807";
+                assert!(answer.text().contains(said), "{}", answer.text());
+            }
+        }
+    }
+}
+
+#[test]
 fn errors_are_as_they_are_described() {
     let server = Server::of(&[build("hello", 1)
         .file("bin/x", "x")
