@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use builder_exec::Timestamp;
+use builder_store::record::hook_runs;
 use prometheus_client::encoding::prometheus_text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -78,6 +79,7 @@ pub struct Metrics {
     hook_names: Mutex<Vec<String>>,
     hooks_running: Gauge,
     hooks_waiting: Gauge,
+    hooks_pending: Gauge,
     log_ins: Counters,
     page_cache: Counters,
     busy: Counters,
@@ -239,6 +241,11 @@ impl Metrics {
             },
             hook_names: Mutex::default(),
             hooks_running: register(registry, "hooks_running", "Upload hooks that run"),
+            hooks_pending: register(
+                registry,
+                "hooks_pending",
+                "Builds on record whose upload hooks have not all ended",
+            ),
             hooks_waiting: register(
                 registry,
                 "hooks_waiting",
@@ -435,6 +442,10 @@ pub async fn text(app: &App) -> String {
     let (running, waiting) = app.hooks().counts();
     metrics.hooks_running.set(signed(running as u64));
     metrics.hooks_waiting.set(signed(waiting as u64));
+    // An error is in the log; the last value stays.
+    if let Ok(pending) = app.read(hook_runs::count).await {
+        metrics.hooks_pending.set(signed(pending));
+    }
     for (place, queue) in app.queues() {
         if place == Place::Upload {
             metrics.uploads_in_progress.set(signed(queue.taken as u64));

@@ -31,6 +31,14 @@ pub fn ended(tx: &mut Tx<'_>, uuid: Uuid) -> Result<()> {
     Ok(())
 }
 
+/// How many builds there are whose hooks have not all ended.
+pub fn count(tx: &mut Tx<'_>) -> Result<u64> {
+    let counts = tx.query("SELECT COUNT(*) FROM record.hook_run", &[], |row| {
+        row.size(0)
+    })?;
+    Ok(counts.first().copied().unwrap_or_default())
+}
+
 /// The builds whose hooks were interrupted, those asked for first first, and how often each was
 /// tried again before; one more is noted of each.
 pub fn try_again(tx: &mut Tx<'_>) -> Result<Vec<(Uuid, u64)>> {

@@ -118,6 +118,20 @@ fn uploads_hooks_log_ins_builds_and_sizes_are_counted() {
     assert_eq!(of("builder_web_uploads_in_progress"), 0.0);
     assert_eq!(of("builder_web_hooks_running"), 0.0);
     assert_eq!(of("builder_web_hooks_waiting"), 0.0);
+    wait_until("no hook is on record", || {
+        value(&metrics(&server), "builder_web_hooks_pending") == 0.0
+    });
+    // As a server leaves it that was stopped in the middle.
+    let interrupted = uuid::Uuid::from_u128(77);
+    let now = server.app.now();
+    let store = server.app.store();
+    store
+        .write(|tx| builder_store::record::hook_runs::ask(tx, interrupted, &now))
+        .unwrap();
+    assert_eq!(value(&metrics(&server), "builder_web_hooks_pending"), 1.0);
+    let ended =
+        |tx: &mut builder_store::Tx<'_>| builder_store::record::hook_runs::ended(tx, interrupted);
+    store.write(ended).unwrap();
     assert_eq!(of("builder_web_hook_duration_seconds_count"), 4.0);
     assert_eq!(of("builder_web_log_ins_total{result=\"wrong\"}"), 1.0);
     assert!(of("builder_web_log_ins_total{result=\"right\"}") >= 1.0);
