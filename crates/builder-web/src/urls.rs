@@ -356,13 +356,13 @@ pub fn feed(job: Option<&str>, platform: Option<&str>) -> String {
     with_platform(path, platform)
 }
 
-/// The feed of failed builds, of one job or all.
-pub fn failed_feed(job: Option<&str>, platform: Option<&str>) -> String {
+/// The feed of failed builds, of one job or all, of one class or all.
+pub fn failed_feed(job: Option<&str>, platform: Option<&str>, class: Option<&str>) -> String {
     let path = match job {
         Some(job) => format!("/job/{}/failed.atom", segment(job)),
         None => pattern::FAILED_FEED.to_owned(),
     };
-    with_platform(path, platform)
+    with_query(path, &[("platform", platform), ("class", class)])
 }
 
 /// The feed of a job's builds that changed its output.

@@ -196,9 +196,15 @@ impl FailedBuildsPage {
         (self.asked.start > 0).then(|| self.page(start))
     }
 
-    /// Of these builds; it knows no classes.
+    /// Of these builds.
     fn feed(&self) -> String {
-        urls::failed_feed(self.asked.job.as_deref(), self.asked.platform.as_deref())
+        let Asked {
+            job,
+            platform,
+            class,
+            ..
+        } = &self.asked;
+        urls::failed_feed(job.as_deref(), platform.as_deref(), class.as_deref())
     }
 }
 

@@ -30,7 +30,7 @@ const ATOM: &str = "application/atom+xml; charset=utf-8";
 const NAMESPACE: &str = concat!("http", "://www.w3.org/2005/Atom");
 
 /// What a feed is about.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Topic {
     Builds,
     Failed,
@@ -45,7 +45,7 @@ pub async fn all(asked: Asked) -> Result<Response> {
     get(asked, None, Topic::Builds).await
 }
 
-/// `GET /failed-builds.atom?platform=`
+/// `GET /failed-builds.atom?platform=&class=`
 pub async fn failed(asked: Asked) -> Result<Response> {
     get(asked, None, Topic::Failed).await
 }
@@ -55,7 +55,7 @@ pub async fn job(Path(job): Path<String>, asked: Asked) -> Result<Response> {
     get(asked, Some(job), Topic::Builds).await
 }
 
-/// `GET /job/:job/failed.atom?platform=`
+/// `GET /job/:job/failed.atom?platform=&class=`
 pub async fn job_failed(Path(job): Path<String>, asked: Asked) -> Result<Response> {
     get(asked, Some(job), Topic::Failed).await
 }
@@ -80,14 +80,15 @@ async fn get(
     job: Option<String>,
     topic: Topic,
 ) -> Result<Response> {
-    let platform = Query::parse(query.as_deref()).platform();
+    let query = Query::parse(query.as_deref());
+    let (platform, class) = (query.platform(), query.text("class"));
     let origin = origin::of(&app, client.as_deref(), &headers);
     let xml = app
         .blocking(move |app| {
             let site = &app.config().site.name;
             let feed = app
                 .store()
-                .read(|tx| Ok(Feed::load(tx, &origin, site, job, platform, topic)))??;
+                .read(|tx| Ok(Feed::load(tx, &origin, site, job, platform, topic, class)))??;
             feed.render().map_err(Error::internal)
         })
         .await??;
@@ -144,8 +145,10 @@ impl Feed {
         job: Option<String>,
         platform: Option<String>,
         topic: Topic,
+        class: Option<String>,
     ) -> Result<Feed> {
         let platform = platform.as_deref();
+        let class = class.as_deref().filter(|_| topic == Topic::Failed);
         let job_id = match &job {
             Some(job) => Some(
                 jobs::id_by_name(tx, job)?
@@ -167,7 +170,7 @@ impl Feed {
                 let filter = Filter {
                     job_id,
                     platform,
-                    class: None,
+                    class,
                 };
                 let failed = told::list(tx, filter, 0, ENTRIES_MAX)?;
                 failed
@@ -197,8 +200,8 @@ impl Feed {
                 "builds",
             ),
             Topic::Failed => (
-                urls::failed_feed(name, platform),
-                urls::failed_builds(0, None, name, platform, None),
+                urls::failed_feed(name, platform, class),
+                urls::failed_builds(0, None, name, platform, class),
                 "failed builds",
             ),
             Topic::Changes => (
@@ -218,6 +221,9 @@ impl Feed {
         };
         if let Some(platform) = platform {
             title.push_str(&format!(" on {platform}"));
+        }
+        if let Some(class) = class {
+            title.push_str(&format!(", {}", failures::label(class)));
         }
         Ok(Feed {
             namespace: NAMESPACE,

@@ -238,7 +238,7 @@ fn what_failed_builds_are_filtered_by_stays_chosen_and_is_said_where_there_are_n
             "<option value=\"network\" selected>Network (0)</option>",
             "<option value=\"disk-full\">Disk full (1)</option>",
             "None of class “Network” of a. <a href=\"/failed-builds?job=a\">1 of other classes</a>",
-            "Feed of failed builds of a</a>, of every class",
+            "Feed of failed builds of a</a>, Network alone",
         ],
     );
     assert!(!page.contains("🥳"), "{page}");
@@ -429,6 +429,14 @@ fn feeds_tell_of_builds_changes_and_failures() {
         ["hello on debian-12: failed, network"]
     );
     assert_eq!(check_feed(&server, "/job/hello/failed.atom").len(), 1);
+    assert_eq!(
+        check_feed(&server, "/failed-builds.atom?class=network"),
+        ["hello on debian-12: failed, network"]
+    );
+    assert_eq!(
+        check_feed(&server, "/job/hello/failed.atom?class=disk-full").len(),
+        0
+    );
     assert_eq!(check_feed(&server, "/job/other/failed.atom").len(), 0);
     assert_eq!(server.get("/job/nowhere/feed.atom").status, 404);
 
