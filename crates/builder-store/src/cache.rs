@@ -30,6 +30,9 @@ use crate::{Error, Result, Sha256, Store};
 const OWN: &str = "builder-web";
 /// The extension of what cannot be drawn.
 const NOTHING: &str = "txt";
+/// Bytes of a picture. The graph of the largest switches has some 3 MB; what a hook left there that is
+/// larger is no picture.
+const PICTURE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// An unfinished file that was not touched for this long was left by an interruption.
 const UNFINISHED_TIME_MAX: Duration = Duration::from_secs(60 * 60);
 
@@ -397,13 +400,19 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Ok(None);
     };
-    let mut file = match open_beneath(directory, Path::new(name)) {
-        Ok((file, _)) => file,
+    let file = match open_beneath(directory, Path::new(name)) {
+        Ok((file, bytes)) if bytes <= PICTURE_BYTES_MAX => file,
+        Ok((_, bytes)) => {
+            let what = format!("it has {bytes} bytes, a picture {PICTURE_BYTES_MAX} at most");
+            let source = io::Error::new(io::ErrorKind::FileTooLarge, what);
+            return Err(Error::file("read", path, source));
+        }
         Err(error) if error.is_missing_file() => return Ok(None),
         Err(error) => return Err(error),
     };
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)
+    file.take(PICTURE_BYTES_MAX)
+        .read_to_end(&mut bytes)
         .map_err(|source| Error::file("read", path, source))?;
     Ok(Some(bytes))
 }

@@ -6,6 +6,7 @@ mod databases;
 
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -17,6 +18,9 @@ use crate::names::RESERVED;
 use crate::store::DATABASE;
 use crate::verify::{entries, walk};
 use crate::{Error, OpenError, Result, backup, with_causes};
+
+/// Bytes of what a backup is marked with: a path.
+const MARK_BYTES_MAX: u64 = 16 * 1024;
 
 /// Of free space, in bytes: a server refuses uploads below it.
 const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
@@ -351,9 +355,12 @@ impl Doctor<'_> {
     }
 
     fn backup(&mut self) {
-        let Ok(text) = fs::read_to_string(self.directory.join(backup::MARK)) else {
+        let mut text = String::new();
+        let read = File::open(self.directory.join(backup::MARK))
+            .and_then(|mark| mark.take(MARK_BYTES_MAX).read_to_string(&mut text));
+        if read.is_err() {
             return;
-        };
+        }
         let text = text.trim();
         let source = text.strip_prefix("a backup of ").map(Path::new);
         let command = format!(

@@ -88,7 +88,8 @@ pub fn read_introduction(path: &Path) -> Result<String, String> {
         .map_err(|_| format!("the introduction {} is not UTF-8", path.display()))
 }
 
-fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
+/// Reads a file that the operator named; why not, in a sentence.
+pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
     let cannot = |error: io::Error| format!("cannot read {}: {error}", path.display());
     let file = File::open(path).map_err(cannot)?;
     let mut bytes = Vec::new();

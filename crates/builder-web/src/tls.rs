@@ -14,6 +14,11 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
 
+use crate::site;
+
+/// Bytes of a file of certificates, or of a key: a long chain has some 20 KB.
+const PEM_BYTES_MAX: u64 = 1024 * 1024;
+
 /// What it takes to speak TLS. All clones speak with the certificate that was read last.
 #[derive(Clone)]
 pub struct Tls(Arc<Files>);
@@ -62,13 +67,14 @@ fn acceptor(certificates: &Path, key: &Path) -> Result<TlsAcceptor, String> {
     let unreadable = |path: &Path, error: &dyn std::fmt::Display| {
         format!("cannot read {} as PEM: {error}", path.display())
     };
-    let chain = CertificateDer::pem_file_iter(certificates)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+    let chain = CertificateDer::pem_slice_iter(&site::read(certificates, PEM_BYTES_MAX)?)
+        .collect::<Result<Vec<_>, _>>()
         .map_err(|error| unreadable(certificates, &error))?;
     if chain.is_empty() {
         return Err(format!("{} holds no certificate", certificates.display()));
     }
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error))?;
+    let secret = PrivateKeyDer::from_pem_slice(&site::read(key, PEM_BYTES_MAX)?)
+        .map_err(|error| unreadable(key, &error))?;
     let wrong = |error: tokio_rustls::rustls::Error| {
         format!(
             "{} and {} cannot be used: {error}",
