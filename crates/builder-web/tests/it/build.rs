@@ -45,6 +45,18 @@ pub(crate) fn build(job: &str, number: u128) -> Build {
     }
 }
 
+/// A build of a job that failed and printed these lines, a second apart.
+pub(crate) fn failed(job: &str, number: u128, lines: &[&str]) -> Build {
+    Build {
+        result: ExecutionResult::Exited(1),
+        console: (1..)
+            .map(|second: i64| second * 1_000_000_000)
+            .zip(lines.iter().map(|line| line.as_bytes().to_vec()))
+            .collect(),
+        ..build(job, number)
+    }
+}
+
 impl Build {
     pub(crate) fn file(mut self, path: &str, content: impl AsRef<[u8]>) -> Build {
         self.files.push((path.into(), content.as_ref().to_vec()));

@@ -3,12 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use builder_exec::ExecutionResult;
 use builder_store::removal::{Goal, Keep};
 use builder_web::Clock;
 use serde_json::Value;
 
-use crate::build::{Build, build};
+use crate::build::{Build, build, failed};
 use crate::program::succeeds;
 use crate::server::{ALICE, CHEAP, Server, now, wait_until};
 
@@ -22,11 +21,8 @@ fn hello(number: u128, day: i64, output: &str) -> Build {
 }
 
 /// One that failed, and why.
-fn failed(number: u128, day: i64) -> Build {
-    let mut build = build("hello", number).later(day * DAY);
-    build.result = ExecutionResult::Exited(1);
-    build.console = vec![(1, b"cp: No space left on device".to_vec())];
-    build
+fn disk_full(number: u128, day: i64) -> Build {
+    failed("hello", number, &["cp: No space left on device"]).later(day * DAY)
 }
 
 /// The part of the page that is about a platform.
@@ -72,8 +68,8 @@ fn told() -> (Server, Vec<Build>) {
         hello(5, 4, "four"),
         freebsd(hello(6, 5, "five").input("f")),
         freebsd(hello(7, 6, "five").input("f")),
-        freebsd(failed(8, 7)),
-        freebsd(failed(9, 8)),
+        freebsd(disk_full(8, 7)),
+        freebsd(disk_full(9, 8)),
     ];
     (Server::of(&builds), builds)
 }
@@ -682,14 +678,14 @@ fn a_badge_without_a_platform_says_the_worst_of_those_built_on_of_late() {
         title.split('<').next().unwrap().to_owned()
     };
     let server = Server::of(&[
-        failed(1, 0).platform("given-up"),
+        disk_full(1, 0).platform("given-up"),
         hello(2, 40, "one"),
         hello(3, 41, "one"),
     ]);
     assert_eq!(badge(&server), "hello: unchanged");
     server.keep(&hello(4, 42, "x").platform("q"));
     assert_eq!(badge(&server), "hello: only built once on q");
-    server.keep(&failed(5, 43).platform("q"));
+    server.keep(&disk_full(5, 43).platform("q"));
     assert_eq!(badge(&server), "hello: failed on q");
     // A newer build elsewhere changes nothing about it.
     server.keep(&hello(6, 44, "one"));

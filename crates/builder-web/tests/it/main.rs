@@ -57,6 +57,12 @@ mod links;
 mod follow;
 
 #[cfg(test)]
+mod consoles;
+
+#[cfg(test)]
+mod failed_builds;
+
+#[cfg(test)]
 mod hooks;
 
 #[cfg(test)]
