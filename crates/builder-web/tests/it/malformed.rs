@@ -1,7 +1,8 @@
 //! Thousands of uploads that are none, at a server that runs and takes in good ones meanwhile:
 //! what the fuzz targets begin with, and builds with bytes changed, cut out, doubled, or swapped.
 //!
-//! BUILDER_WEB_MALFORMED says how many; what is printed at the end are the figures:
+//! BUILDER_WEB_MALFORMED says how many are to be refused; what is printed at the end are the figures.
+//! What earlier runs of the fuzz targets found is begun with, too, where it is there:
 //!
 //!     BUILDER_WEB_MALFORMED=10000 cargo nextest run -p builder-web malformed --no-capture
 
@@ -17,8 +18,8 @@ use crate::interrupted::Random;
 use crate::program::Process;
 use crate::server::{basic, connect, exchange, head};
 
-/// Uploads, if the environment does not say another number.
-const UPLOADS: u64 = 400;
+/// Uploads that are refused, if the environment does not say another number.
+const REFUSED: u64 = 400;
 /// After each so many a good build is uploaded.
 const GOOD_EACH: u64 = 50;
 const USER: (&str, &str) = ("builder", "pw");
@@ -29,8 +30,15 @@ const KIND_CHARS: usize = 72;
 
 /// What the mutations begin with.
 fn seeds() -> Vec<Vec<u8>> {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    let corpus = fuzz.join("corpus");
     let mut seeds = Vec::new();
+    for target in ["exec_reader", "upload"] {
+        let found = fs::read_dir(fuzz.join("target/corpus").join(target));
+        for entry in found.into_iter().flatten() {
+            seeds.push(fs::read(entry.unwrap().path()).unwrap());
+        }
+    }
     for target in ["exec_reader", "upload", "opam", "archives", "solo5"] {
         for entry in fs::read_dir(corpus.join(target)).unwrap() {
             let bytes = fs::read(entry.unwrap().path()).unwrap();
@@ -170,8 +178,8 @@ fn good(number: u64) -> Build {
 
 #[test]
 fn malformed_uploads_are_refused_and_nothing_is_lost_leaked_or_left() {
-    let uploads = std::env::var("BUILDER_WEB_MALFORMED");
-    let uploads = uploads.map_or(UPLOADS, |uploads| uploads.parse().unwrap());
+    let refused_min = std::env::var("BUILDER_WEB_MALFORMED");
+    let refused_min = refused_min.map_or(REFUSED, |refused| refused.parse().unwrap());
     let (_holder, data, _) = empty();
     let process = Process::serve(
         Path::new(&data),
@@ -184,8 +192,11 @@ fn malformed_uploads_are_refused_and_nothing_is_lost_leaked_or_left() {
     let mut unanswered = 0;
     let mut kept = Vec::new();
     let mut begun = None;
-    for number in 0..uploads {
-        if number == uploads / 10 {
+    let (mut uploads, mut refused) = (0, 0);
+    while refused < refused_min {
+        let number = uploads;
+        uploads += 1;
+        if refused >= refused_min / 10 && begun.is_none() {
             begun = Some(held(&process));
         }
         if number % GOOD_EACH == 0 {
@@ -205,6 +216,7 @@ fn malformed_uploads_are_refused_and_nothing_is_lost_leaked_or_left() {
         };
         match send(&process, &body, announced) {
             Some((status, text)) => {
+                refused += u64::from(status != 201);
                 *statuses.entry(status).or_default() += 1;
                 *ends.entry(format!("{status} {}", kind(&text))).or_default() += 1;
             }
@@ -214,7 +226,7 @@ fn malformed_uploads_are_refused_and_nothing_is_lost_leaked_or_left() {
     let (memory_before, files_before) = begun.unwrap();
     let (memory, files) = held(&process);
     println!(
-        "{uploads} uploads, {} good ones among them; answers {statuses:?}, none to {unanswered}; \
+        "{refused} of {uploads} refused, beside {} good ones; answers {statuses:?}, none to {unanswered}; \
          memory {} KiB after a tenth, {} KiB at the end; open files {files_before}, {files}",
         kept.len(),
         memory_before / 1024,
