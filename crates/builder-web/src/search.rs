@@ -374,6 +374,8 @@ pub fn builds_with(
 
 /// By what builds are looked for, one after the other.
 const BY: [&str; 3] = ["uuid", "artifact", "input"];
+/// In a cursor, instead of the last entry: the list goes on with the first by the next of [`BY`].
+const BEGINNING: &str = "";
 
 fn builds(
     tx: &mut Tx<'_>,
@@ -389,13 +391,24 @@ fn builds(
         Some(cursor) => {
             let [by, after] = cursor::decode(LIST, cursor)?;
             let by = BY.iter().position(|known| *known == by);
-            (by.ok_or_else(cursor::wrong)?, Some(after))
+            let after = Some(after).filter(|after| after != BEGINNING);
+            (by.ok_or_else(cursor::wrong)?, after)
         }
         None => (0, None),
     };
     let (mut all, mut next_cursor) = (Vec::new(), None);
     while let Some(name) = BY.get(by) {
         let room = count - all.len();
+        if room == 0 {
+            // The part is full. Whether there is more takes one to tell.
+            let (found, _) = builds_by(tx, query, name, None, 1)?;
+            if !found.is_empty() {
+                next_cursor = Some(cursor::encode(LIST, &[name, BEGINNING]));
+                break;
+            }
+            by += 1;
+            continue;
+        }
         let (found, next) = builds_by(tx, query, name, after.as_deref(), room)?;
         all.extend(found);
         if let Some(next) = next {
@@ -554,8 +567,11 @@ fn removed(
         Some(cursor) => {
             let [by, uuid, digest] = cursor::decode(LIST, cursor)?;
             let by = BY.iter().position(|known| *known == by);
-            let uuid = crate::names::uuid(&uuid).ok_or_else(cursor::wrong)?;
-            (by.ok_or_else(cursor::wrong)?, Some((uuid, digest)))
+            let after = match uuid.as_str() {
+                BEGINNING => None,
+                uuid => Some((crate::names::uuid(uuid).ok_or_else(cursor::wrong)?, digest)),
+            };
+            (by.ok_or_else(cursor::wrong)?, after)
         }
         None => (0, None),
     };
@@ -563,6 +579,10 @@ fn removed(
     while let Some(name) = BY.get(by) {
         let room = count - group.items.len();
         let found = removed_by(tx, query, name, after.take(), room + 1)?;
+        if room == 0 && !found.is_empty() {
+            group.next = Some(cursor::encode(LIST, &[name, BEGINNING, BEGINNING]));
+            break;
+        }
         let (found, next) = cut(found, room, |build| {
             let digest = match *name {
                 "artifact" => build.main_binary.as_ref().map(|main| main.sha256),

@@ -6,7 +6,7 @@ use builder_web::search::follow;
 use serde_json::Value;
 
 use crate::build::{Build, build};
-use crate::removed::vacuum;
+use crate::removed::{removed_by_vacuum, vacuum};
 use crate::server::Server;
 
 /// A switch with these packages, as opam exports it.
@@ -212,6 +212,71 @@ fn every_list_goes_on_from_its_cursor_to_its_end() {
     let wrong = server.get("/search?kind=files&q=hvt&cursor=AAAA");
     assert_eq!(wrong.status, 400);
     assert!(wrong.text().contains("cursor"));
+}
+
+/// Builds that the same four digits find by uuid, by artifact and by input, and the digits.
+fn found_in_every_way() -> (Vec<Build>, String) {
+    let first = build("hello", 1)
+        .file("bin/hello.hvt", "binary 1")
+        .input("i");
+    let inputs = first.files[1..].iter();
+    let inputs: Vec<u8> = inputs
+        .flat_map(|(_, content)| *Sha256::of(content).as_bytes())
+        .collect();
+    let digits = Sha256::of(&inputs).to_hex()[..4].to_owned();
+    let mut contents = (0..)
+        .map(|number| format!("binary {number}"))
+        .filter(|content| Sha256::of(content.as_bytes()).to_hex().starts_with(&digits));
+    let named = |job: &str, number: u128| {
+        let mut build = build(job, number);
+        let uuid = format!("{digits}{}", &build.uuid.to_string()[4..]);
+        build.uuid = uuid.parse().unwrap();
+        build.later(i64::try_from(number).unwrap() * 60)
+    };
+    let builds = vec![
+        first,
+        named("hello", 2).file("bin/hello.hvt", contents.next().unwrap()),
+        named("hello", 3).file("bin/hello.hvt", contents.next().unwrap()),
+        // Not removed: the newest of their jobs.
+        build("hello", 4).later(240).file("bin/hello.hvt", "last"),
+        named("other", 5)
+            .file("bin/other.hvt", contents.next().unwrap())
+            .input("i"),
+    ];
+    (builds, digits)
+}
+
+#[test]
+fn each_build_is_listed_once_for_each_way_it_is_found_whatever_the_size_of_a_part() {
+    let (builds, digits) = found_in_every_way();
+    let server = Server::of(&builds);
+    let walk = |kind: &str, limit: usize| {
+        let mut seen = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let target = format!("/api/v1/search?kind={kind}&q={digits}&limit={limit}{cursor}");
+            let list = server.json(&target)[kind].clone();
+            let items = list["items"].as_array().unwrap();
+            assert!(!items.is_empty() && items.len() <= limit, "{target}");
+            seen.extend(items.iter().map(Value::to_string));
+            match list["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return seen,
+            }
+        }
+    };
+    // By uuid three, by artifact three, by input one: the newest that has it.
+    let all = walk("builds", 200);
+    assert_eq!(all.len(), 7, "{all:#?}");
+    for limit in 1..=8 {
+        assert_eq!(walk("builds", limit), all, "{limit}");
+    }
+    assert_eq!(removed_by_vacuum(&server), 3);
+    let all = walk("removed", 200);
+    assert_eq!(all.len(), 5, "{all:#?}");
+    for limit in 1..=6 {
+        assert_eq!(walk("removed", limit), all, "{limit}");
+    }
 }
 
 #[test]
