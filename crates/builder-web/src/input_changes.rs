@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use builder_store::builds::{self, Artifact, Build};
 use builder_store::derived::{self, Kind};
@@ -19,8 +20,12 @@ use crate::{inputs, show};
 
 const INPUT_CHANGES: Kind = Kind {
     name: "input-changes",
-    version: 1,
+    // The first kept what could not be read for the moment, too.
+    version: 2,
 };
+/// For how long it is not tried again to compare inputs that could not be read: a file may be mended
+/// meanwhile, or a limit raised.
+const FAILED_TIME: Duration = Duration::from_secs(60);
 /// Pairs that wait to be compared. Those that find no place are asked for again with the next view.
 const PENDING_MAX: usize = 64;
 /// Comparisons that are kept in one transaction.
@@ -47,8 +52,10 @@ pub enum Known {
     Same,
     /// This many differ.
     Changes(InputChanges),
-    /// That cannot be told: an input was not recorded or cannot be read.
+    /// That cannot be told: an input was not recorded.
     Untold,
+    /// That cannot be told for now: an input cannot be read. The log says why.
+    Unreadable,
     /// Not yet known; it is being computed.
     Pending,
 }
@@ -59,6 +66,7 @@ impl Known {
         match self {
             Known::Same => "the input is the same".to_owned(),
             Known::Untold => "what changed in the input was not recorded".to_owned(),
+            Known::Unreadable => "the input changed in what cannot be read".to_owned(),
             Known::Pending => "the input changed".to_owned(),
             Known::Changes(changes) => {
                 let counts = [
@@ -92,6 +100,8 @@ struct Pair {
 #[derive(Debug, Default)]
 pub struct Comparisons {
     known: Mutex<HashMap<Sha256, Option<InputChanges>>>,
+    /// When it failed, of those that could not be compared: never kept beyond this process.
+    failed: Mutex<HashMap<Sha256, Instant>>,
     pending: Mutex<Vec<Pair>>,
     /// What pages say of switches.
     switches: Mutex<HashMap<Sha256, Switch>>,
@@ -123,6 +133,9 @@ impl Comparisons {
         if let Some(known) = kept.and_then(|value| serde_json::from_slice(&value).ok()) {
             self.remember(key, known);
             return Ok(known.map_or(Known::Untold, Known::Changes));
+        }
+        if self.failed_lately(key) {
+            return Ok(Known::Unreadable);
         }
         let mut pending = lock(&self.pending);
         if pending.len() < PENDING_MAX && pending.iter().all(|pair| pair.key != key) {
@@ -171,20 +184,17 @@ impl Comparisons {
         let pairs = std::mem::take(&mut *lock(&self.pending));
         let mut to_keep = Vec::new();
         for pair in pairs {
-            let artifacts = store.read(|tx| {
-                Ok((
-                    builds::artifacts(tx, pair.left)?,
-                    builds::artifacts(tx, pair.right)?,
-                ))
-            });
-            let (left, right) = match artifacts {
-                Ok(artifacts) => artifacts,
-                Err(error) => {
-                    warn!("cannot compare inputs: {}", with_causes(&error));
+            let changes = match pair.compare(store, bytes_max) {
+                Ok(changes) => changes,
+                Err(why) => {
+                    warn!(
+                        "cannot tell what changed in the input between the builds in rows {} and {}: {why}",
+                        pair.left, pair.right
+                    );
+                    self.fail(pair.key);
                     continue;
                 }
             };
-            let changes = compare(store, &left, &right, bytes_max);
             self.remember(pair.key, changes);
             to_keep.extend(
                 serde_json::to_vec(&changes)
@@ -206,6 +216,39 @@ impl Comparisons {
             known.clear();
         }
         known.insert(key, changes);
+    }
+
+    fn fail(&self, key: Sha256) {
+        let mut failed = lock(&self.failed);
+        failed.retain(|_, at| at.elapsed() < FAILED_TIME);
+        if failed.len() < KNOWN_MAX {
+            failed.insert(key, Instant::now());
+        }
+    }
+
+    fn failed_lately(&self, key: Sha256) -> bool {
+        let failed = lock(&self.failed);
+        let at = failed.get(&key);
+        at.is_some_and(|at| at.elapsed() < FAILED_TIME)
+    }
+}
+
+impl Pair {
+    /// What differs; none: an input was not recorded. Why that cannot be told, in words for the log:
+    /// another time it may be.
+    fn compare(&self, store: &Store, bytes_max: u64) -> Result<Option<InputChanges>, String> {
+        let read = store.read(|tx| {
+            Ok((
+                builds::artifacts(tx, self.left)?,
+                builds::artifacts(tx, self.right)?,
+            ))
+        });
+        let (left, right) = read.map_err(|error| with_causes(&error))?;
+        // What has an input has files.
+        if left.is_empty() || right.is_empty() {
+            return Err("one of them was removed meanwhile".to_owned());
+        }
+        compare(store, &left, &right, bytes_max)
     }
 }
 
@@ -286,11 +329,27 @@ fn switch(app: &crate::app::App, artifacts: &[Artifact]) -> Option<Switch> {
 }
 
 fn read(store: &Store, artifacts: &[Artifact], path: &str, bytes_max: u64) -> Option<Vec<u8>> {
-    let artifact = artifacts.iter().find(|artifact| artifact.path == path)?;
+    try_read(store, artifacts, path, bytes_max).ok()?
+}
+
+/// A file from among a build's artifacts; none: it was not recorded. Or why it cannot be read.
+fn try_read(
+    store: &Store,
+    artifacts: &[Artifact],
+    path: &str,
+    bytes_max: u64,
+) -> Result<Option<Vec<u8>>, String> {
+    let Some(artifact) = artifacts.iter().find(|artifact| artifact.path == path) else {
+        return Ok(None);
+    };
     if artifact.size > bytes_max {
-        return None;
+        let size = artifact.size;
+        return Err(format!(
+            "{path} has {size} bytes, and at most {bytes_max} are read"
+        ));
     }
-    store.artifacts().bytes(artifact.sha256, bytes_max).ok()
+    let bytes = store.artifacts().bytes(artifact.sha256, bytes_max);
+    bytes.map(Some).map_err(|error| with_causes(&error))
 }
 
 fn compare(
@@ -298,28 +357,32 @@ fn compare(
     left: &[Artifact],
     right: &[Artifact],
     bytes_max: u64,
-) -> Option<InputChanges> {
-    let both = |path| {
-        Some((
-            read(store, left, path, bytes_max)?,
-            read(store, right, path, bytes_max)?,
-        ))
+) -> Result<Option<InputChanges>, String> {
+    type Both = (Vec<u8>, Vec<u8>);
+    let both = |path| -> Result<Option<Both>, String> {
+        let left = try_read(store, left, path, bytes_max)?;
+        Ok(left.zip(try_read(store, right, path, bytes_max)?))
     };
-    let (from, to) = both("opam-switch")?;
-    let opam = SwitchExport::parse(&from)
-        .ok()?
-        .compare(&SwitchExport::parse(&to).ok()?);
+    let parse = |bytes: &[u8]| {
+        SwitchExport::parse(bytes).map_err(|error| format!("opam-switch is none: {error}"))
+    };
+    let (Some((from, to)), Some(environments), Some(systems)) = (
+        both("opam-switch")?,
+        both("build-environment")?,
+        both("system-packages")?,
+    ) else {
+        return Ok(None);
+    };
+    let opam = parse(&from)?.compare(&parse(&to)?);
     let duniverse = opam.duniverse_diff.as_ref().map_or(0, |diff| {
         diff.left.len() + diff.right.len() + diff.detailed_diff.len()
     });
-    let (from, to) = both("build-environment")?;
-    let variables = inputs::environment(&from, &to);
-    let (from, to) = both("system-packages")?;
-    let system = inputs::system_packages(&from, &to);
+    let variables = inputs::environment(&environments.0, &environments.1);
+    let system = inputs::system_packages(&systems.0, &systems.1);
     let count = |changes: &inputs::Changes| {
         changes.removed.len() + changes.added.len() + changes.changed.len()
     };
-    Some(InputChanges {
+    Ok(Some(InputChanges {
         opam: opam.only_in_left.len()
             + opam.only_in_right.len()
             + opam.version_diff.len()
@@ -327,5 +390,5 @@ fn compare(
             + duniverse,
         variables: count(&variables),
         system: count(&system),
-    })
+    }))
 }

@@ -173,7 +173,8 @@ pub struct BuildReference {
 /// How many inputs changed.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ChangesInNumbers {
-    /// `same`, `changed`, `not-recorded`, or `pending`: it is being counted, ask again.
+    /// `same`, `changed`, `not-recorded`, `unreadable`: an input cannot be read for now, or `pending`:
+    /// it is being counted, ask again.
     #[schema(examples("changed"))]
     pub known: &'static str,
     /// opam packages.
@@ -253,6 +254,7 @@ impl ChangesInNumbers {
                 Known::Same => "same",
                 Known::Changes(_) => "changed",
                 Known::Untold => "not-recorded",
+                Known::Unreadable => "unreadable",
                 Known::Pending => "pending",
             },
             opam_packages: counts.map(|counts| counts.opam),

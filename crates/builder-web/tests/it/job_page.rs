@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use builder_store::removal::{Goal, Keep};
 use builder_web::Clock;
+use builder_web::input_changes::{Comparisons, InputChanges, Known};
 use serde_json::Value;
 
 use crate::build::{Build, build, failed};
@@ -690,6 +691,44 @@ fn a_badge_without_a_platform_says_the_worst_of_those_built_on_of_late() {
     // A newer build elsewhere changes nothing about it.
     server.keep(&hello(6, 44, "one"));
     assert_eq!(badge(&server), "hello: failed on q");
+}
+
+#[test]
+fn that_an_input_could_not_be_read_for_the_moment_is_not_kept() {
+    let server = Server::new();
+    let one = |job: &str, number: u128| {
+        build(job, number)
+            .file(&format!("bin/{job}.hvt"), "binary")
+            .input(&format!("i{number}"))
+    };
+    // Of different jobs, so that nobody else compares them.
+    server.keep(&one("hello", 1));
+    server.keep(&one("other", 2));
+    let store = server.app.store();
+    let kept = |number| {
+        let uuid = build("", number).uuid;
+        let found = store.read(|tx| builder_store::builds::by_uuid(tx, uuid));
+        found.unwrap().unwrap()
+    };
+    let (left, right) = (kept(1), kept(2));
+    let of = |known: &Comparisons| store.read(|tx| known.of(tx, &left, &right)).unwrap();
+    let known = Comparisons::default();
+    assert_eq!(of(&known), Known::Pending);
+    // A switch is larger than this.
+    known.compute(store, 1);
+    assert_eq!(of(&known), Known::Unreadable);
+    assert!(!known.has_pending(), "it is not tried each time");
+    // The next start has another limit.
+    let known = Comparisons::default();
+    assert_eq!(of(&known), Known::Pending);
+    known.compute(store, 1 << 20);
+    let changes = InputChanges {
+        opam: 0,
+        variables: 1,
+        system: 0,
+    };
+    assert_eq!(of(&known), Known::Changes(changes));
+    assert_eq!(of(&Comparisons::default()), Known::Changes(changes));
 }
 
 #[test]

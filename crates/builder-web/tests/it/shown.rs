@@ -93,6 +93,7 @@ impl Said {
                 system: count("system_packages"),
             })),
             Some("not-recorded") => Some(Known::Untold),
+            Some("unreadable") => Some(Known::Unreadable),
             _ => None,
         };
         self.facts.extend(changes.map(|changes| changes.in_words()));
