@@ -104,13 +104,7 @@ pub fn examine(directory: &Path, now: &Timestamp) -> Vec<Finding> {
 
 /// A path as an argument in a shell.
 pub fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |char: char| char.is_ascii_alphanumeric() || "/._-+:@%".contains(char);
-    if !text.is_empty() && text.chars().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
+    crate::shell::quoted(&path.display().to_string())
 }
 
 struct Doctor<'d> {

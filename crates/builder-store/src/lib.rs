@@ -42,6 +42,7 @@ pub mod past;
 pub mod record;
 pub mod removal;
 pub mod search;
+pub mod shell;
 pub mod stock;
 pub mod tags;
 pub mod tracked;

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use builder_store::shell::quoted;
+
 /// Variables that are set by a command line; a build records some fifteen.
 const VARIABLES_MAX: usize = 60;
 /// Bytes of a value that is set by a command line.
@@ -102,16 +104,6 @@ fn is_name(name: &str) -> bool {
         && name
             .chars()
             .all(|char| char.is_ascii_alphanumeric() || char == '_')
-}
-
-/// A word for a shell: bare where it may be, else between quotes.
-pub fn quoted(word: &str) -> String {
-    let plain = |char: char| char.is_ascii_alphanumeric() || "-_./:=+@%,".contains(char);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
 }
 
 #[cfg(test)]
