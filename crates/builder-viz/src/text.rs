@@ -91,7 +91,8 @@ pub(crate) fn bytes(bytes: u64) -> String {
     }
     let mut value = float(bytes) / 1024.0;
     let mut unit = 0;
-    while value >= 1023.95 && unit + 1 < UNITS.len() {
+    // From here on it would be printed as 1024.
+    while value >= 1023.5 && unit + 1 < UNITS.len() {
         value /= 1024.0;
         unit += 1;
     }
@@ -196,6 +197,7 @@ mod tests {
         assert_eq!(number(2.25), "2.2");
         assert_eq!(number(f64::NAN), "0");
         assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(1_048_200), "1.0 MiB");
         assert_eq!(bytes(u64::MAX), "16 EiB");
         assert_eq!(change(3000, 1000), "−2.0 KiB");
     }

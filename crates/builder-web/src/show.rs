@@ -17,7 +17,8 @@ pub fn bytes(bytes: &u64) -> String {
     let mut value = *bytes as f64 / 1024.0;
     let mut units = UNITS.iter();
     let mut unit = units.next();
-    while value >= 1023.95 {
+    // From here on it would be printed as 1024.
+    while value >= 1023.5 {
         match units.next() {
             Some(larger) => unit = Some(larger),
             None => break,
@@ -163,6 +164,8 @@ mod tests {
             (1023, "1023 B"),
             (1024, "1.0 KiB"),
             (191_760, "187 KiB"),
+            (1_048_000, "1023 KiB"),
+            (1_048_200, "1.0 MiB"),
             (1_048_575, "1.0 MiB"),
             (1_500_000, "1.4 MiB"),
             (300 << 20, "300 MiB"),
