@@ -35,7 +35,7 @@ pub async fn noting<T>(page: impl Future<Output = T>) -> (T, Vec<String>) {
     (answer, names)
 }
 
-/// Parameters that are looked at; no page has more than three.
+/// Parameters that are looked at, more than any page has.
 const PARAMETERS_MAX: usize = 32;
 
 impl Query {

@@ -2,6 +2,11 @@
 
 use builder_exec::Timestamp;
 
+/// How a text looks that [`parse`] takes, for descriptions. The last days of a month are not told by a
+/// pattern.
+pub const PATTERN: &str = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\
+    ([Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,12})?([Zz]|[+-]00:00))?";
+
 /// `2024-01-31T12:00:00Z`, also with a fraction of a second, a blank or a `t` before the time, or
 /// `+00:00` for `Z`; or `2024-01-31`, which is the beginning of that day.
 pub fn parse(text: &str) -> Result<Timestamp, String> {
@@ -61,6 +66,57 @@ fn small(number: u16) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_pattern_takes_what_is_read_and_nothing_else() {
+        let pattern = serde_json::json!({ "pattern": format!("^({PATTERN})$") });
+        let pattern = jsonschema::draft202012::new(&pattern).unwrap();
+        let days = [
+            "2024-01-31",
+            "2024-12-01",
+            "0000-01-01",
+            "2024-1-31",
+            "+024-01-31",
+            "2024-00-10",
+            "2024-01-32",
+            "20240131",
+        ];
+        let times = [
+            "",
+            "12:30:59",
+            "23:59:59",
+            "24:00:00",
+            "12:60:00",
+            "12:00:60",
+            "1:00:00",
+            "+1:00:00",
+            "12:00",
+            "12:00:00.5",
+            "12:00:00.",
+            "12:00:00.123456789012",
+            "12:00:00.1234567890123",
+        ];
+        let zones = ["", "Z", "z", "+00:00", "-00:00", "+02:00", "+0000", "ZZ"];
+        let mut taken = 0;
+        for (day, between, time) in days.iter().flat_map(|day| {
+            let between = ["T", "t", " ", ""].into_iter();
+            between.flat_map(move |between| times.map(|time| (day, between, time)))
+        }) {
+            for zone in zones {
+                let text = format!("{day}{between}{time}{zone}");
+                let is_read = parse(&text).is_ok();
+                let looks_so = pattern.is_valid(&serde_json::json!(text));
+                assert_eq!(is_read, looks_so, "{text:?}");
+                taken += u32::from(is_read);
+            }
+        }
+        assert!(taken > 100, "{taken}");
+        // What we print ourselves.
+        let ours = Timestamp::from_civil(2026, 5, 12, 4, 12, 33)
+            .unwrap()
+            .to_rfc3339();
+        assert!(pattern.is_valid(&serde_json::json!(ours)));
+    }
 
     #[test]
     fn a_day_is_its_beginning_and_a_time_is_in_utc() {

@@ -5,7 +5,7 @@ use utoipa::openapi::{OpenApi, RefOr, Schema};
 
 use crate::failure::Class;
 use crate::search::Kind;
-use crate::show;
+use crate::{show, times};
 
 /// Adds the values of parameters that take only some, and how those look that are not free.
 pub(super) struct Choices;
@@ -27,7 +27,7 @@ impl Modify for Choices {
                     schema.enum_values = Some(values.into_iter().map(Into::into).collect());
                 }
                 if let Some(pattern) = pattern(&parameter.name) {
-                    schema.pattern = Some(pattern.to_owned());
+                    schema.pattern = Some(pattern);
                 }
             }
         }
@@ -48,17 +48,11 @@ fn values(parameter: &str) -> Option<Vec<&'static str>> {
 }
 
 /// How a parameter of this name looks; none: as it likes.
-fn pattern(parameter: &str) -> Option<&'static str> {
+fn pattern(parameter: &str) -> Option<String> {
     match parameter {
-        "cursor" => Some("^[A-Za-z0-9_-]*$"),
-        "since" | "until" => {
-            // The last days of a month are not told by a pattern.
-            Some(
-                "^([0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\
-                 (T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?Z)?)?$",
-            )
-        }
-        "output" | "input_id" => Some("^([0-9A-Fa-f]{64})?$"),
+        "cursor" => Some("^[A-Za-z0-9_-]*$".to_owned()),
+        "since" | "until" => Some(format!("^({})?$", times::PATTERN)),
+        "output" | "input_id" => Some("^([0-9A-Fa-f]{64})?$".to_owned()),
         _ => None,
     }
 }

@@ -19,6 +19,7 @@ use crate::names::{self, Path};
 use crate::pages::build::BuildPage;
 use crate::pages::job::{Before, Begin, JobPage};
 use crate::query::Query;
+use crate::times;
 use crate::urls::pattern;
 use crate::view::{
     self, BuildDetail, BuildSummary, JobHistory, JobInList, JobSummary, OnPlatform, Page,
@@ -64,7 +65,7 @@ pub async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<R
         Some(cursor) => cursor::decode::<1>(LIST, cursor)?[0].clone(),
         None => String::new(),
     };
-    let section = query.get("section").map(str::to_owned);
+    let section = query.text("section");
     let filter = JobFilter::of(&query);
     if !filter.has_known_state() {
         return Err(Error::BadRequest(format!(
@@ -227,7 +228,7 @@ pub async fn history(
     const LIST: &str = "history of job";
     let query = Query::parse(query.as_deref());
     let failed = match query.get("failed") {
-        None | Some("false") => false,
+        None | Some("" | "false") => false,
         Some("true") => true,
         Some(_) => {
             return Err(Error::BadRequest(
@@ -299,63 +300,14 @@ fn result(query: &Query) -> Result<Option<bool>> {
     }
 }
 
-/// A day, or a second of it in UTC.
+/// A day, or a time of it in UTC.
 fn time(query: &Query, name: &str) -> Result<Option<Timestamp>> {
     let Some(text) = query.get(name).filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
-    read_time(text).map(Some).ok_or_else(|| {
+    times::parse(text).map(Some).map_err(|_| {
         Error::BadRequest(format!(
             "{name} is to be a day or a time in UTC: 2026-05-12 or 2026-05-12T04:12:33Z"
         ))
     })
-}
-
-fn read_time(text: &str) -> Option<Timestamp> {
-    let (day, second) = text.split_once(['T', ' ']).unwrap_or((text, "00:00:00"));
-    let second = ["Z", "-00:00", "+00:00"]
-        .iter()
-        .find_map(|zone| second.strip_suffix(zone))
-        .unwrap_or(second);
-    let mut day = day.splitn(3, '-');
-    let mut second = second.splitn(3, ':');
-    Timestamp::from_civil(
-        day.next()?.parse().ok()?,
-        day.next()?.parse().ok()?,
-        day.next()?.parse().ok()?,
-        second.next()?.parse().ok()?,
-        second.next()?.parse().ok()?,
-        second.next()?.parse().ok()?,
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_a_day_or_a_second() {
-        let at = |text: &str| read_time(text).map(|time| time.to_rfc3339());
-        assert_eq!(
-            at("2026-05-12"),
-            Some("2026-05-12T00:00:00-00:00".to_owned())
-        );
-        for text in [
-            "2026-05-12T04:12:33Z",
-            "2026-05-12T04:12:33-00:00",
-            "2026-05-12 04:12:33",
-        ] {
-            assert_eq!(at(text), Some("2026-05-12T04:12:33-00:00".to_owned()));
-        }
-        for wrong in [
-            "",
-            "2026",
-            "2026-13-01",
-            "2026-05-12T99:00:00Z",
-            "now",
-            "2026-05-12T04:12:33+02:00",
-        ] {
-            assert_eq!(at(wrong), None, "{wrong}");
-        }
-    }
 }
