@@ -264,8 +264,8 @@ pub struct Found {
     pub next: Option<u64>,
 }
 
-/// Finds `words` as they stand, letter case aside, in the text without styles. Keeps the first
-/// `max` lines with up to `chars_max` characters of each.
+/// Finds `words` as they stand, the case of ASCII letters aside, in the text without styles. Keeps the
+/// first `max` lines with up to `chars_max` characters of each: those around what was found.
 pub fn find(
     file: &File,
     words: &str,
@@ -298,13 +298,32 @@ pub fn find(
                 found.next = Some(number);
             }
             if found.lines.len() < max {
-                let text = ansi::plain(text).chars().take(chars_max).collect();
-                found.lines.push((number, text));
+                let text = ansi::plain(text);
+                let at = needle.find(&text).map_or(0, |found| found.start());
+                found.lines.push((number, around(&text, at, chars_max)));
             }
         }
         ControlFlow::Continue(())
     })?;
     Ok(found)
+}
+
+/// The part of a line around the byte `at`, with dots where it is cut.
+fn around(text: &str, at: usize, chars_max: usize) -> String {
+    let chars = text.chars().count();
+    let before = text.get(..at).map_or(0, |before| before.chars().count());
+    // Words are read from what comes before them, and more comes after them than is needed.
+    let begin = before.saturating_sub(chars_max / 4);
+    let begin = begin.min(chars.saturating_sub(chars_max));
+    let mut part = String::new();
+    if begin > 0 {
+        part.push('…');
+    }
+    part.extend(text.chars().skip(begin).take(chars_max));
+    if begin + chars_max < chars {
+        part.push('…');
+    }
+    part
 }
 
 /// The end of a console: how many lines come before it, and its lines without times and styles.
@@ -584,11 +603,26 @@ mod tests {
         let found = find(&file, "error", 2, 2, 7).unwrap();
         assert_eq!(
             found.lines,
-            [(1, "An erro".to_owned()), (3, "ERROR".to_owned())]
+            [(1, "…n error".to_owned()), (3, "ERROR".to_owned())]
         );
         assert_eq!((found.count, found.next), (3, Some(3)));
         // Not in the times.
         assert_eq!(find(&file, "2.0s", 1, 9, 9).unwrap().count, 0);
+    }
+
+    #[test]
+    fn what_was_found_is_in_the_part_that_is_kept_of_its_line() {
+        let long = format!("1.0s:{}the word{}\n", "é".repeat(1000), "é".repeat(1000));
+        let of = |content: &str, words: &str| {
+            let found = find(&file(content.as_bytes()), words, 1, 9, 20).unwrap();
+            found.lines[0].1.clone()
+        };
+        assert_eq!(of(&long, "WORD"), "…éthe wordééééééééééé…");
+        assert_eq!(of("1.0s:short word\n", "word"), "short word");
+        let at_end = format!("1.0s:{}word\n", "é".repeat(100));
+        assert_eq!(of(&at_end, "word"), format!("…{}word", "é".repeat(16)));
+        // Longer than what is kept.
+        assert_eq!(of(&long, &"é".repeat(30)), format!("{}…", "é".repeat(20)));
     }
 
     #[test]
