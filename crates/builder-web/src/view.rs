@@ -1,6 +1,7 @@
 //! What JSON says of jobs, builds, packages and files: the resources of `/api/v1`, which pages give
 //! out, too. A member that was given out once keeps its name and meaning.
 
+mod audit;
 mod build;
 mod job;
 mod status;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+pub use self::audit::AuditEntry;
 pub use self::build::{
     BuildDetail, Commands, Failure, INPUT_FILES, Input, Picture, Pinned, RemovedBuild,
     RemovedDetail,

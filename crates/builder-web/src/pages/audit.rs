@@ -6,15 +6,16 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use builder_store::record::audit::{self, Filter};
-use serde_json::json;
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::ApiError;
 use crate::app::App;
 use crate::auth;
 use crate::client::Client;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::query::Query;
+use crate::view::AuditEntry;
 use crate::{respond, urls};
 
 /// Entries of an answer when nothing else is asked for, and at most.
@@ -22,41 +23,13 @@ const COUNT: u32 = 100;
 const COUNT_MAX: u32 = 1_000;
 
 /// Entries of the audit record, the newest first.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "describes the JSON of the audit record")]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Audit {
     /// The entries.
     audit: Vec<AuditEntry>,
     /// Where those before are; null: there are none.
     #[schema(required)]
     next: Option<String>,
-}
-
-/// An entry of the audit record.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "describes the JSON of the audit record")]
-pub struct AuditEntry {
-    /// A later entry has a greater one.
-    id: i64,
-    /// When it was (RFC 3339).
-    time: String,
-    /// The user, with the token; on the command line the account.
-    who: String,
-    /// The address of the client, or `command line`.
-    from: String,
-    /// The request, by its `X-Request-Id`; empty on the command line.
-    request: String,
-    /// Such as `upload`, `log-in`, `token-add`.
-    action: String,
-    /// What it was done to.
-    subject: String,
-    /// `done` or `refused`.
-    outcome: String,
-    /// More of it, or why it was refused.
-    detail: String,
-    /// How often: what is refused again and again has an entry of the first time, and later one of
-    /// the last time with the count of those between.
-    times: u64,
 }
 
 /// Who did what, and what was refused.
@@ -99,27 +72,14 @@ pub async fn get(
         .last()
         .filter(|_| full)
         .map(|last| urls::audit(last.id, count));
-    let audit: Vec<_> = entries
-        .iter()
-        .map(|entry| {
-            json!({
-                "id": entry.id,
-                "time": entry.at.to_rfc3339(),
-                "who": entry.actor.who,
-                "from": entry.actor.address,
-                "request": entry.actor.request,
-                "action": entry.action,
-                "subject": entry.subject,
-                "outcome": entry.outcome,
-                "detail": entry.detail,
-                "times": entry.times,
-            })
-        })
-        .collect();
+    let audit = Audit {
+        audit: entries.into_iter().map(AuditEntry::of).collect(),
+        next,
+    };
     let headers = [
         (header::CONTENT_TYPE, respond::JSON),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    let body = json!({ "audit": audit, "next": next }).to_string();
+    let body = serde_json::to_vec(&audit).map_err(Error::internal)?;
     Ok((headers, body).into_response())
 }
