@@ -9,6 +9,7 @@ mod generate;
 mod help;
 mod input;
 mod limits;
+mod log;
 mod migrations;
 mod opam;
 mod progress;
@@ -21,15 +22,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use builder_store::OpenError;
 use clap::{Args, FromArgMatches, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
 use self::limits::LimitArgs;
+use self::log::{say_error, start as start_log};
 use crate::client::TrustedProxy;
 use crate::metrics::influx::Collector;
 
-/// Exit status when the data directory cannot be served, as of the OCaml server; also when the
-/// command line makes no sense.
+/// Exit status when the data directory cannot be served until somebody mends it, as of the OCaml
+/// server; also when the command line makes no sense. A service is not started again after it, so
+/// what may pass by itself has another one.
 const EXIT_REFUSED: u8 = 2;
 
 /// Takes in finished builds, keeps them, and shows and serves them.
@@ -200,6 +203,16 @@ impl LogArgs {
     }
 }
 
+impl LogArgs {
+    /// The same for one that runs hooks: with what they print.
+    fn of_hooks() -> LogArgs {
+        LogArgs {
+            log_level: "warn,builder_web::upload::hooks=info".to_owned(),
+            ..LogArgs::quiet()
+        }
+    }
+}
+
 /// Options that installations of the OCaml server may still pass.
 #[derive(Debug, Args)]
 struct LegacyArgs {
@@ -285,10 +298,15 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Err(error) if error.is::<AnswerIsNo>() => ExitCode::FAILURE,
         Err(error) => {
             say_error(&format!("builder-web: {error:#}"));
-            if error.is::<builder_store::OpenError>() || error.is::<Refused>() {
-                ExitCode::from(EXIT_REFUSED)
-            } else {
-                ExitCode::FAILURE
+            let stays_so = match error.downcast_ref::<OpenError>() {
+                // As a disk that cannot be read, or a file that another process has locked.
+                Some(OpenError::Other { .. }) => false,
+                Some(_) => true,
+                None => error.is::<Refused>(),
+            };
+            match stays_so {
+                true => ExitCode::from(EXIT_REFUSED),
+                false => ExitCode::FAILURE,
             }
         }
     }
@@ -325,25 +343,4 @@ fn say_question(text: &str) {
 fn say_bytes(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();
     let _: std::io::Result<()> = out.write_all(bytes).and_then(|()| out.flush());
-}
-
-/// What a command complains of.
-fn say_error(text: &str) {
-    let _: std::io::Result<()> = writeln!(std::io::stderr(), "{text}");
-}
-
-fn start_log(log: &LogArgs) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&log.log_level)
-        .map_err(|error| Refused(format!("--log-level {:?}: {error}", log.log_level)))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_writer(std::io::stderr);
-    if log.log_json {
-        builder.json().init();
-    } else {
-        let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-        builder.with_ansi(terminal).init();
-    }
-    Ok(())
 }

@@ -2,6 +2,7 @@
 //! belong together, a file.
 
 mod access;
+mod account;
 mod audit;
 mod backup;
 mod doctor;
@@ -20,7 +21,8 @@ mod verify_cache_dir;
 mod verify_data_dir;
 mod verify_input_id;
 
-pub(super) use self::audit::{account, note};
+pub(super) use self::account::account;
+pub(super) use self::audit::note;
 
 use clap::{Args, Parser, Subcommand};
 

@@ -445,6 +445,51 @@ fn hooks_that_a_killed_server_has_not_run_to_their_end_are_run_by_the_next() {
 }
 
 #[test]
+fn who_runs_hooks_by_hand_sees_what_they_print() {
+    let server = Server::new();
+    hook(&server, "talks.sh", 0o755, "echo to out; echo to err >&2");
+    server.keep(&hello(1));
+    wait_until("its hooks have ended", || pending(&server) == "0");
+    let (data, config) = (server.datadir(), server.configdir());
+    let at = ["-d", data.to_str().unwrap(), "-c", config.to_str().unwrap()];
+    let run = |arguments: &[&str]| {
+        let arguments = [&["db"], arguments, &at].concat();
+        let output = crate::program::run(data, BUILDER_WEB, &arguments);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let file = config.join("2.exec");
+    fs::write(&file, hello(2).exec()).unwrap();
+    let import = [
+        "import",
+        "--hooks",
+        "--user",
+        BUILDER.0,
+        file.to_str().unwrap(),
+    ];
+    for arguments in [&["run-hooks", &hello(1).uuid.to_string()][..], &import] {
+        let said = run(arguments);
+        for part in ["talks.sh: to out", "talks.sh: to err"] {
+            assert!(said.contains(part), "{arguments:?}: {said}");
+        }
+    }
+    let without = ["import", "--user", BUILDER.0, file.to_str().unwrap()];
+    assert_eq!(run(&without), "");
+    // Not as root on what is somebody else's. Who is not root cannot be asked.
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(data, Some(54321), None).unwrap();
+        for arguments in [&["run-hooks", &hello(1).uuid.to_string()][..], &import] {
+            let arguments = [&["db"], arguments, &at].concat();
+            let output = crate::program::run(data, BUILDER_WEB, &arguments);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            let command = format!("runuser -u 'uid 54321' -- builder-db {}", arguments[1]);
+            assert!(said.contains(&command), "{said}");
+        }
+    }
+}
+
+#[test]
 fn a_hook_that_ends_its_server_each_time_is_given_up() {
     let server = Server::new();
     hook(&server, "quick.sh", 0o755, "exit 0");

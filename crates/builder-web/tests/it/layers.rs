@@ -312,7 +312,7 @@ fn only_commands_print() {
     only(
         "builder-web/src",
         &["io::stdout()", "io::stderr()"],
-        &["src/cli.rs"],
+        &["src/cli.rs", "src/cli/log.rs"],
     );
     for name in [
         "builder-store",

@@ -1,14 +1,15 @@
 //! `db audit`: who did what, and what was refused.
 
 use builder_exec::Timestamp;
-use builder_store::record::audit::{self, Actor, Entry, Event, Filter, Outcome};
+use builder_store::record::audit::{self, Event, Filter, Outcome};
 use builder_store::{Store, Tx};
 use clap::Args;
-use serde_json::{Value, json};
 
+use super::account::account;
 use super::table::Table;
 use crate::cli::{DatadirArg, say};
 use crate::show::visible;
+use crate::view::AuditEntry;
 use crate::{Clock, times};
 
 #[derive(Debug, Args)]
@@ -48,8 +49,8 @@ pub(super) fn run(args: &AuditArgs) -> anyhow::Result<()> {
     // As a log is read: the newest last.
     entries.reverse();
     if args.json {
-        for entry in &entries {
-            say(&to_json(entry).to_string());
+        for entry in entries {
+            say(&serde_json::to_string(&AuditEntry::of(entry))?);
         }
         return Ok(());
     }
@@ -72,34 +73,6 @@ pub(super) fn run(args: &AuditArgs) -> anyhow::Result<()> {
     }
     table.say();
     Ok(())
-}
-
-fn to_json(entry: &Entry) -> Value {
-    json!({
-        "id": entry.id,
-        "time": entry.at.to_rfc3339(),
-        "who": entry.actor.who,
-        "from": entry.actor.address,
-        "request": entry.actor.request,
-        "action": entry.action,
-        "subject": entry.subject,
-        "outcome": entry.outcome,
-        "detail": entry.detail,
-        "times": entry.times,
-    })
-}
-
-/// Who runs a command: the account, or whoever became it by sudo.
-pub(in crate::cli) fn account() -> Actor {
-    let account = ["SUDO_USER", "USER", "LOGNAME"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty()))
-        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
-    Actor {
-        who: account,
-        address: "command line".to_owned(),
-        request: String::new(),
-    }
 }
 
 /// Notes what a command has done, in its transaction.

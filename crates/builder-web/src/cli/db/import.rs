@@ -13,7 +13,7 @@ use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::audit;
+use super::account::{account, refuse_root};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::cli::progress::Progress;
@@ -63,13 +63,21 @@ enum Outcome {
 }
 
 pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
+    if args.hooks {
+        let datadir = args.datadir.datadir.display().to_string();
+        let command = ["import", "--hooks", "-d", &datadir, "…"];
+        refuse_root(&args.datadir.datadir, &command)?;
+    }
     let candidates = candidates(&args.files)?;
     let store = Store::open_beside(&args.datadir.datadir)?;
-    start_log(&LogArgs::quiet())?;
+    start_log(&match args.hooks {
+        true => LogArgs::of_hooks(),
+        false => LogArgs::quiet(),
+    })?;
     let user = uploader(&store, args.user.as_deref())?;
     let caller = Caller {
         runs_hooks: args.hooks,
-        ..Caller::local(user, audit::account())
+        ..Caller::local(user, account())
     };
     store
         .sweep_interrupted()

@@ -1,8 +1,10 @@
 //! `db record-take-back`.
 
-use builder_store::record;
+use anyhow::Context;
+use builder_store::{Store, record};
 use clap::Args;
 
+use super::audit;
 use crate::cli::{DatadirArg, say};
 
 #[derive(Debug, Args)]
@@ -15,6 +17,10 @@ pub(super) struct TakeBackArgs {
 }
 
 pub(super) fn take_back(args: &TakeBackArgs) -> anyhow::Result<()> {
+    // Before, since the version that it goes back to may know nothing of who did what.
+    Store::open_beside(&args.datadir.datadir)?
+        .write(|tx| audit::note(tx, "record-take-back", &format!("version {}", args.to), ""))
+        .context("note it in the audit record")?;
     record::take_back(&args.datadir.datadir, args.to)?;
     say(&format!(
         "builder-web-record.sqlite3 in {} is of version {} at most",

@@ -115,7 +115,7 @@ pub(super) fn vacuum(args: VacuumArgs) -> anyhow::Result<()> {
         keep,
     };
     let what = match &keep {
-        Keep::EndedAfter(time) => format!("what ended before {}", time.to_rfc3339()),
+        Keep::EndedAfter(time) => format!("what ended at {} or before", time.to_rfc3339()),
         Keep::Latest(count) => format!("all but the latest {count}"),
         Keep::LatestSuccessful(count) => format!("all but the latest {count} that succeeded"),
     };
@@ -162,7 +162,13 @@ pub(super) fn job_remove(args: &JobRemoveArgs) -> anyhow::Result<()> {
     };
     run(&store, &Goal::Job(job), &event, &args.output)?;
     if !args.output.json && !args.output.dry_run {
-        say(&format!("removed job {}", args.job));
+        let job = &args.job;
+        match store.read(|tx| jobs::id_by_name(tx, job))? {
+            None => say(&format!("removed job {job}")),
+            Some(_) => say(&format!(
+                "job {job} stays: a build of it came in while those before were removed; run this again to remove it, too"
+            )),
+        }
     }
     Ok(())
 }

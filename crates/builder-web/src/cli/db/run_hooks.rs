@@ -7,6 +7,7 @@ use builder_store::Store;
 use clap::Args;
 use uuid::Uuid;
 
+use super::account::refuse_root;
 use super::audit;
 use crate::app::App;
 use crate::cli::{DatadirArg, LogArgs, Refused, default_configdir, say, start_log};
@@ -28,8 +29,21 @@ pub(super) struct RunHooksArgs {
 
 pub(super) fn run(args: &RunHooksArgs) -> anyhow::Result<()> {
     let uuid = args.uuid;
+    let (datadir, configdir) = (
+        args.datadir.datadir.display().to_string(),
+        args.configdir.display().to_string(),
+    );
+    let command = [
+        "run-hooks",
+        "-d",
+        &datadir,
+        "-c",
+        &configdir,
+        &uuid.to_string(),
+    ];
+    refuse_root(&args.datadir.datadir, &command)?;
     let store = Store::open_beside(&args.datadir.datadir)?;
-    start_log(&LogArgs::quiet())?;
+    start_log(&LogArgs::of_hooks())?;
     let config = Config::new(args.datadir.datadir.clone(), args.configdir.clone());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
