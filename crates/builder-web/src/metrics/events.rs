@@ -1,9 +1,10 @@
-//! When what should happen again and again last happened, as the audit record has it: an upload,
-//! a check of all files, a backup. So it is known after a restart too, and of commands beside the
+//! When what should happen again and again last happened, as the audit record has it: an upload (or, where
+//! it has none, the newest build), a check of all files, a backup. So it is known after a restart too, and of commands beside the
 //! server.
 
 use std::time::Duration;
 
+use builder_store::builds;
 use builder_store::record::audit;
 use prometheus_client::registry::Registry;
 use tokio::sync::Mutex;
@@ -87,5 +88,21 @@ async fn read(app: &App) {
     if let Ok((newest, last)) = app.read(move |tx| audit::last(tx, after)).await {
         last.iter().for_each(|last| events.take(last));
         *seen = newest;
+    }
+    drop(seen);
+    if events.upload.get().is_nan() {
+        begin_with_newest(app).await;
+    }
+}
+
+/// Where the record has no upload, the newest build tells when there was one: the OCaml server kept no
+/// record, and that nothing comes in any more is to be seen after a change from it, too.
+async fn begin_with_newest(app: &App) {
+    if let Ok(newest) = app.read(|tx| builds::newest(tx, None, None, 1)).await
+        && let Some(build) = newest.first()
+    {
+        // A builder's clock may be wrong.
+        let at = build.finish.min(app.now());
+        app.metrics().events.upload.set(at.unix_seconds() as f64);
     }
 }

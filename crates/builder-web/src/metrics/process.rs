@@ -16,9 +16,9 @@ use super::{FloatGauge, register, signed};
 #[derive(Debug)]
 pub(super) struct Process {
     cpu_seconds: Counter<f64, AtomicU64>,
-    memory: Gauge,
-    open_files: Gauge,
-    open_files_max: Gauge,
+    memory: Option<Gauge>,
+    open_files: Option<Gauge>,
+    open_files_max: Option<Gauge>,
 }
 
 impl Process {
@@ -29,20 +29,25 @@ impl Process {
             "When this process started, in seconds since 1970",
         );
         start.set(now.unix_seconds() as f64);
+        let cpu_seconds = register(
+            registry,
+            "process_cpu_seconds",
+            "Processor time of this process",
+        );
+        // What cannot be read is absent: a 0 would be believed.
+        let mut readable = |value: Option<u64>, name, help| {
+            value.map(|_| -> Gauge { register(registry, name, help) })
+        };
         Process {
-            cpu_seconds: register(
-                registry,
-                "process_cpu_seconds",
-                "Processor time of this process",
-            ),
-            memory: register(
-                registry,
+            cpu_seconds,
+            memory: readable(
+                resident_bytes(),
                 "process_resident_memory_bytes",
                 "Memory of this process",
             ),
-            open_files: register(registry, "process_open_fds", "Open file descriptors"),
-            open_files_max: register(
-                registry,
+            open_files: readable(open_files(), "process_open_fds", "Open file descriptors"),
+            open_files_max: readable(
+                getrlimit(Resource::Nofile).current,
                 "process_max_fds",
                 "File descriptors that may be open",
             ),
@@ -55,18 +60,22 @@ impl Process {
         self.cpu_seconds
             .inner()
             .store(seconds.to_bits(), Ordering::Relaxed);
-        if let Some(bytes) = resident_bytes() {
-            self.memory.set(signed(bytes));
-        }
-        if let Ok(open) = fs::read_dir("/proc/self/fd") {
-            // One is the directory that is being read.
-            self.open_files
-                .set(signed((open.count() as u64).saturating_sub(1)));
-        }
-        if let Some(max) = getrlimit(Resource::Nofile).current {
-            self.open_files_max.set(signed(max));
+        for (gauge, value) in [
+            (&self.memory, resident_bytes()),
+            (&self.open_files, open_files()),
+            (&self.open_files_max, getrlimit(Resource::Nofile).current),
+        ] {
+            if let (Some(gauge), Some(value)) = (gauge, value) {
+                gauge.set(signed(value));
+            }
         }
     }
+}
+
+fn open_files() -> Option<u64> {
+    let open = fs::read_dir("/proc/self/fd").ok()?;
+    // One is the directory that is being read.
+    Some((open.count() as u64).saturating_sub(1))
 }
 
 fn resident_bytes() -> Option<u64> {

@@ -278,6 +278,24 @@ fn the_last_upload_check_and_backup_are_told_also_after_a_restart() {
     }
 }
 
+#[test]
+fn where_the_record_has_no_upload_the_newest_build_tells_when_one_came() {
+    let server = Server::new();
+    let ended = build("hello", 1).finish.unix_seconds();
+    server.keep(&build("hello", 1).file("bin/x", "x"));
+    // As a data directory of the OCaml server comes: without a record.
+    let record = server.datadir().join("builder-web-record.sqlite3");
+    for suffix in ["", "-wal", "-shm"] {
+        std::fs::remove_file(format!("{}{suffix}", record.display())).unwrap();
+    }
+    let upload = "builder_web_last_upload_timestamp_seconds";
+    let again = server.again(Clock::Stopped(now()), |_| {});
+    assert_eq!(value(&metrics(&again), upload), ended as f64);
+    again.keep(&build("hello", 2).file("bin/x", "y"));
+    let uploaded = now().unix_seconds() as f64;
+    assert_eq!(value(&metrics(&again), upload), uploaded);
+}
+
 /// A metric that an expression looks at, with the labels it is to have.
 #[derive(Debug)]
 struct Selector<'a> {
@@ -501,15 +519,21 @@ fn influx_gets_the_same_and_again_after_it_was_away() {
 fn a_server_that_cannot_take_uploads_or_is_stopping_is_alive_and_not_ready() {
     let server = Server::with(|config| config.limits.disk_reserve_bytes = u64::MAX);
     assert_eq!(server.get("/healthz").status, 200);
-    let answer = server.get_with("/readyz", &[("accept", "application/json")]);
+    // It can be read.
+    assert_eq!(server.get("/readyz").status, 200);
+    let for_uploads = "/readyz?for=uploads";
+    let answer = server.get_with(for_uploads, &[("accept", "application/json")]);
     assert_eq!(answer.status, 503);
     assert_eq!(
         answer.json()["error"],
         "the disk is full: uploads are refused"
     );
     let server = Server::new();
-    let answer = server.get("/readyz");
-    assert_eq!((answer.status, answer.text().as_str()), (200, "ok\n"));
+    for target in ["/readyz", for_uploads] {
+        let answer = server.get(target);
+        assert_eq!((answer.status, answer.text().as_str()), (200, "ok\n"));
+    }
+    assert_eq!(server.get("/readyz?for=lunch").status, 400);
     server.app.stop_begins();
     assert_eq!(server.get("/readyz").status, 503);
     assert_eq!(server.get("/healthz").status, 200);
