@@ -416,14 +416,15 @@ fn connections_max(limits: &Limits) -> usize {
 }
 
 /// From now on the system or the operator can ask the server to stop, which ends what is returned; a
-/// second time ends the process. Before that, they end the process as they are.
-pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+/// second time ends the process. Before that, they end the process as they are. `also` stops it, too.
+pub fn stop_signal(also: impl Future<Output = ()>) -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = also => {}
         }
         tokio::spawn(async move {
             tokio::select! {

@@ -1,6 +1,6 @@
 //! `builder-web serve`: the server.
 
-use std::io::IsTerminal;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -84,15 +84,13 @@ impl Listen {
         let mut listeners = service::sockets().context("take the sockets that systemd opened")?;
         if listeners.is_empty() {
             listeners.push(match self.socket {
-                Some((file, mode)) => Listener::unix(&file, mode).map_err(|error| {
-                    Refused(format!("cannot listen on {}: {error}", file.display()))
-                })?,
+                Some((file, mode)) => Listener::unix(&file, mode)
+                    .map_err(|error| cannot_listen(&file.display().to_string(), &error))?,
                 None => {
                     let address = self.address;
+                    let listener = serve::listen(address).await;
                     Listener::tcp(
-                        serve::listen(address).await.map_err(|error| {
-                            Refused(format!("cannot listen on {address}: {error}"))
-                        })?,
+                        listener.map_err(|error| cannot_listen(&address.to_string(), &error))?,
                     )
                 }
             });
@@ -103,6 +101,16 @@ impl Listen {
             }
         }
         Ok((listeners, tls))
+    }
+}
+
+/// Why the server does not start. An address may be one that the network does not have yet, or that
+/// another server has for a moment longer: that is worth another try.
+fn cannot_listen(place: &str, error: &io::Error) -> anyhow::Error {
+    let why = format!("cannot listen on {place}: {error}");
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => anyhow::Error::msg(why),
+        _ => Refused(why).into(),
     }
 }
 
@@ -179,14 +187,12 @@ pub(super) fn run_server(
             ),
         });
         // Before anybody is told that it serves, and may ask it to stop.
-        let asked_to_stop = serve::stop_signal().context("wait for signals")?;
-        // Who closes the terminal that a server runs in wants it to end.
-        if !std::io::stdin().is_terminal() {
-            tokio::spawn(read_again(
-                tls,
-                signal(SignalKind::hangup()).context("wait for signals")?,
-            ));
-        }
+        let hung_up = hang_ups(
+            tls,
+            signal(SignalKind::hangup()).context("wait for signals")?,
+            has_terminal(),
+        );
+        let asked_to_stop = serve::stop_signal(hung_up).context("wait for signals")?;
         info!("serving {datadir} on {addresses}");
         service::ready();
         tokio::spawn(service::watchdog(app.clone()));
@@ -219,9 +225,14 @@ pub(super) fn run_server(
 }
 
 /// Reads the certificate again whenever somebody asks for it: so one that was renewed comes into use
-/// without a connection that is cut.
-async fn read_again(tls: Option<Tls>, mut asked: Signal) {
+/// without a connection that is cut. Ends when the server is to: who closes the terminal that it runs
+/// in wants that.
+async fn hang_ups(tls: Option<Tls>, mut asked: Signal, runs_in_terminal: bool) {
     while asked.recv().await.is_some() {
+        // Without a certificate nothing else can be meant.
+        if runs_in_terminal && (tls.is_none() || !has_terminal()) {
+            return;
+        }
         let Some(tls) = tls.clone() else {
             info!("asked to read the certificate again, but there is none");
             continue;
@@ -232,6 +243,13 @@ async fn read_again(tls: Option<Tls>, mut asked: Signal) {
             Err(error) => error!("still with the certificate as it was: {error}"),
         }
     }
+    std::future::pending().await
+}
+
+/// Whether standard input is the terminal of our session. That daemon(8) was called in one does not
+/// make it so, though it may leave it as our input.
+fn has_terminal() -> bool {
+    rustix::termios::tcgetpgrp(io::stdin()).is_ok()
 }
 
 /// Serves metrics at their own address, and sends them, in the background.
@@ -239,9 +257,9 @@ async fn watch_server(app: &App, watch: Watch) -> anyhow::Result<()> {
     let listener = match watch.metrics {
         Some(MetricsAddress::None) => None,
         Some(MetricsAddress::At(address)) => {
-            let refused =
-                |error| Refused(format!("cannot listen on {address} for metrics: {error}"));
-            Some(serve::listen(address).await.map_err(refused)?)
+            let listener = serve::listen(address).await;
+            let place = format!("{address} for metrics");
+            Some(listener.map_err(|error| cannot_listen(&place, &error))?)
         }
         // Another server on this machine may have it: that is no reason not to serve.
         None => serve::listen(METRICS_ADDRESS)
@@ -318,6 +336,6 @@ fn warn_of(legacy: &LegacyArgs) {
         );
     }
     if legacy.run_batch_viz {
-        warn!("--run-batch-viz is ignored: run batch-viz.sh from cron instead");
+        warn!("--run-batch-viz is ignored: the server draws pictures itself, after each upload");
     }
 }

@@ -1,15 +1,16 @@
-//! `/healthz`: this process answers. `/readyz`: it can do its work, for what decides whether
-//! requests are sent here.
+//! `/healthz`: this process answers. `/readyz`: it can show what it has, for what decides whether
+//! requests are sent here; `/readyz?for=uploads`: it can take builds, too.
 
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
 
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::query::Query;
 use crate::respond;
 
 /// A database that takes longer to answer is not ready.
@@ -20,10 +21,20 @@ pub async fn alive() -> Response {
     ok()
 }
 
-/// `GET /readyz`: 503 with what is wrong while the server stops, the database does not answer, or
-/// there is no room for an upload.
-pub async fn ready(State(app): State<App>) -> Result<Response> {
+/// `GET /readyz`: 503 with what is wrong while the server stops, or the database does not answer; with
+/// `?for=uploads` also while nothing can be written. A server that cannot take uploads can be read: to
+/// send nobody there would make it worse.
+pub async fn ready(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response> {
     let not_ready = |why: &str| Err(Error::NotReady(why.to_owned()));
+    let for_uploads = match Query::parse(query.as_deref()).get("for") {
+        None | Some("") => false,
+        Some("uploads") => true,
+        Some(_) => {
+            return Err(Error::BadRequest(
+                "for is to be uploads, or to be left out".to_owned(),
+            ));
+        }
+    };
     if app.stops() {
         return not_ready("the server is stopping");
     }
@@ -31,6 +42,9 @@ pub async fn ready(State(app): State<App>) -> Result<Response> {
         Ok(Ok(())) => {}
         Ok(Err(_)) => return not_ready("the database cannot be read; the log says why"),
         Err(_) => return not_ready("the database does not answer"),
+    }
+    if !for_uploads {
+        return Ok(ok());
     }
     if app.store().check_writable().is_err() {
         return not_ready("the data directory cannot be written");
