@@ -2,8 +2,19 @@
 # Upload hook: puts a FreeBSD package that was built into a repository of pkg, one repository for
 # each ABI.
 #
-# Link it into upload-hooks/ of the configuration directory, under a name that ends in .sh.
-# Settings are read from the environment:
+# To set it up, as root: the program that it needs, a directory that the user builder may write to, and
+# a key that builder may read:
+#
+#     pkg install jq
+#     install -d -m 755 -o builder -g builder /usr/local/www/pkg
+#     openssl genrsa -out /usr/local/etc/builder-web/repo.key 4096
+#     chown builder /usr/local/etc/builder-web/repo.key
+#     chmod 400 /usr/local/etc/builder-web/repo.key
+#     openssl rsa -in /usr/local/etc/builder-web/repo.key -pubout -out /usr/local/www/pkg/repo.pub
+#     cp /usr/local/share/builder-web/FreeBSD-repo.sh.sample /usr/local/etc/builder-web/upload-hooks/FreeBSD-repo.sh
+#
+# A web server then serves /usr/local/www/pkg. "builder-db run-hooks UUID" shows whether it works.
+# Settings are read from the environment, builder_web_env in rc.conf:
 #   REPO      the directory of the repositories; default /usr/local/www/pkg
 #   REPO_KEY  the RSA key that signs; default /usr/local/etc/builder-web/repo.key
 #   PACKAGES  which packages a job may publish besides the one of its own name: a file with a line
@@ -18,6 +29,8 @@
 # VERSION.0.g0000000: so pkg sees a newer build of the same version as newer, and the digest of
 # what was built can be read off what is installed. Needs pkg, tar and jq.
 set -eu
+# What is published is for the web server too, whatever files of the service are.
+umask 022
 
 : "${REPO:=/usr/local/www/pkg}"
 : "${REPO_KEY:=/usr/local/etc/builder-web/repo.key}"

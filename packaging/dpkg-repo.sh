@@ -2,8 +2,24 @@
 # Upload hook: puts a Debian package that was built into a repository of aptly, one repository for
 # each platform.
 #
-# Link it into /etc/builder-web/upload-hooks/, under a name that ends in .sh. Settings are read
-# from /etc/builder-web/dpkg-repo.conf, a file of shell assignments:
+# To set it up, as root: the programs, a home for the user builder, who has none, and a key without a
+# passphrase, which is builder's own:
+#
+#     apt install aptly gnupg
+#     install -d -m 755 -o builder -g builder /home/builder
+#     runuser -u builder -- env HOME=/home/builder gpg --batch --pinentry-mode loopback --passphrase '' --quick-generate-key 'builds of example.org' rsa4096 sign never
+#     runuser -u builder -- env HOME=/home/builder gpg --batch --export >/usr/share/keyrings/example.org.gpg
+#     ln -s /usr/share/builder-web/dpkg-repo.sh /etc/builder-web/upload-hooks/dpkg-repo.sh
+#     systemctl restart builder-web
+#
+# (The last since the service can write to /home/builder only if that was there when it started.) A web
+# server then serves /home/builder/.aptly/public; whoever installs from it has the file
+# /usr/share/keyrings/example.org.gpg, and a line in /etc/apt/sources.list:
+#
+#     deb [signed-by=/usr/share/keyrings/example.org.gpg] https://HOST/ PLATFORM main
+#
+# "builder-db run-hooks UUID" shows whether it works. Settings are read from
+# /etc/builder-web/dpkg-repo.conf, a file of shell assignments:
 #   HOME=/home/builder         where aptly keeps its repositories
 #   REPO_KEYID=                the key that signs; empty: the default one of gpg
 #   PACKAGES=/etc/builder-web/packages
@@ -18,6 +34,8 @@
 # VERSION-0-g0000000: so apt sees a newer build of the same version as newer, and the digest of
 # what was built can be read off what is installed. Needs aptly, gpg, dpkg-deb and flock.
 set -eu
+# Of the service, files are for its user and group: what is published is for the web server too.
+umask 022
 
 HOME=/home/builder
 REPO_KEYID=
@@ -71,6 +89,8 @@ may_publish() {
   [ "$1" = "$job" ] || { [ -r "$PACKAGES" ] && grep -qxF -e "$1 $job" "$PACKAGES"; }
 }
 
+[ -w "$HOME" ] ||
+  stop "$HOME is not there, or cannot be written to: the first lines of this hook say how to set it up"
 # Several hooks run at a time, and what follows is many steps: one after the other.
 exec 9>"$HOME/.dpkg-repo.lock"
 flock 9
