@@ -177,6 +177,17 @@ fn nginx_as_documented_lets_pages_and_large_uploads_through() {
     assert!(is_of_nginx(id.unwrap().trim()), "{id:?}");
     let feed = nginx.curl(&[&nginx.url("/feed.atom")]).unwrap();
     assert!(feed.contains("href=\"https://localhost/"), "{feed}");
+    // What a client says of itself is not handed on.
+    let of_client = [
+        ["-H", "X-Forwarded-Host: elsewhere.example"],
+        ["-H", "X-Forwarded-Proto: http"],
+    ];
+    let mut arguments = of_client.concat();
+    let url = nginx.url("/feed.atom");
+    arguments.push(&url);
+    let feed = nginx.curl(&arguments).unwrap();
+    assert!(feed.contains("href=\"https://localhost/"), "{feed}");
+    assert!(!feed.contains("elsewhere"), "{feed}");
 
     let large = build("hello", 1).file("bin/hello.hvt", noise(20 << 20));
     let exec = directory.path().join("build.exec");
