@@ -68,6 +68,8 @@ pub struct Passwords {
     max: usize,
     right: Mutex<HashMap<Sha256, Instant>>,
     hashing: Places,
+    /// Of users at addresses where they have logged in before: strangers do not fill it.
+    hashing_of_known: Places,
     attempts: Attempts,
 }
 
@@ -80,13 +82,18 @@ impl Passwords {
             max: limits.password_cache_max,
             right: Mutex::default(),
             hashing: Places::new(Place::Password, limits.passwords()),
+            hashing_of_known: Places::new(Place::Password, limits.passwords()),
             attempts: Attempts::new(limits),
         }
     }
 
     /// How many passwords are being checked, and how many wait.
     pub fn queue(&self) -> Queue {
-        self.hashing.queue()
+        let (strangers, known) = (self.hashing.queue(), self.hashing_of_known.queue());
+        Queue {
+            taken: strangers.taken + known.taken,
+            waiting: strangers.waiting + known.waiting,
+        }
     }
 
     /// Stands for a name, a password, the hash it was right for and from where; a changed password,
@@ -273,8 +280,16 @@ async fn by_password(app: &App, given: Credentials, from: Option<IpAddr>) -> Res
     if let Some(user) = was_right(app, &given, from, user.as_ref()) {
         return Ok(user);
     }
-    let who = from.map(Who::Network);
-    let _place = app.passwords().hashing.take(app.metrics(), who).await?;
+    let name = given.name.as_deref().unwrap_or_default();
+    let passwords = app.passwords();
+    let (places, who) = match passwords.attempts.knows(name, from, Instant::now()) {
+        true => (
+            &passwords.hashing_of_known,
+            Some(Who::User(name.to_owned())),
+        ),
+        false => (&passwords.hashing, from.map(Who::Network)),
+    };
+    let _place = places.take(app.metrics(), who).await?;
     // Looked at again when it is this one's turn: those before may have been wrong, or right.
     slowed_down(app, &given, from)?;
     if let Some(user) = was_right(app, &given, from, user.as_ref()) {

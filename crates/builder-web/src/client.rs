@@ -192,6 +192,18 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// The site of an IPv6 address: 65,536 networks, which one customer may have, so that the bounds of a
+/// network alone would not be any. An address of IPv4 is in none: there nobody has so many.
+pub fn site(address: IpAddr) -> Option<IpAddr> {
+    match plain(address) {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => {
+            let site = u128::from(address) >> 80 << 80;
+            Some(IpAddr::V6(Ipv6Addr::from(site)))
+        }
+    }
+}
+
 /// The last address that no trusted proxy added itself: what is before it may be invented.
 fn forwarded_for(headers: &HeaderMap, is_trusted: impl Fn(Peer) -> bool) -> Option<IpAddr> {
     let mut found = None;
@@ -342,6 +354,22 @@ mod tests {
         let long = &*Box::leak("x".repeat(65).into_boxed_str());
         assert_ne!(of(long), long);
         assert_ne!(of(""), of(""), "each has another one");
+    }
+
+    #[test]
+    fn a_client_has_a_network_and_a_site_with_ipv6() {
+        let of = |text: &str| {
+            let address = text.parse().unwrap();
+            (
+                network(address).to_string(),
+                site(address).map(|site| site.to_string()),
+            )
+        };
+        assert_eq!(of("192.0.2.1"), ("192.0.2.1".to_owned(), None));
+        assert_eq!(of("::ffff:192.0.2.1"), ("192.0.2.1".to_owned(), None));
+        let (network, site) = of("2001:db8:1:2:3:4:5:6");
+        assert_eq!(network, "2001:db8:1:2::");
+        assert_eq!(site.as_deref(), Some("2001:db8:1::"));
     }
 
     #[test]

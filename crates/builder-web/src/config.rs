@@ -142,10 +142,11 @@ pub struct Limits {
     pub log_in_memory_time: Duration,
     /// Addresses and users whose wrong passwords are remembered.
     pub log_in_table_max: usize,
-    /// Open connections from one address; one more is answered 503. A proxy that is trusted may
-    /// have all there are.
+    /// Open connections from one address, and half of those from one site of IPv6; one more is answered
+    /// 503. A proxy that is trusted may have all there are.
     pub connections_per_client_max: usize,
-    /// Passwords hashed at the same time: each takes 16 MiB and a core.
+    /// Passwords hashed at the same time: each takes 16 MiB and a core. As many again of users at
+    /// addresses where they have logged in before.
     pub password_hashes_concurrent_max: usize,
     /// Bytes of a user name or password.
     pub credential_bytes_max: usize,
@@ -303,7 +304,8 @@ impl Limits {
         }
     }
 
-    /// Places for passwords that are hashed.
+    /// Places for passwords that are hashed: so many for users at addresses where they are known, and as
+    /// many for all others.
     pub fn passwords(&self) -> Rules {
         let all_max = self.password_hashes_concurrent_max + self.passwords_waiting_max;
         Rules {

@@ -13,7 +13,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::app::App;
-use crate::client::Client;
+use crate::client::{self, Client};
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Place, Queue};
 
@@ -44,7 +44,22 @@ pub enum Who {
     User(String),
 }
 
+impl Rules {
+    /// Requests of all networks of a site of IPv6: others find room, however many networks it has.
+    fn site_max(&self) -> usize {
+        (self.all_max * 3 / 4).max(self.client_max)
+    }
+}
+
 impl Who {
+    /// The site of a network.
+    fn site(&self) -> Option<IpAddr> {
+        match self {
+            Who::Network(address) => client::site(*address),
+            Who::User(_) => None,
+        }
+    }
+
     /// A client that has not said who it is. One without an address is nobody in particular.
     pub fn is(client: Option<&Client>) -> Option<Who> {
         client.and_then(Client::network).map(Who::Network)
@@ -64,6 +79,8 @@ pub struct Places {
 struct Clients {
     all: usize,
     shares: HashMap<Who, Share>,
+    /// Requests of each site that have a place or wait for one.
+    sites: HashMap<IpAddr, usize>,
 }
 
 /// What one client has.
@@ -162,6 +179,11 @@ impl Places {
         if clients.all >= self.rules.all_max {
             return None;
         }
+        let site = who.as_ref().and_then(Who::site);
+        let of_site = site.and_then(|site| clients.sites.get(&site));
+        if of_site.is_some_and(|count| *count >= self.rules.site_max()) {
+            return None;
+        }
         let free = match &who {
             Some(who) => {
                 let share = clients.shares.entry(who.clone());
@@ -178,6 +200,9 @@ impl Places {
             None => None,
         };
         clients.all += 1;
+        if let Some(site) = site {
+            *clients.sites.entry(site).or_default() += 1;
+        }
         let among = Among {
             clients: self.clients.clone(),
             who,
@@ -190,6 +215,14 @@ impl Drop for Among {
     fn drop(&mut self) {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         clients.all -= 1;
+        if let Some(site) = self.who.as_ref().and_then(Who::site)
+            && let Some(count) = clients.sites.get_mut(&site)
+        {
+            *count -= 1;
+            if *count == 0 {
+                clients.sites.remove(&site);
+            }
+        }
         if let Some(who) = &self.who
             && let Some(share) = clients.shares.get_mut(who)
         {
@@ -272,5 +305,27 @@ mod tests {
         let clients = places.clients.lock().unwrap();
         assert!(clients.all == 0 && clients.shares.is_empty());
         assert_eq!(places.free.available_permits(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_site_with_many_networks_leaves_room_for_others() {
+        let metrics = Arc::new(Metrics::new(Clock::System.now()));
+        let places = Arc::new(Places::new(Place::Upload, rules()));
+        let network = |number: u16| {
+            let network = std::net::Ipv6Addr::new(0x2001, 0xdb8, 1, number, 0, 0, 0, 0);
+            Some(Who::Network(network.into()))
+        };
+        let mut all = tokio::task::JoinSet::new();
+        for number in 0..100 {
+            let (places, metrics) = (places.clone(), metrics.clone());
+            all.spawn(async move { places.take(&metrics, network(number)).await });
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(places.clients.lock().unwrap().all, 9, "of twelve");
+        let elsewhere = Who::Network([0x2001, 0xdb8, 2, 0, 0, 0, 0, 0].into());
+        assert!(places.join(Some(elsewhere)).is_some());
+        drop(all.join_all().await);
+        let clients = places.clients.lock().unwrap();
+        assert!(clients.all == 0 && clients.sites.is_empty());
     }
 }

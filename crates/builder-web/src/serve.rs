@@ -131,7 +131,7 @@ struct Serving {
     graceful: Mutex<Option<GracefulShutdown>>,
     router: Router,
     app: App,
-    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    by_address: ByAddress,
     turned_away: Arc<Semaphore>,
 }
 
@@ -142,22 +142,64 @@ struct Seat {
     _among: Option<OfAddress>,
 }
 
+/// How many times as many connections a site of IPv6 may have as one address.
+const NETWORKS_MAX: usize = 2;
+
+/// The connections of each address, which is a network with IPv6, and of each site there.
+#[derive(Debug, Clone, Default)]
+struct ByAddress(Arc<Mutex<HashMap<Source, usize>>>);
+
+/// Where connections come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Source {
+    Network(IpAddr),
+    Site(IpAddr),
+}
+
 /// A connection among those of its address.
 struct OfAddress {
-    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    address: IpAddr,
+    by_address: ByAddress,
+    sources: [Option<Source>; 2],
+}
+
+impl ByAddress {
+    /// Counts one more connection of an address; none: it has as many as it may have.
+    fn one_more(&self, address: IpAddr, max: usize) -> Option<OfAddress> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sources = [
+            Some(Source::Network(client::network(address))),
+            client::site(address).map(Source::Site),
+        ];
+        let is_full = |source: &Source| {
+            let max = match source {
+                Source::Network(_) => max,
+                Source::Site(_) => max.saturating_mul(NETWORKS_MAX),
+            };
+            all.get(source).is_some_and(|count| *count >= max)
+        };
+        if sources.iter().flatten().any(is_full) {
+            return None;
+        }
+        for source in sources.into_iter().flatten() {
+            *all.entry(source).or_default() += 1;
+        }
+        Some(OfAddress {
+            by_address: self.clone(),
+            sources,
+        })
+    }
 }
 
 impl Drop for OfAddress {
     fn drop(&mut self) {
-        let mut all = self
-            .by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = all.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                all.remove(&self.address);
+        let all = &self.by_address.0;
+        let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+        for source in self.sources.iter().flatten() {
+            if let Some(count) = all.get_mut(source) {
+                *count -= 1;
+                if *count == 0 {
+                    all.remove(source);
+                }
             }
         }
     }
@@ -275,26 +317,9 @@ impl Serving {
             graceful: Mutex::new(Some(GracefulShutdown::new())),
             router,
             app: app.clone(),
-            by_address: Arc::default(),
+            by_address: ByAddress::default(),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY_READ_MAX)),
         }
-    }
-
-    /// Counts one more connection of an address; none: it has as many as it may have.
-    fn of_address(&self, address: IpAddr) -> Option<OfAddress> {
-        let mut all = self
-            .by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let count = all.entry(address).or_default();
-        if *count >= self.app.limits().connections_per_client_max {
-            return None;
-        }
-        *count += 1;
-        Some(OfAddress {
-            by_address: self.by_address.clone(),
-            address,
-        })
     }
 
     /// A seat for a connection, or its place back: the peer has as many connections as it may have.
@@ -302,7 +327,8 @@ impl Serving {
         let trusted = &self.app.config().trusted_proxies;
         let among = match peer {
             Peer::Address(address) if !client::is_trusted(peer, trusted) => {
-                match self.of_address(client::network(address)) {
+                let max = self.app.limits().connections_per_client_max;
+                match self.by_address.one_more(address, max) {
                     Some(among) => Some(among),
                     None => {
                         self.app.metrics().busy(Place::Connection);
@@ -435,4 +461,28 @@ pub fn stop_signal(also: impl Future<Output = ()>) -> io::Result<impl Future<Out
             std::process::exit(1);
         });
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_site_with_many_networks_has_twice_the_connections_of_one() {
+        let all = ByAddress::default();
+        let network = |number: u16| IpAddr::from([0x2001, 0xdb8, 1, number, 0, 0, 0, 1]);
+        let mut held: Vec<_> = (0..3).map(|_| all.one_more(network(0), 3)).collect();
+        assert!(held.iter().all(Option::is_some));
+        assert!(all.one_more(network(0), 3).is_none());
+        held.extend((1..4).map(|number| all.one_more(network(number), 3)));
+        assert!(held.iter().all(Option::is_some));
+        assert!(all.one_more(network(4), 3).is_none());
+        for elsewhere in ["2001:db8:2::1", "192.0.2.1"] {
+            assert!(all.one_more(elsewhere.parse().unwrap(), 3).is_some());
+        }
+        held.pop();
+        assert!(all.one_more(network(4), 3).is_some());
+        drop(held);
+        assert!(all.0.lock().unwrap().is_empty());
+    }
 }

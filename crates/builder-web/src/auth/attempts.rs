@@ -2,7 +2,9 @@
 //!
 //! Counted for each address, and for each user from each address: the right password from another
 //! address is let in at once, whatever others have tried. A user whom many addresses try costs
-//! each of them all but one of its free attempts. Which users there are makes no difference.
+//! each of them all but one of its free attempts. Which users there are makes no difference. With IPv6
+//! an address is a network, and all networks of a site are counted together, too: one who guesses may
+//! have 65,536.
 //!
 //! An address may be shared, by an office or a network that a builder is in. Where a user has logged
 //! in from an address before, only wrong passwords for this user from there count: nobody who
@@ -15,10 +17,14 @@ use std::time::{Duration, Instant};
 
 use builder_store::Sha256;
 
+use crate::client;
 use crate::config::Limits;
 
 /// Wrong passwords for one user, from wherever, after which each address has one free attempt.
 const SIEGE: u32 = 20;
+/// How many times as many wrong passwords a site of IPv6 has free as one of its networks: there may be
+/// several people.
+const NETWORKS_FREE: u32 = 8;
 /// For how long a user is known at an address after a right password was looked at: a month, since
 /// some jobs are built once a week.
 const KNOWN_TIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -30,6 +36,8 @@ const KNOWN_PER_USER_MAX: usize = 16;
 enum Key {
     /// An address, at any user.
     From(Option<IpAddr>),
+    /// A site of IPv6, at any user.
+    Site(IpAddr),
     /// An address at a user. Users are kept as digests: names are from outside, and may be long.
     At(Option<IpAddr>, Sha256),
     /// Anybody at a user.
@@ -100,12 +108,16 @@ impl Attempts {
         }
     }
 
+    /// Whether a user has logged in from there.
+    pub(super) fn knows(&self, user: &str, from: Option<IpAddr>, now: Instant) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.holds(Sha256::of(user.as_bytes()), from, now)
+    }
+
     /// How long `from` has to wait before a password for `user` is looked at; none: not at all.
     pub(super) fn wait(&self, user: &str, from: Option<IpAddr>, now: Instant) -> Option<Duration> {
+        let is_known = self.knows(user, from, now);
         let user = Sha256::of(user.as_bytes());
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_known = known.holds(user, from, now);
-        drop(known);
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let count = |key| self.fresh(&table, key, now).map_or(0, |wrong| wrong.count);
         let free = if !is_known && count(Key::Of(user)) >= SIEGE {
@@ -114,7 +126,9 @@ impl Attempts {
             self.free
         };
         let at_all = (!is_known).then_some((Key::From(from), self.free * 2));
-        [Some((Key::At(from, user), free)), at_all]
+        let site = from.and_then(client::site).filter(|_| !is_known);
+        let site = site.map(|site| (Key::Site(site), self.free * 2 * NETWORKS_FREE));
+        [Some((Key::At(from, user), free)), at_all, site]
             .into_iter()
             .flatten()
             .filter_map(|(key, free)| {
@@ -133,7 +147,9 @@ impl Attempts {
     pub(super) fn wrong(&self, user: &str, from: Option<IpAddr>, now: Instant) {
         let user = Sha256::of(user.as_bytes());
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        for key in [Key::From(from), Key::At(from, user), Key::Of(user)] {
+        let site = from.and_then(client::site).map(Key::Site);
+        let keys = [Key::From(from), Key::At(from, user), Key::Of(user)];
+        for key in keys.into_iter().chain(site) {
             if !table.contains_key(&key) {
                 self.make_room(&mut table, now);
             }
@@ -271,6 +287,23 @@ mod tests {
             attempts.wrong("bob", address(1), later);
         }
         assert!(attempts.wait("alice", address(1), later).is_some());
+    }
+
+    #[test]
+    fn guessing_from_ever_other_networks_of_a_site_becomes_slower_too() {
+        let attempts = Attempts::new(&Limits::default());
+        let now = Instant::now();
+        let network =
+            |site: u16, number: u16| Some(IpAddr::from([0x2001, 0xdb8, site, number, 0, 0, 0, 0]));
+        attempts.right("alice", network(1, 7), now);
+        for number in 0..80 {
+            let user = format!("user{number}");
+            assert_eq!(attempts.wait(&user, network(1, number), now), None);
+            attempts.wrong(&user, network(1, number), now);
+        }
+        assert!(attempts.wait("another", network(1, 100), now).is_some());
+        assert_eq!(attempts.wait("alice", network(1, 7), now), None, "is known");
+        assert_eq!(attempts.wait("another", network(2, 0), now), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use builder_store::record::audit::{self, Filter};
@@ -483,6 +484,54 @@ fn one_address_that_reads_no_answer_to_its_end_leaves_places_for_others() {
         held.clear();
         wait_until("its places are free again", || ask("192.0.2.66").1 == "200");
     }
+}
+
+#[test]
+fn a_builder_that_is_known_is_let_in_while_strangers_fill_the_queue() {
+    let server = Server::with(|config| {
+        config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+        // It is hashed each time.
+        config.limits.password_cache_time = Duration::ZERO;
+        config.limits.passwords_waiting_max = 2;
+    });
+    let address = server.listen();
+    server.add_user(("carol", "right"), false, CHEAP);
+    let costly = ScryptParams {
+        n: 1 << 16,
+        r: 8,
+        p: 1,
+    };
+    server.add_user(("costly", "right"), false, costly);
+    let home = "192.0.2.1";
+    let upload = |from: &str, number| upload_from(address, from, ("carol", "right"), number).status;
+    assert_eq!(upload(home, 1), 201);
+    let (next, done) = (AtomicU32::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        // Each from another site.
+        let strangers = || {
+            let mut statuses = Vec::new();
+            // For some minutes at most.
+            while !done.load(Ordering::Relaxed) && statuses.len() < 10_000 {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let from = format!("2001:db8:{number:x}::1");
+                statuses.push(upload_from(address, &from, ("costly", "guess"), 9).status);
+            }
+            statuses
+        };
+        let threads: Vec<_> = (0..6).map(|_| scope.spawn(strangers)).collect();
+        for number in 2..6 {
+            wait_until("the queue is full", || {
+                let queue = server.app.passwords().queue();
+                queue.taken + queue.waiting >= 3
+            });
+            assert_eq!(upload(home, number), 201);
+        }
+        done.store(true, Ordering::Relaxed);
+        let statuses = threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap());
+        assert!(statuses.into_iter().any(|status| status == 503));
+    });
 }
 
 #[test]
