@@ -509,3 +509,30 @@ fn builds_say_their_state_and_are_listed_by_it() {
         assert_eq!(server.get(&format!("{list}?state=good")).status, 400);
     }
 }
+
+#[test]
+fn an_empty_parameter_is_as_good_as_none_and_times_are_read_as_they_are_described() {
+    let server = Server::of(&[build("hello", 1).file("bin/x", "x")]);
+    for (target, parameter) in [
+        ("/api/v1/jobs", "section"),
+        ("/api/v1/jobs/hello/history", "failed"),
+        ("/api/v1/jobs/hello/builds", "since"),
+    ] {
+        let with_empty = server.json(&format!("{target}?{parameter}="));
+        assert_eq!(with_empty, server.json(target), "{parameter}");
+    }
+    let status = |time: &str| {
+        let target = format!("/api/v1/jobs/hello/builds?since={time}");
+        server.get(&target).status
+    };
+    for time in [
+        "2026-05-12",
+        "2026-05-12T04:12:33.5Z",
+        "2026-05-12T04:12:33-00:00",
+    ] {
+        assert_eq!(status(time), 200, "{time}");
+    }
+    for time in ["2026-5-1", "%2B2026-05-01", "2026-05-12T04:12:33"] {
+        assert_eq!(status(time), 400, "{time}");
+    }
+}

@@ -353,3 +353,55 @@ fn a_job_is_removed_with_all_its_builds_but_not_while_one_is_pinned() {
         201
     );
 }
+
+#[test]
+fn the_account_that_acts_is_on_record_and_not_one_that_it_makes_up() {
+    let db = Db::new();
+    let us = Command::new("id").arg("-un").output().unwrap();
+    let us = String::from_utf8(us.stdout).unwrap().trim().to_owned();
+    let act = |name: &str, value: &str, platform: &str| {
+        let arguments = [
+            "db",
+            "vacuum",
+            "except-latest",
+            "1",
+            "--platform",
+            platform,
+            "-d",
+        ];
+        let output = Command::new(BUILDER_WEB)
+            .args(arguments)
+            .arg(&db.data)
+            .env(name, value)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    act("USER", "mallory", "one");
+    act("LOGNAME", "mallory", "two");
+    act("SUDO_USER", "alice", "three");
+    let audit = db.does(&["audit", "--action", "vacuum", "--json"], "");
+    let who = |line: &str| {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        entry["who"].as_str().unwrap().to_owned()
+    };
+    let all: Vec<String> = audit.lines().map(who).collect();
+    // Only root cannot make that up.
+    let by_sudo = match us.as_str() {
+        "root" => "alice",
+        us => us,
+    };
+    assert_eq!(all, [us.as_str(), us.as_str(), by_sudo]);
+}
+
+#[test]
+fn that_the_record_was_taken_back_is_the_last_that_it_says() {
+    let db = Db::new();
+    db.does(&["record-take-back", "--to", "4"], "");
+    let audit = db.does(&["audit"], "");
+    let last = audit.lines().last().unwrap();
+    assert!(
+        last.contains("record-take-back") && last.contains("version 4"),
+        "{audit}"
+    );
+}
