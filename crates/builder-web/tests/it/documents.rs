@@ -123,6 +123,46 @@ fn what_to_do_on_each_alert_is_documented() {
 }
 
 #[test]
+fn figures_of_the_dashboard_have_units_thresholds_and_one_table_each() {
+    let dashboard = workspace().join("packaging/grafana-dashboard.json");
+    let dashboard = fs::read_to_string(dashboard).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let (mut stats, mut tables) = (0, 0);
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let title = &panel["title"];
+        let Some(targets) = panel["targets"].as_array() else {
+            continue;
+        };
+        let field = &panel["fieldConfig"]["defaults"];
+        let with_unit = panel["fieldConfig"]["overrides"].to_string();
+        for target in targets {
+            let (expression, name) = (target["expr"].as_str().unwrap(), &target["refId"]);
+            let of_its_own = with_unit.contains(&format!("\"options\":{name}"));
+            let is_of_bytes = expression.contains("_bytes");
+            let shown_as = field["unit"].as_str().unwrap();
+            assert!(
+                of_its_own || is_of_bytes == matches!(shown_as, "bytes" | "Bps"),
+                "{title} shows {expression} as {shown_as}"
+            );
+        }
+        match panel["type"].as_str().unwrap() {
+            // Without, Grafana has its own: red from 80 on.
+            "stat" => {
+                assert!(field["thresholds"]["steps"].is_array(), "{title}");
+                stats += 1;
+            }
+            "table" => {
+                let merged = panel["transformations"].to_string().contains("\"merge\"");
+                assert!(merged || targets.len() == 1, "{title} has several tables");
+                tables += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(stats > 5 && tables > 0);
+}
+
+#[test]
 fn packages_are_all_made_with_the_same_rust() {
     let version = fs::read_to_string(workspace().join("packaging/rust-version")).unwrap();
     let version = version.trim();
