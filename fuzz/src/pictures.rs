@@ -3,8 +3,8 @@
 //! told as data, too.
 
 use builder_viz::{
-    Side, dependencies, dependencies_data, treemap, treemap_changes, treemap_changes_data,
-    treemap_data,
+    Binary, PARTS_MAX, Side, dependencies, dependencies_data, treemap, treemap_changes,
+    treemap_changes_data, treemap_data,
 };
 
 /// One input.
@@ -23,15 +23,17 @@ pub fn run(bytes: &[u8]) {
         }
         _ => {
             let (left, right) = bytes.split_at(bytes.len() / 2);
-            let side = |file| Side {
+            let (Ok(left), Ok(right)) = (Binary::read(left), Binary::read(right)) else {
+                return;
+            };
+            let side = |binary| Side {
                 name: "<b>",
                 url: Some("/x\"y"),
-                file,
+                binary,
             };
-            (
-                treemap_changes(side(left), side(right), None).ok(),
-                treemap_changes_data(left, right).is_ok(),
-            )
+            let told = treemap_changes_data(&left, &right);
+            assert!(told.parts.len() <= PARTS_MAX);
+            (Some(treemap_changes(side(&left), side(&right), None)), true)
         }
     };
     assert_eq!(html.is_some(), told);

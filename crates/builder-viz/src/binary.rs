@@ -2,7 +2,8 @@
 //!
 //! OCaml units are counted from marker to marker, since most of their data has symbols without a
 //! size; everything else symbol by symbol. What no symbol covers is told by section, so that the
-//! sum is that of the sections.
+//! sum is that of the sections. What is kept of a file is bounded whatever its symbols say, since
+//! many names may share the bytes of one.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -27,8 +28,20 @@ mod source_files;
 pub const BINARY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Symbols that are looked at; a large unikernel has 100,000.
 pub const SYMBOLS_MAX: usize = 1_000_000;
+/// Sections of a file; a linked one has some dozen, even with a section for each function before.
+const SECTIONS_MAX: usize = 10_000;
 /// Bytes of a symbol's name that are looked at.
 const NAME_BYTES_MAX: usize = 512;
+/// Parts that are told apart; large unikernels have some thousand. The others are one of their kind.
+const PARTS_TOLD_MAX: usize = 50_000;
+/// Bytes of the names of all these, with those of what they belong to. Large unikernels have 200 KiB.
+const PART_NAMES_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of the names of their largest functions. Large unikernels have 300 KiB.
+const FUNCTION_NAMES_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Markers of a kind that are looked at, of two for each unit.
+const MARKERS_MAX: usize = 2 * PARTS_TOLD_MAX;
+/// What stands for the parts that are not told apart.
+const NOT_TOLD_APART: &str = "not told apart";
 /// What stands for the name of a symbol that is no text.
 const NOT_A_NAME: &str = "(no text)";
 /// Functions that are named of each part.
@@ -37,13 +50,14 @@ const LARGEST_MAX: usize = 5;
 /// What stands for a file whose name nothing tells.
 const UNKNOWN_FILE: &str = "unknown files";
 
-/// What takes space in a binary.
+/// What takes space in an ELF file. Holds nothing of the file itself, which may be dropped before
+/// the next one is read.
 #[derive(Debug)]
-pub(crate) struct Binary {
+pub struct Binary {
     pub(crate) parts: Vec<Part>,
     /// Bytes of memory that are zero at the start and not in the file.
     pub(crate) zeroed_bytes: u64,
-    /// Symbols that were not looked at.
+    /// Symbols that were not looked at, and functions that there was no room to name.
     pub(crate) symbols_left: usize,
 }
 
@@ -103,7 +117,10 @@ impl Part {
 
 impl Binary {
     /// The loaded bytes of an ELF file.
-    pub(crate) fn read(file: &[u8]) -> Result<Binary, Error> {
+    ///
+    /// # Errors
+    /// When `file` is no ELF file, is too large, or has nothing that is loaded.
+    pub fn read(file: &[u8]) -> Result<Binary, Error> {
         let bytes = file.len() as u64;
         if bytes > BINARY_BYTES_MAX {
             return Err(Error::TooLarge {
@@ -111,13 +128,11 @@ impl Binary {
                 bytes_max: BINARY_BYTES_MAX,
             });
         }
-        let malformed = |error: object::Error| Error::NotElf(error.to_string());
         match FileKind::parse(file) {
-            Ok(FileKind::Elf64) => read::<FileHeader64<Endianness>>(file).map_err(malformed)?,
-            Ok(FileKind::Elf32) => read::<FileHeader32<Endianness>>(file).map_err(malformed)?,
-            _ => return Err(Error::NotElf("it begins otherwise".to_owned())),
+            Ok(FileKind::Elf64) => read::<FileHeader64<Endianness>>(file),
+            Ok(FileKind::Elf32) => read::<FileHeader32<Endianness>>(file),
+            _ => Err(Error::NotElf("it begins otherwise".to_owned())),
         }
-        .ok_or(Error::NothingLoaded)
     }
 
     /// The sum of all parts.
@@ -156,10 +171,17 @@ struct Claim {
     owner: usize,
 }
 
-fn read<H: FileHeader<Endian = Endianness>>(file: &[u8]) -> object::Result<Option<Binary>> {
-    let header = H::parse(file)?;
-    let endian = header.endian()?;
-    let all = header.sections(endian, file)?;
+fn read<H: FileHeader<Endian = Endianness>>(file: &[u8]) -> Result<Binary, Error> {
+    let malformed = |error: object::Error| Error::NotElf(error.to_string());
+    let header = H::parse(file).map_err(malformed)?;
+    let endian = header.endian().map_err(malformed)?;
+    let all = header.sections(endian, file).map_err(malformed)?;
+    if all.len() > SECTIONS_MAX {
+        return Err(Error::NotElf(format!(
+            "it has {} sections, more than the {SECTIONS_MAX} that are looked at",
+            all.len()
+        )));
+    }
     let mut sections = Vec::new();
     let mut zeroed_bytes = 0_u64;
     for (index, section) in all.iter().enumerate() {
@@ -177,25 +199,29 @@ fn read<H: FileHeader<Endian = Endianness>>(file: &[u8]) -> object::Result<Optio
                 start,
                 end: start.saturating_add(bytes),
                 is_code: flags.contains(SHF_EXECINSTR),
-                name: text::name(&String::from_utf8_lossy(
-                    all.section_name(endian, section).unwrap_or_default(),
-                )),
+                name: section_name(all.section_name(endian, section).unwrap_or_default()),
             });
         }
     }
     if sections.is_empty() {
-        return Ok(None);
+        return Err(Error::NothingLoaded);
     }
-    let (symbols, symbols_left) = symbols(&all, endian, file, &sections)?;
+    let symbols = symbols(&all, endian, file, &sections);
+    let (symbols, symbols_left) = symbols.map_err(malformed)?;
     let files = SourceFiles::read(&all, endian, file);
     let mut owners = Owners::new(&symbols, files);
     let ranges = ranges(&symbols, &sections, &mut owners);
     count(&symbols, &sections, &ranges, &mut owners);
-    Ok(Some(Binary {
+    Ok(Binary {
+        symbols_left: symbols_left + owners.symbols_left,
         parts: owners.finish(&sections),
         zeroed_bytes,
-        symbols_left,
-    }))
+    })
+}
+
+fn section_name(bytes: &[u8]) -> String {
+    let bytes = bytes.get(..NAME_BYTES_MAX).unwrap_or(bytes);
+    text::name(&String::from_utf8_lossy(bytes))
 }
 
 /// The symbols of loaded sections, and how many were left out.
@@ -252,8 +278,15 @@ fn symbols<'f, H: FileHeader<Endian = Endianness>>(
 struct Owners<'f> {
     units: Units<'f>,
     files: SourceFiles,
+    /// Without their names, which are in `by_name` until all are there.
     parts: Vec<Part>,
     by_name: HashMap<(Kind, String, String), usize>,
+    /// What is left of [`PART_NAMES_BYTES_MAX`].
+    part_names_left: usize,
+    /// What is left of [`FUNCTION_NAMES_BYTES_MAX`].
+    function_names_left: usize,
+    /// Symbols that there was no room for.
+    symbols_left: usize,
     by_unit: HashMap<&'f str, usize>,
     by_file: HashMap<&'f str, usize>,
     /// What is left of each loaded section.
@@ -267,6 +300,9 @@ impl<'f> Owners<'f> {
             files,
             parts: Vec::new(),
             by_name: HashMap::new(),
+            part_names_left: PART_NAMES_BYTES_MAX,
+            function_names_left: FUNCTION_NAMES_BYTES_MAX,
+            symbols_left: 0,
             by_unit: HashMap::new(),
             by_file: HashMap::new(),
             claimed: HashMap::new(),
@@ -274,14 +310,19 @@ impl<'f> Owners<'f> {
     }
 
     fn named(&mut self, kind: Kind, group: &str, name: &str) -> usize {
-        let key = (kind, group.to_owned(), name.to_owned());
+        let mut key = (kind, group.to_owned(), name.to_owned());
+        if let Some(owner) = self.by_name.get(&key) {
+            return *owner;
+        }
+        let left = self.part_names_left.checked_sub(group.len() + name.len());
+        match left {
+            // There are no more of these than sections.
+            _ if kind == Kind::Unnamed => {}
+            Some(left) if self.parts.len() < PARTS_TOLD_MAX => self.part_names_left = left,
+            _ => key = (kind, NOT_TOLD_APART.to_owned(), NOT_TOLD_APART.to_owned()),
+        }
         *self.by_name.entry(key).or_insert_with(|| {
-            self.parts.push(Part {
-                kind,
-                group: group.to_owned(),
-                name: name.to_owned(),
-                ..Part::default()
-            });
+            self.parts.push(Part::default());
             self.parts.len() - 1
         })
     }
@@ -301,7 +342,9 @@ impl<'f> Owners<'f> {
         } else {
             self.named(Kind::Runtime, "made by the compiler", &text::name(unit))
         };
-        self.by_unit.insert(unit, owner);
+        if self.by_unit.len() < PARTS_TOLD_MAX {
+            self.by_unit.insert(unit, owner);
+        }
         owner
     }
 
@@ -336,7 +379,9 @@ impl<'f> Owners<'f> {
                 Some(owner) => *owner,
                 None => {
                     let owner = self.named(Kind::C, "C code", &text::name(file));
-                    self.by_file.insert(file, owner);
+                    if self.by_file.len() < PARTS_TOLD_MAX {
+                        self.by_file.insert(file, owner);
+                    }
                     owner
                 }
             },
@@ -371,8 +416,16 @@ impl<'f> Owners<'f> {
             Some(OcamlName { item, .. }) => text::name(&readable(item)),
             None => text::name(symbol.name),
         };
+        let smallest = part.largest.get(LARGEST_MAX - 1);
+        let freed = smallest.map_or(0, |(_, name)| name.len());
+        let left = (self.function_names_left + freed).checked_sub(name.len());
+        let Some(left) = left else {
+            self.symbols_left += 1;
+            return;
+        };
+        self.function_names_left = left;
+        part.largest.truncate(LARGEST_MAX - 1);
         part.largest.insert(at, (symbol.bytes, name));
-        part.largest.truncate(LARGEST_MAX);
     }
 
     /// All parts with the rest of every section.
@@ -382,6 +435,11 @@ impl<'f> Owners<'f> {
             let claimed = self.claimed.get(&place).copied().unwrap_or_default();
             let owner = self.named(Kind::Unnamed, "", &section.name);
             self.add(owner, place, section.is_code, all.saturating_sub(claimed));
+        }
+        for ((kind, group, name), owner) in self.by_name {
+            if let Some(part) = self.parts.get_mut(owner) {
+                (part.kind, part.group, part.name) = (kind, group, name);
+            }
         }
         self.parts.retain(|part| part.bytes() > 0);
         self.parts
@@ -403,8 +461,12 @@ fn ranges<'f>(symbols: &[Symbol<'f>], sections: &[Section], owners: &mut Owners<
         };
         let key = (symbol.section, unit, of_code);
         match is_end {
-            true => ended.insert(key, symbol.start),
-            false => begun.insert(key, symbol.start),
+            true if ended.len() < MARKERS_MAX => ended.insert(key, symbol.start),
+            false if begun.len() < MARKERS_MAX => begun.insert(key, symbol.start),
+            _ => {
+                owners.symbols_left += 1;
+                None
+            }
         };
     }
     let mut claims: Vec<Claim> = Vec::new();

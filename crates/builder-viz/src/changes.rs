@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::Error;
 use crate::binary::{Binary, Kind, Part};
 use crate::data::Became;
 use crate::groups::{Group, groups};
@@ -34,22 +33,14 @@ pub struct Side<'a> {
     /// Its page; none: there is none to link to.
     pub url: Option<&'a str>,
     /// Its ELF file with symbols.
-    pub file: &'a [u8],
+    pub binary: &'a Binary,
 }
 
 /// Draws the treemaps of two ELF files at the same scale, coloured by what became of each part.
 /// `back` is the page that compares the two in words.
-///
-/// # Errors
-/// When one of the files cannot be drawn: which, and why.
-pub fn treemap_changes(
-    left: Side<'_>,
-    right: Side<'_>,
-    back: Option<&str>,
-) -> Result<String, (&'static str, Error)> {
-    let (of_left, of_right) = sides(left.file, right.file)?;
-    let changes = changes(&of_left, &of_right);
-    let (left_bytes, right_bytes) = (of_left.bytes(), of_right.bytes());
+pub fn treemap_changes(left: Side<'_>, right: Side<'_>, back: Option<&str>) -> String {
+    let changes = changes(left.binary, right.binary);
+    let (left_bytes, right_bytes) = (left.binary.bytes(), right.binary.bytes());
     let largest = left_bytes.max(right_bytes).max(1);
 
     let mut out = String::new();
@@ -81,7 +72,8 @@ pub fn treemap_changes(
         touch,
     ));
     out.push_str("<div class=\"pair\">\n");
-    for (id, side, binary) in [("left", left, &of_left), ("right", right, &of_right)] {
+    for (id, side) in [("left", left), ("right", right)] {
+        let binary = side.binary;
         out.push_str("<figure>\n<figcaption>");
         match side.url {
             Some(url) => push!(
@@ -114,14 +106,7 @@ pub fn treemap_changes(
     }
     out.push_str("</div>\n");
     table(&mut out, &changes);
-    Ok(page::document("What grew and what shrank", &out))
-}
-
-/// Both binaries; or which cannot be read, and why.
-pub(crate) fn sides(left: &[u8], right: &[u8]) -> Result<(Binary, Binary), (&'static str, Error)> {
-    let left = Binary::read(left).map_err(|error| ("left", error))?;
-    let right = Binary::read(right).map_err(|error| ("right", error))?;
-    Ok((left, right))
+    page::document("What grew and what shrank", &out)
 }
 
 type Key<'b> = (Kind, &'b str, &'b str);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::binary::{Binary, Kind, Part};
-use crate::changes::{changes, sides};
+use crate::changes::changes;
 use crate::dominators::immediate_dominators;
 use crate::graph::Graph;
 use crate::groups::{Group, groups};
@@ -28,7 +28,7 @@ pub struct Treemap {
     pub small_bytes: u64,
     /// Bytes of memory that are zero at the start and not in the file; not in the sum.
     pub zeroed_bytes: u64,
-    /// Symbols that were not looked at.
+    /// Symbols that were not looked at, and functions that there was no room to name.
     pub symbols_left_out: u64,
     /// Parts that are not listed, though counted in their groups.
     pub parts_left_out: u64,
@@ -257,15 +257,8 @@ fn part_data(part: &Part) -> TreemapPart {
 }
 
 /// What [`treemap_changes`](crate::treemap_changes) tells of these two ELF files.
-///
-/// # Errors
-/// When one of the files cannot be drawn: which, and why.
-pub fn treemap_changes_data(
-    left: &[u8],
-    right: &[u8],
-) -> Result<TreemapChanges, (&'static str, Error)> {
-    let (left, right) = sides(left, right)?;
-    let changes = changes(&left, &right);
+pub fn treemap_changes_data(left: &Binary, right: &Binary) -> TreemapChanges {
+    let changes = changes(left, right);
     let parts = changes.iter().take(PARTS_MAX).map(|change| TreemapChange {
         kind: change.part.kind,
         group: Some(change.part.group.clone()).filter(|group| !group.is_empty()),
@@ -274,12 +267,12 @@ pub fn treemap_changes_data(
         left_bytes: change.left,
         right_bytes: change.right,
     });
-    Ok(TreemapChanges {
+    TreemapChanges {
         left_bytes: left.bytes(),
         right_bytes: right.bytes(),
         parts: parts.collect(),
         parts_left_out: changes.len().saturating_sub(PARTS_MAX) as u64,
-    })
+    }
 }
 
 /// What [`dependencies`](crate::dependencies) tells.

@@ -32,7 +32,7 @@ mod squarify;
 mod text;
 mod treemap;
 
-pub use binary::{BINARY_BYTES_MAX, Kind, SYMBOLS_MAX};
+pub use binary::{BINARY_BYTES_MAX, Binary, Kind, SYMBOLS_MAX};
 pub use changes::{Side, treemap_changes};
 pub use data::{
     Became, Dependencies, Dependency, DependencyPackage, PARTS_MAX, Treemap, TreemapChange,
@@ -46,7 +46,7 @@ pub use treemap::treemap;
 
 /// The version of [`treemap`] and [`treemap_data`]: counted up whenever the same binary gives
 /// another picture or other data.
-pub const TREEMAP_VERSION: u32 = 5;
+pub const TREEMAP_VERSION: u32 = 6;
 /// The version of [`dependencies`] and [`dependencies_data`]: counted up whenever the same switch
 /// gives another picture or other data.
 pub const DEPENDENCIES_VERSION: u32 = 5;

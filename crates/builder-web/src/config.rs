@@ -109,10 +109,10 @@ pub struct Limits {
     pub archives_per_client_max: usize,
     /// How long a request waits for such a place before it is answered 503.
     pub place_wait_time_max: Duration,
-    /// Bytes of a binary with symbols that is drawn; it is held in memory. Those of unikernels have
-    /// up to 60 MiB.
+    /// Bytes of a binary with symbols that is drawn; it is held in memory, and those of all drawings
+    /// at a time have as many together. Those of unikernels have up to 60 MiB.
     pub drawn_binary_bytes_max: u64,
-    /// Pictures that are drawn at the same time; others wait. Each holds a thread and the binary.
+    /// Pictures that are drawn at the same time; others wait. Each takes a core.
     pub drawings_concurrent_max: usize,
     /// Builds whose pictures wait to be drawn before somebody asks for them; those of more builds
     /// are drawn when they are asked for.

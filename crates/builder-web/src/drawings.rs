@@ -2,14 +2,18 @@
 //!
 //! A picture is drawn away from the request that asks for it: whoever asks meanwhile waits for the
 //! same one, and a client that leaves does not stop it. What was drawn, and what cannot be drawn,
-//! is kept by the content it shows and the version of the drawing.
+//! is kept by the content it shows and the version of the drawing; what is larger than this server
+//! draws is not, since the next one may draw it.
 
 use std::collections::HashMap;
 use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use builder_store::Sha256;
 use builder_store::builds::{self, Artifact, Build};
 use builder_store::cache::{Drawing, Drawn, Form, Picture};
+use builder_viz::Binary;
 use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 use tracing::{debug, warn};
@@ -27,12 +31,22 @@ pub const VERSIONS: [(Picture, u32); 2] = [
     (Picture::Dependencies, builder_viz::DEPENDENCIES_VERSION),
 ];
 
+/// Of the memory for files, in bytes, that is shared out as one.
+const UNIT_BYTES: u64 = 1024;
+
+/// How a drawing ended.
+type Outcome = Result<Arc<Drawn>>;
+
 /// Draws pictures, some at a time.
 #[derive(Debug)]
 pub struct Drawings {
-    under_way: Mutex<HashMap<Key, watch::Receiver<Option<Arc<Drawn>>>>>,
-    places: Semaphore,
-    places_max: usize,
+    under_way: Mutex<HashMap<Key, watch::Receiver<Option<Outcome>>>>,
+    /// Memory for the files of all that are drawn at a time, in units. Each takes what its file
+    /// needs, and no less than its share, so that there are no more than places.
+    memory: Semaphore,
+    memory_max: u32,
+    share: u32,
+    drawing: AtomicUsize,
     /// Of the drawings that nobody waits for, one at a time.
     background: Semaphore,
     waiting_max: usize,
@@ -60,6 +74,8 @@ pub enum Shown {
 /// What a picture of a build is drawn of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
+    /// A build that has it.
+    uuid: Uuid,
     drawing: Drawing,
     bytes: u64,
 }
@@ -97,6 +113,7 @@ impl Subject {
             Picture::Dependencies => None,
         };
         Some(Subject {
+            uuid: build.uuid,
             drawing: Drawing {
                 picture,
                 version,
@@ -112,23 +129,30 @@ impl Subject {
 impl Drawings {
     /// Nothing is drawn yet.
     pub fn new(limits: &Limits) -> Drawings {
+        let memory_max = units(limits.drawn_binary_bytes_max);
+        let places = u32::try_from(limits.drawings_concurrent_max).unwrap_or(u32::MAX);
         Drawings {
             under_way: Mutex::default(),
-            places: Semaphore::new(limits.drawings_concurrent_max),
+            memory: Semaphore::new(usize::try_from(memory_max).unwrap_or(Semaphore::MAX_PERMITS)),
+            memory_max,
+            share: memory_max / places.max(1),
+            drawing: AtomicUsize::new(0),
             background: Semaphore::new(1),
-            places_max: limits.drawings_concurrent_max,
             waiting_max: limits.drawings_waiting_max,
             waiting: Mutex::default(),
         }
+    }
+
+    /// The units that a drawing takes whose file has so many bytes.
+    fn needed(&self, bytes: u64) -> u32 {
+        units(bytes).max(self.share).min(self.memory_max)
     }
 
     /// How many pictures are being drawn; and how many wait, with the builds whose pictures are to
     /// be drawn before somebody asks for them.
     pub fn queue(&self) -> Queue {
         let under_way = lock(&self.under_way).len();
-        let taken = self
-            .places_max
-            .saturating_sub(self.places.available_permits());
+        let taken = self.drawing.load(Ordering::Relaxed);
         let builds =
             lock(&self.waiting).saturating_sub(1 - self.background.available_permits().min(1));
         Queue {
@@ -154,8 +178,8 @@ impl App {
                 let Some(subject) = Subject::of(picture, form, &build, &artifacts) else {
                     return Ok::<_, Error>(None);
                 };
-                let kept = kept(app, &subject)?;
-                Ok(Some((subject, kept)))
+                let shown = there(app, &subject)?;
+                Ok(Some((subject, shown)))
             })
             .await??;
         match found {
@@ -165,14 +189,16 @@ impl App {
         }
     }
 
-    /// The treemaps of two builds side by side.
+    /// The treemaps of two builds side by side. `draw` holds one of the two files at a time.
     pub async fn treemap_changes(
         &self,
         (left, right): (Uuid, Uuid),
         form: Form,
+        bytes: u64,
         draw: impl FnOnce(&App) -> Result<Drawn> + Send + 'static,
     ) -> Result<Arc<Drawn>> {
-        self.once(Key::Changes(left, right, form), draw).await
+        self.once(Key::Changes(left, right, form), bytes, draw)
+            .await
     }
 
     /// Draws both pictures of a build before somebody asks for them, when there is little else to
@@ -201,7 +227,7 @@ impl App {
     }
 
     async fn draw(&self, subject: Subject) -> Result<Arc<Drawn>> {
-        self.once(Key::Kept(subject.drawing), move |app| {
+        self.once(Key::Kept(subject.drawing), subject.bytes, move |app| {
             // Drawn while this one waited for its turn?
             if let Some(drawn) = app.store().cache().get(&subject.drawing)? {
                 return Ok(drawn);
@@ -215,10 +241,12 @@ impl App {
         .await
     }
 
-    /// Runs `draw` on a thread, unless it is under way for this key already; gives what it gave.
+    /// Runs `draw`, which reads a file of so many bytes, on a thread, unless it is under way for this key already; gives
+    /// what it gave.
     async fn once(
         &self,
         key: Key,
+        bytes: u64,
         draw: impl FnOnce(&App) -> Result<Drawn> + Send + 'static,
     ) -> Result<Arc<Drawn>> {
         let mut drawn = {
@@ -230,19 +258,20 @@ impl App {
                     under_way.insert(key.clone(), receiver.clone());
                     let app = self.clone();
                     tokio::spawn(async move {
-                        let drawn = match app.drawings().places.acquire().await {
-                            Ok(_place) => app.behind_pages(draw).await.and_then(|drawn| drawn),
+                        let drawings = app.drawings();
+                        let needed = drawings.needed(bytes);
+                        let drawn = match drawings.memory.acquire_many(needed).await {
+                            Ok(_memory) => {
+                                drawings.drawing.fetch_add(1, Ordering::Relaxed);
+                                let drawn = app.behind_pages(draw).await.and_then(|drawn| drawn);
+                                drawings.drawing.fetch_sub(1, Ordering::Relaxed);
+                                drawn
+                            }
                             Err(error) => Err(Error::internal(error)),
                         };
-                        lock(&app.drawings().under_way).remove(&key);
-                        match drawn {
-                            Ok(drawn) => {
-                                // Nobody may be waiting any more.
-                                let _: Option<_> = sender.send_replace(Some(Arc::new(drawn)));
-                            }
-                            // Logged where it happened; whoever waits is told that it failed.
-                            Err(error) => debug!("a picture was not drawn: {error:?}"),
-                        }
+                        lock(&drawings.under_way).remove(&key);
+                        // Nobody may be waiting any more.
+                        let _: Option<_> = sender.send_replace(Some(drawn.map(Arc::new)));
                     });
                     receiver
                 }
@@ -251,13 +280,18 @@ impl App {
         let drawn = drawn
             .wait_for(Option::is_some)
             .await
-            .map_err(|_| Error::Internal)?;
-        drawn.clone().ok_or(Error::Internal)
+            .map_err(Error::internal)?;
+        drawn.clone().unwrap_or(Err(Error::Internal))
     }
 }
 
-/// What is there already: a hook's, which is a page for people, else ours.
-fn kept(app: &App, subject: &Subject) -> Result<Option<Shown>> {
+/// Whole units that so many bytes take.
+fn units(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
+}
+
+/// What is there already: a hook's, which is a page for people, else ours; or why there is none.
+fn there(app: &App, subject: &Subject) -> Result<Option<Shown>> {
     let cache = app.store().cache();
     let drawing = &subject.drawing;
     let of_hooks = match drawing.form {
@@ -281,17 +315,16 @@ fn kept(app: &App, subject: &Subject) -> Result<Option<Shown>> {
             ),
         }
     }
-    let drawn = cache.get(drawing)?;
+    let drawn = match refused(app, drawing.picture, subject.bytes) {
+        Some(why) => Some(Drawn::Nothing(why)),
+        None => cache.get(drawing)?,
+    };
     Ok(drawn.map(|drawn| Shown::Own(Arc::new(drawn))))
 }
 
 fn drawn(app: &App, subject: &Subject) -> Result<Drawn> {
     let drawing = &subject.drawing;
-    let bytes_max = bytes_max(app, drawing.picture);
-    if subject.bytes > bytes_max {
-        return Ok(Drawn::Nothing(too_large(subject.bytes, bytes_max)));
-    }
-    let bytes = app.store().artifacts().bytes(drawing.sha256, bytes_max)?;
+    let bytes = bytes(app, subject.uuid, drawing.sha256, subject.bytes)?;
     let drawn = match (drawing.picture, drawing.form) {
         (Picture::Treemap, Form::Html) => {
             builder_viz::treemap(&bytes, drawing.binary_bytes).map(String::into_bytes)
@@ -321,34 +354,73 @@ pub fn json(data: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(data).map_err(Error::internal)
 }
 
-fn bytes_max(app: &App, picture: Picture) -> u64 {
-    match picture {
+/// Why a file of so many bytes is not drawn, in a sentence; none: it is.
+fn refused(app: &App, picture: Picture, bytes: u64) -> Option<String> {
+    let bytes_max = match picture {
         Picture::Treemap => app.limits().drawn_binary_bytes_max,
         Picture::Dependencies => app.limits().opam_switch_bytes_max,
+    };
+    let refusal = builder_viz::Error::TooLarge { bytes, bytes_max };
+    (bytes > bytes_max).then(|| refusal.to_string())
+}
+
+/// All bytes of an artifact of a build, or what a download of it would say.
+fn bytes(app: &App, uuid: Uuid, sha256: Sha256, size: u64) -> Result<Vec<u8>> {
+    match app.store().artifacts().bytes(sha256, size) {
+        Err(error) if !error.is_missing_file() => Err(Error::damaged(with_causes(&error))),
+        bytes => removed::opened(app.store(), uuid, bytes),
     }
 }
 
-fn too_large(bytes: u64, bytes_max: u64) -> String {
-    builder_viz::Error::TooLarge { bytes, bytes_max }.to_string()
-}
-
-/// The bytes of the debug binary of a build; or why there are none, in a sentence.
+/// What takes space in the debug binary of a build; or why that cannot be told, in a sentence.
 pub fn debug_binary(
     app: &App,
     build: &Build,
     artifacts: &[Artifact],
-) -> Result<std::result::Result<Vec<u8>, String>> {
+) -> Result<std::result::Result<Binary, String>> {
     let Some(artifact) = subject(Picture::Treemap, build, artifacts) else {
         return Ok(Err("it has no debug binary".to_owned()));
     };
-    let bytes_max = bytes_max(app, Picture::Treemap);
-    if artifact.size > bytes_max {
-        return Ok(Err(too_large(artifact.size, bytes_max)));
+    if let Some(why) = refused(app, Picture::Treemap, artifact.size) {
+        return Ok(Err(why));
     }
-    let artifacts = app.store().artifacts();
-    Ok(Ok(artifacts.bytes(artifact.sha256, bytes_max)?))
+    let file = bytes(app, build.uuid, artifact.sha256, artifact.size)?;
+    Ok(Binary::read(&file).map_err(|error| error.to_string()))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    #[test]
+    fn files_of_all_drawings_at_a_time_fit_into_the_limit_of_one() {
+        let limits = |drawings_concurrent_max, drawn_binary_bytes_max| Limits {
+            drawings_concurrent_max,
+            drawn_binary_bytes_max,
+            ..Limits::default()
+        };
+        let of = |limits| {
+            let drawings = Drawings::new(&limits);
+            let room = drawings.memory.available_permits() as u64;
+            move |files: &[u64]| {
+                let needed = files.iter().map(|file| u64::from(drawings.needed(*file)));
+                needed.sum::<u64>() <= room
+            }
+        };
+        let fit = of(limits(2, 256 * MIB));
+        assert!(fit(&[256 * MIB]) && fit(&[60 * MIB, 60 * MIB]));
+        assert!(fit(&[128 * MIB, 0]));
+        assert!(!fit(&[256 * MIB, 1]) && !fit(&[200 * MIB, 60 * MIB]));
+        assert!(!fit(&[0, 0, 0]), "there are two places");
+        // What is refused later takes no more than there is.
+        assert!(fit(&[1000 * MIB]) && fit(&[u64::MAX]));
+        let fit = of(limits(4, MIB));
+        assert!(fit(&[0, 0, 0, 0]) && !fit(&[0, 0, 0, 0, 0]) && fit(&[MIB]));
+    }
 }

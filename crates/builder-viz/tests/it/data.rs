@@ -1,6 +1,6 @@
 //! What pictures tell, as programs get it.
 
-use builder_viz::{dependencies_data, treemap, treemap_changes_data, treemap_data};
+use builder_viz::{Binary, dependencies_data, treemap, treemap_changes_data, treemap_data};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -39,7 +39,8 @@ fn a_change_tells_both_sizes_and_what_became_of_each_part_the_largest_change_fir
         ("camlLwt__bind_7", 200),
         ("camlX509__Ca__f_1", 30),
     ]);
-    let told = treemap_changes_data(&program(), &right).unwrap();
+    let [left, right] = [&program(), &right].map(|file| Binary::read(file).unwrap());
+    let told = treemap_changes_data(&left, &right);
     let told = serde_json::to_value(told).unwrap();
     let part = |kind: &str, group: &str, name: &str, became: &str, left: u64, right: u64| json!({ "kind": kind, "group": group, "name": name, "became": became, "left_bytes": left, "right_bytes": right });
     let parts: Vec<&Value> = told["parts"].as_array().unwrap().iter().collect();
@@ -55,8 +56,47 @@ fn a_change_tells_both_sizes_and_what_became_of_each_part_the_largest_change_fir
         assert!(parts.contains(&&expected), "{expected} in {told}");
     }
     assert_eq!(parts[2]["became"], "gone");
-    let (side, _) = treemap_changes_data(&program(), b"no ELF").unwrap_err();
-    assert_eq!(side, "right");
+}
+
+/// A binary with a function of one byte of each of these names.
+fn small_functions(names: impl Iterator<Item = String>) -> Vec<u8> {
+    let names: Vec<String> = names.collect();
+    let functions: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    binary(&functions)
+}
+
+#[test]
+fn what_is_kept_of_a_binary_is_bounded_and_what_is_beyond_is_counted() {
+    const MANY: u64 = 60_000;
+    let told = |file: &[u8]| treemap_data(file, None).unwrap();
+    let modules = told(&small_functions(
+        (0..MANY).map(|number| format!("camlM{number}.f_1")),
+    ));
+    let largest = &modules.kinds[0].groups[0];
+    assert_eq!(
+        (largest.name.as_str(), largest.bytes),
+        ("not told apart", MANY - 50_000)
+    );
+    assert_eq!(modules.parts_left_out, 50_001 - 10_000);
+    assert_eq!((modules.bytes, modules.symbols_left_out), (MANY, 0));
+    let long = "x".repeat(180);
+    let modules = told(&small_functions(
+        (0..MANY / 3).map(|number| format!("camlM{number}{long}.f")),
+    ));
+    let largest = &modules.kinds[0].groups[0];
+    assert_eq!(largest.name, "not told apart");
+    assert!(largest.bytes > 5000, "{}", largest.bytes);
+    assert_eq!(modules.bytes, MANY / 3);
+    let functions = told(&small_functions(
+        (0..MANY / 2).map(|number| format!("camlM{number}.f{long}")),
+    ));
+    assert!(functions.symbols_left_out > 5000);
+    assert_eq!(functions.bytes, MANY / 2);
+    let html = treemap(
+        &small_functions((0..MANY).map(|number| format!("camlM{number}.f{long}"))),
+        None,
+    );
+    assert!(html.unwrap().contains("symbols were not looked at"));
 }
 
 #[test]

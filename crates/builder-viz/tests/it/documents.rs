@@ -1,17 +1,19 @@
 //! Every picture is one document that asks for nothing else, whatever it is drawn of.
 
-use builder_viz::{Side, dependencies, policy, treemap, treemap_changes};
+use builder_viz::{Binary, Side, dependencies, policy, treemap, treemap_changes};
 use proptest::prelude::*;
 
 use crate::{SWITCH, binary, program};
 
 fn changes(left: &[u8], right: &[u8]) -> Option<String> {
-    let side = |name, file| Side {
+    let (left, right) = (Binary::read(left).ok()?, Binary::read(right).ok()?);
+    let side = |name, binary| Side {
         name,
         url: Some("/job/a"),
-        file,
+        binary,
     };
-    treemap_changes(side("left", left), side("right", right), Some("/compare")).ok()
+    let (left, right) = (side("left", &left), side("right", &right));
+    Some(treemap_changes(left, right, Some("/compare")))
 }
 
 /// What is true of each picture.

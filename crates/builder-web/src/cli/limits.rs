@@ -65,10 +65,10 @@ pub(super) struct LimitArgs {
     /// Comparisons of two files that are made at the same time, each with its memory; others wait [default: 1]
     #[arg(long, value_name = "COUNT")]
     file_comparisons: Option<NonZeroU16>,
-    /// Pictures that are drawn at the same time, each with its binary in memory; others wait [default: 2]
+    /// Pictures that are drawn at the same time; others wait [default: 2]
     #[arg(long, value_name = "COUNT")]
     drawings: Option<NonZeroU16>,
-    /// Largest binary to draw, in MiB: it is held in memory [default: 256]
+    /// Largest binary to draw, in MiB: it is held in memory, and those of all drawings at a time have as much together [default: 256]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=256))]
     drawn_file_limit: Option<u16>,
     /// Upload hooks that run at the same time; others wait [default: 4]

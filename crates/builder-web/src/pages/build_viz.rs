@@ -122,8 +122,16 @@ pub async fn treemap_changes(
         .await?;
     let (one, other) = (both.0?, both.1?);
     let form = form(&headers);
+    let size = |(build, artifacts): &(Build, Vec<Artifact>)| {
+        let debug = drawings::subject(Picture::Treemap, build, artifacts);
+        debug.map_or(0, |artifact| artifact.size)
+    };
+    // One after the other.
+    let bytes = size(&one).max(size(&other));
     let draw = move |app: &App| changes(app, form, &one, &other);
-    let drawn = app.treemap_changes((left, right), form, draw).await?;
+    let drawn = app
+        .treemap_changes((left, right), form, bytes, draw)
+        .await?;
     match &*drawn {
         Drawn::Picture(picture) => {
             let picture = Bytes::copy_from_slice(picture);
@@ -145,41 +153,36 @@ fn changes(
             "there is no treemap of the {side} build: {why}"
         )))
     };
-    let left_file = match drawings::debug_binary(app, left, of_left)? {
-        Ok(file) => file,
+    let left_binary = match drawings::debug_binary(app, left, of_left)? {
+        Ok(binary) => binary,
         Err(why) => return nothing("left", why),
     };
-    let right_file = match drawings::debug_binary(app, right, of_right)? {
-        Ok(file) => file,
+    let right_binary = match drawings::debug_binary(app, right, of_right)? {
+        Ok(binary) => binary,
         Err(why) => return nothing("right", why),
     };
     if form == Form::Json {
-        return match builder_viz::treemap_changes_data(&left_file, &right_file) {
-            Ok(data) => Ok(Drawn::Picture(drawings::json(&data)?)),
-            Err((side, error)) => nothing(side, error.to_string()),
-        };
+        let data = builder_viz::treemap_changes_data(&left_binary, &right_binary);
+        return Ok(Drawn::Picture(drawings::json(&data)?));
     }
     let (left_name, right_name) = (name(left), name(right));
     let left_url = urls::build(&left.job, &left.uuid);
     let right_url = urls::build(&right.job, &right.uuid);
     let back = urls::compare(&left.uuid, &right.uuid);
-    let drawn = builder_viz::treemap_changes(
+    let html = builder_viz::treemap_changes(
         Side {
             name: &left_name,
             url: Some(&left_url),
-            file: &left_file,
+            binary: &left_binary,
         },
         Side {
             name: &right_name,
             url: Some(&right_url),
-            file: &right_file,
+            binary: &right_binary,
         },
         Some(&back),
     );
-    match drawn {
-        Ok(html) => Ok(Drawn::Picture(html.into_bytes())),
-        Err((side, error)) => nothing(side, error.to_string()),
-    }
+    Ok(Drawn::Picture(html.into_bytes()))
 }
 
 /// A picture, packed as the client can read it. It is asked for again each time: a hook may have

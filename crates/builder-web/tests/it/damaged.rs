@@ -258,6 +258,43 @@ fn a_file_that_is_gone_or_of_another_length_is_an_error_in_every_form() {
 }
 
 #[test]
+fn a_picture_of_a_damaged_file_says_so_as_its_download_does() {
+    let debug = crate::local_files::debug_binary(4096);
+    let other = crate::local_files::debug_binary(8192);
+    let of = |number, debug: &[u8]| {
+        build("hello", number)
+            .file("bin/hello", format!("stripped {number}"))
+            .file("hello.debug", debug)
+    };
+    let builds = [of(1, &debug), of(2, &other)];
+    // None is drawn before it is asked for.
+    let server = Server::with(|config| config.limits.drawings_waiting_max = 0);
+    builds.iter().for_each(|build| server.keep(build));
+    flip(&server, &debug, debug.len() / 2);
+    let json = [("accept", "application/json")];
+    let download = server.get_with(&format!("{}/f/hello.debug", builds[0].url()), &json);
+    assert_eq!(download.status, 500);
+    let (uuid, pair) = (
+        builds[0].uuid,
+        format!("{}/{}", builds[0].uuid, builds[1].uuid),
+    );
+    for target in [
+        format!("/job/hello/build/{uuid}/viztreemap"),
+        format!("/compare/{pair}/viztreemap"),
+        format!("/api/v1/compare/{pair}/treemap"),
+    ] {
+        let answer = server.get_with(&target, &json);
+        assert_eq!(answer.status, 500, "{target}");
+        assert_eq!(answer.json()["error"], download.json()["error"], "{target}");
+    }
+    mend(&server, &debug);
+    assert_eq!(
+        server.get(&format!("/compare/{pair}/viztreemap")).status,
+        200
+    );
+}
+
+#[test]
 fn nothing_is_said_of_a_damaged_file_as_if_it_were_the_one_that_was_uploaded() {
     let builds = [1, 2].map(|number| {
         build("hello", number)

@@ -175,6 +175,27 @@ fn where_there_is_nothing_to_draw_a_page_says_so_and_a_small_one_in_a_frame() {
 }
 
 #[test]
+fn what_was_too_large_for_one_server_is_drawn_by_the_next_that_draws_it() {
+    let hello = unikernel(1, 4096);
+    let url = page(&hello, "viztreemap");
+    let small = Server::with(|config| config.limits.drawn_binary_bytes_max = 1000);
+    small.keep(&hello);
+    for _ in 0..2 {
+        let answer = small.get(&url);
+        assert_eq!(answer.status, 404);
+        let said = answer.text();
+        assert!(said.contains("more than the 1000 that are drawn"), "{said}");
+    }
+    let large = small.again(builder_web::Clock::System, |_| {});
+    assert!(large.page(&url).contains("Tls.Engine"));
+    // Nor is one shown that was kept, so that the answer is the same whoever asks first.
+    let small = large.again(builder_web::Clock::System, |config| {
+        config.limits.drawn_binary_bytes_max = 1000;
+    });
+    assert_eq!(small.get(&url).status, 404);
+}
+
+#[test]
 fn two_builds_are_shown_side_by_side_with_what_grew() {
     let (old, new) = (unikernel(1, 4096), unikernel(2, 8192));
     let plain = build("hello", 3).file("bin/hello", "no ELF");
