@@ -64,6 +64,12 @@ pub(crate) fn members(bytes: &[u8], budget: &mut Budget) -> Result<Members, Stri
         if let Some(part) = framing.get_mut(48..58) {
             part.fill(b' ');
         }
+        let next = end + end % 2;
+        // A line end, which tells nothing, or whatever else somebody put there.
+        match bytes.get(end..next) {
+            Some([] | [b'\n']) => {}
+            padding => framing.extend(padding.unwrap_or(b"none")),
+        }
         let told = |name, value: &str, kind| Field {
             name,
             value: value.to_owned(),
@@ -85,7 +91,7 @@ pub(crate) fn members(bytes: &[u8], budget: &mut Budget) -> Result<Members, Stri
         };
         member.charge(budget)?;
         members.push(member);
-        at = end + end % 2;
+        at = next;
     }
     Ok(Members {
         members,

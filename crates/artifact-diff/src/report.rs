@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Counted up when the same two files give another report: what was kept of older ones is then of no use.
-pub const VERSION: i64 = 4;
+pub const VERSION: i64 = 5;
 
 /// How two files compare.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ const LINE_BYTES_MAX: usize = 400;
 /// Bytes shown before the difference of a long line.
 const LINE_BYTES_BEFORE: usize = 120;
 
-/// UTF-8 without control characters but tabs, line ends and form feeds.
+/// UTF-8 without control characters but tabs, line ends, form feeds and escapes, by which logs are coloured.
 pub(crate) fn is_text(bytes: &[u8]) -> bool {
     let control = |byte: &u8| *byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c | 0x1b);
     !bytes.iter().any(control) && std::str::from_utf8(bytes).is_ok()

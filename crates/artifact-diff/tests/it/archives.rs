@@ -363,3 +363,26 @@ fn nesting_ends_somewhere() {
         "{report}"
     );
 }
+
+/// An `ar` archive of one member of three bytes, which is padded so.
+fn padded(time: u32, padding: &[u8]) -> Vec<u8> {
+    let header = format!(
+        "{:<16}{time:<12}{:<6}{:<6}{:<8}{:<10}`\n",
+        "a/", 0, 0, 644, 3
+    );
+    [b"!<arch>\n", header.as_bytes(), b"abc", padding].concat()
+}
+
+#[test]
+fn what_a_member_is_padded_with_is_not_put_aside() {
+    let apart_from = |left: &[u8], right: &[u8]| {
+        let report = plain(&padded(1_794_198_636, left), &padded(1_794_242_425, right));
+        assert_eq!(report.causes.len(), 1, "{report:?}");
+        report.apart_from
+    };
+    assert_eq!(apart_from(b"\n", b"\n"), [Kind::Timestamp]);
+    assert_eq!(apart_from(b"x", b"x"), [Kind::Timestamp]);
+    for (left, right) in [(b"\n", b"x".as_slice()), (b"\n", b""), (b"x", b"y")] {
+        assert_eq!(apart_from(left, right), [], "{left:?} {right:?}");
+    }
+}
