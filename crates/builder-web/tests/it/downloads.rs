@@ -163,15 +163,9 @@ fn a_part_of_a_file_is_sent_when_it_is_asked_for() {
 }
 
 #[test]
-fn a_range_beyond_the_file_or_several_ranges_are_refused_with_the_size() {
+fn a_range_beyond_the_file_is_refused_with_its_size() {
     let server = Server::of(&[hello()]);
-    for range in [
-        "bytes=300000-",
-        "bytes=900000-900001",
-        "bytes=-0",
-        "bytes=0-1,5-6",
-        "bytes=0-0,-1",
-    ] {
+    for range in ["bytes=300000-", "bytes=900000-900001", "bytes=-0"] {
         let answer = with(&server, "bin/hello.hvt", &[("range", range)]);
         assert_eq!(answer.status, 416, "{range}");
         assert_eq!(
@@ -187,9 +181,17 @@ fn a_range_beyond_the_file_or_several_ranges_are_refused_with_the_size() {
 }
 
 #[test]
-fn a_range_that_makes_no_sense_gives_the_whole_file() {
+fn several_ranges_or_one_that_makes_no_sense_give_the_whole_file() {
     let server = Server::of(&[hello()]);
-    for range in ["bytes", "lines=0-1", "bytes=b-a", "bytes=5-1", "bytes=-"] {
+    for range in [
+        "bytes",
+        "lines=0-1",
+        "bytes=b-a",
+        "bytes=5-1",
+        "bytes=-",
+        "bytes=0-1,5-6",
+        "bytes=0-0,-1",
+    ] {
         let answer = with(&server, "bin/hello.hvt", &[("range", range)]);
         assert_eq!(
             (answer.status, answer.body.len()),
