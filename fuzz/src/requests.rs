@@ -109,7 +109,7 @@ fn is_ours(headers: &HeaderMap) -> bool {
             .unwrap_or_default()
     };
     of(header::CONTENT_TYPE).starts_with("text/html")
-        && of(header::CONTENT_SECURITY_POLICY).contains("script-src 'self'")
+        && of(header::CONTENT_SECURITY_POLICY).contains("style-src 'self'")
         && of(header::CONTENT_ENCODING).is_empty()
 }
 

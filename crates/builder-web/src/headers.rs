@@ -1,5 +1,6 @@
 //! Headers that every answer has, and the log line and the count of every request.
 
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -11,11 +12,19 @@ use tracing::{Instrument, debug, info, info_span};
 use crate::app::App;
 use crate::client::{Client, Encrypted, Peer, REQUEST_ID};
 use crate::metrics::Held;
+use crate::pages::assets;
+use crate::respond;
 
-/// What our pages may do: show themselves with our style sheet, script and pictures (the icon is in
-/// the page, pictures of builds are in frames), and send our forms.
-const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
-     img-src 'self' data:; connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'";
+/// What our pages may do: show themselves with our style sheet, pictures (the icon is in the page,
+/// pictures of builds are in frames) and the one script, whatever else this server has; and send our
+/// forms.
+static PAGE_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    respond::value(format!(
+        "default-src 'none'; style-src 'self'; script-src '{}'; img-src 'self' data:; connect-src 'self'; \
+         frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'",
+        assets::script_digest()
+    ))
+});
 /// What an uploaded file may do when a browser shows it: nothing, and not as of our origin.
 pub const FILE_POLICY: &str = "sandbox; default-src 'none'";
 
@@ -25,7 +34,7 @@ pub async fn security(request: Request, next: Next) -> Response {
     let headers = response.headers_mut();
     headers
         .entry(header::CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static(PAGE_POLICY));
+        .or_insert_with(|| PAGE_POLICY.clone());
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),

@@ -42,6 +42,7 @@ pub fn layout(site: &Site) -> Layout {
     Layout {
         style: assets::style_url(),
         script: assets::script_url(),
+        script_digest: assets::script_digest(),
         icon: logo.clone().unwrap_or_else(|| ICON.to_owned()),
         picture: match raster {
             Some(logo) => Picture {

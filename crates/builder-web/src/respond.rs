@@ -19,6 +19,8 @@ pub struct Layout {
     pub style: String,
     /// Where the script is, likewise.
     pub script: String,
+    /// What it is, as browsers compare it.
+    pub script_digest: String,
     /// Where the picture is that browsers show beside the title.
     pub icon: String,
     /// Where the logo is, if the site has one.
@@ -307,6 +309,8 @@ mod tests {
             "bytes=+1-2",
             "bytes=1-x",
             "bytes= ",
+            "bytes=0-1,5-6",
+            "bytes=0-0,900-",
         ] {
             assert_eq!(of(nonsense), Range::Whole, "{nonsense}");
         }

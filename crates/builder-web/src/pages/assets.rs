@@ -6,6 +6,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use builder_store::Sha256;
 
 use crate::app::App;
@@ -79,6 +81,12 @@ pub fn style_url() -> String {
 /// Where pages find the script.
 pub fn script_url() -> String {
     format!("/script.js?v={}", SCRIPT.version)
+}
+
+/// By which pages, and their policy, know the script: nothing else may be run in its place.
+pub fn script_digest() -> String {
+    let digest = Sha256::of(&SCRIPT.plain);
+    format!("sha256-{}", STANDARD.encode(digest.as_bytes()))
 }
 
 /// Where pages find a logo of this content.

@@ -404,7 +404,11 @@ async fn send(app: &App, method: &Method, request: &HeaderMap, served: Served) -
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(headers::FILE_POLICY),
     );
-    if packable {
+    if is_run_or_applied(content_type) {
+        // Refused to pages by what they want it for: a cache is not to answer in our place.
+        let vary = HeaderValue::from_static("accept-encoding, sec-fetch-dest");
+        headers.insert(header::VARY, vary);
+    } else if packable {
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     }
     Ok(response)
@@ -519,6 +523,13 @@ fn is_text(content_type: &str) -> bool {
             media,
             "application/javascript" | "application/json" | "application/xml"
         )
+}
+
+/// Whether a browser takes it for a script or a style sheet of a page, as nothing of another type.
+fn is_run_or_applied(content_type: &str) -> bool {
+    ["javascript", "ecmascript", "text/css"]
+        .iter()
+        .any(|part| content_type.contains(part))
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Attacks, each by its name: what was uploaded or asked for does not get out of its place.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use builder_exec::ExecutionResult;
+use builder_store::Sha256;
 
 use crate::build::{Build, MIRAGE, build, switch, unikernel};
 use crate::server::{BUILDER, Server, basic, exchange};
@@ -145,6 +148,10 @@ fn html_in_uploaded_texts_is_data_in_json() {
 #[test]
 fn no_page_may_run_scripts_but_its_own_or_load_from_elsewhere() {
     let server = Server::of(&[hostile(1)]);
+    let digest = Sha256::of(&server.get("/script.js").body);
+    let script = format!("'sha256-{}'", STANDARD.encode(digest.as_bytes()));
+    let integrity = format!("integrity=\"{}\"", script.trim_matches('\''));
+    assert!(server.page("/").contains(&integrity), "{integrity}");
     let job = String::from_utf8(hostile(1).job).unwrap();
     let mut all = pages(&job, &[hostile(1).uuid.to_string()]);
     all.extend([
@@ -166,8 +173,10 @@ fn no_page_may_run_scripts_but_its_own_or_load_from_elsewhere() {
             let allowed = match name {
                 // The icon is in the page.
                 "img-src" => "'self' data:",
-                "script-src" | "style-src" | "connect-src" | "frame-src" | "form-action"
-                | "frame-ancestors" => "'self'",
+                "script-src" => script.as_str(),
+                "style-src" | "connect-src" | "frame-src" | "form-action" | "frame-ancestors" => {
+                    "'self'"
+                }
                 _ => "'none'",
             };
             assert_eq!(sources, allowed, "{policy}");
@@ -187,8 +196,15 @@ fn no_page_may_run_scripts_but_its_own_or_load_from_elsewhere() {
 
 #[test]
 fn an_uploaded_script_cannot_become_part_of_a_page() {
-    let build = build("hello", 1).file("doc/x.js", "alert(1)");
+    let build = build("hello", 1)
+        .file("doc/x.js", "alert(1)")
+        .file("doc/x.css", "p {}");
     let server = Server::of(std::slice::from_ref(&build));
+    let style = server.get(&format!("{}/f/doc/x.css", build.url()));
+    assert_eq!(
+        style.header("vary"),
+        Some("accept-encoding, sec-fetch-dest")
+    );
     let target = format!("{}/f/doc/x.js", build.url());
     for (wanted, status) in [
         ("script", 403),
@@ -199,6 +215,9 @@ fn an_uploaded_script_cannot_become_part_of_a_page() {
     ] {
         let answer = server.get_with(&target, &[("sec-fetch-dest", wanted)]);
         assert_eq!(answer.status, status, "{wanted}");
+        // Nor is it one that a cache has kept of a download.
+        let vary = answer.header("vary").unwrap();
+        assert!(vary.contains("sec-fetch-dest"), "{wanted}: {vary}");
     }
 }
 

@@ -274,7 +274,7 @@ fn templates_escape_everything_and_load_nothing_from_elsewhere() {
         // The one script, which every page has and works without.
         template.code = template
             .code
-            .replace("<script src=\"{{ layout.script }}\"></script>", "");
+            .replace("<script src=\"{{ layout.script }}\" integrity=\"{{ layout.script_digest }}\"></script>", "");
         for word in [
             "|safe",
             "| safe",
