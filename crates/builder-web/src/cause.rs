@@ -132,8 +132,15 @@ const COMPILERS: &[&str] = &[
     "ocaml",
 ];
 
-/// `root` is the package that was built, whose own modules are `Dune__exe`.
-pub fn explain(symbols: &SymbolsDiff, opam: &Comparison, root: Option<&str>) -> Explanation {
+/// None: nothing of the code and data changed. `root` is the package that was built, whose own modules are `Dune__exe`.
+pub fn explain(
+    symbols: &SymbolsDiff,
+    opam: &Comparison,
+    root: Option<&str>,
+) -> Option<Explanation> {
+    if symbols.changed_bytes == 0 {
+        return None;
+    }
     let changes = changes(opam);
     let mut bytes_of: Vec<(u64, Vec<Part>)> = changes.iter().map(|_| (0, Vec::new())).collect();
     let mut compiler = (0, Vec::new());
@@ -197,7 +204,7 @@ pub fn explain(symbols: &SymbolsDiff, opam: &Comparison, root: Option<&str>) -> 
     explained.retain(|owner| owner.bytes > 0);
     explained.sort_by_key(|owner| std::cmp::Reverse(owner.bytes));
     let unexplained_bytes = unexplained.iter().map(|part| part.bytes).sum::<u64>() + left_out_bytes;
-    Explanation {
+    Some(Explanation {
         changed_bytes: symbols.changed_bytes,
         unexplained_bytes,
         explained_per_mille: 1000_u64.saturating_sub(per_mille(unexplained_bytes)),
@@ -205,7 +212,7 @@ pub fn explain(symbols: &SymbolsDiff, opam: &Comparison, root: Option<&str>) -> 
         explained,
         unexplained,
         left_out: symbols.groups.left_out,
-    }
+    })
 }
 
 fn changes(opam: &Comparison) -> Vec<Change> {
@@ -432,7 +439,7 @@ mod tests {
                 bytes: 5,
             }],
         };
-        let explanation = explain(&symbols, &opam, Some("web"));
+        let explanation = explain(&symbols, &opam, Some("web")).unwrap();
         let of_owners = explanation
             .explained
             .iter()

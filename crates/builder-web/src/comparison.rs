@@ -1,13 +1,16 @@
 //! Two builds side by side: what they were made from, and which of their files belong together. Knows no page.
 
-use artifact_diff::{Hints, Kind};
+use artifact_diff::{Detail, Hints, Kind, Report, SymbolsDiff};
 use builder_store::builds::{self, Artifact, Build};
+use builder_store::cache::Picture;
 use builder_store::verdict::{self, Verdict};
 use builder_store::{Sha256, Store, Tx};
 use opam_file::{Comparison, SwitchExport};
 use uuid::Uuid;
 
 use crate::app::{App, at_once};
+use crate::cause::{self, Explanation};
+use crate::drawings;
 use crate::error::{Error, Result, with_causes};
 use crate::file_diffs::Pair;
 use crate::inputs::{self, Changes};
@@ -37,15 +40,20 @@ pub struct Builds {
 #[derive(Debug)]
 pub struct Inputs {
     /// Their opam switches.
-    pub opam: Compared<Comparison>,
+    pub switches: Switches,
     /// Their environments.
     pub environment: Compared<Changes>,
     /// The packages of their systems.
     pub packages: Compared<Changes>,
+}
+
+/// The opam switches of two builds, compared.
+#[derive(Debug)]
+pub struct Switches {
+    /// What differs.
+    pub opam: Compared<Comparison>,
     /// The package that was built, of the right switch or else the left.
-    pub root: Option<String>,
-    /// What the builds say of themselves.
-    pub hints: Hints,
+    root: Option<String>,
 }
 
 /// Two builds of which at least one does not exist.
@@ -170,11 +178,11 @@ impl Builds {
         )
     }
 
-    /// The main binaries with their symbols, if both builds kept those: `NAME.debug` beside `bin/NAME`.
+    /// The main binaries with their symbols, if both builds kept those: what treemaps are drawn of.
     pub fn debug_binaries(&self) -> Option<(&Artifact, &Artifact)> {
-        let (left, right) = self.main_binaries()?;
-        let debug = |main: &Artifact| format!("{}.debug", main.file_name());
-        self.pair(&debug(left), &debug(right))
+        let left = drawings::subject(Picture::Treemap, &self.left, &self.left_artifacts)?;
+        let right = drawings::subject(Picture::Treemap, &self.right, &self.right_artifacts)?;
+        Some((left, right))
     }
 
     /// The artifact pair, to be compared with what is known of the builds.
@@ -184,6 +192,14 @@ impl Builds {
             right: right.sha256,
             bytes: left.size.max(right.size),
             hints: hints.clone(),
+        }
+    }
+
+    /// What the builds say of themselves.
+    pub fn read_hints(&self, app: &App) -> Hints {
+        match both(app, self, "build-environment") {
+            Ok((left, right)) => self.hints(&left, &right),
+            Err(_) => self.hints(b"", b""),
         }
     }
 
@@ -228,43 +244,55 @@ fn output(build: &Build) -> Option<Sha256> {
 impl Inputs {
     /// Reads and compares the inputs of two builds.
     pub fn compare(app: &App, builds: &Builds) -> Inputs {
-        let bytes_max = app.limits().opam_switch_bytes_max;
-        let of_left = |path| input(app.store(), &builds.left_artifacts, path, bytes_max, "left");
-        let of_right = |path| {
-            input(
-                app.store(),
-                &builds.right_artifacts,
-                path,
-                bytes_max,
-                "right",
-            )
-        };
-        let both = |path| Ok::<_, String>((of_left(path)?, of_right(path)?));
+        Inputs {
+            switches: Switches::compare(app, builds),
+            environment: both(app, builds, "build-environment")
+                .map(|(left, right)| inputs::environment(&left, &right)),
+            packages: both(app, builds, "system-packages")
+                .map(|(left, right)| inputs::system_packages(&left, &right)),
+        }
+    }
+}
+
+impl Switches {
+    /// Reads and compares the opam switches of two builds.
+    pub fn compare(app: &App, builds: &Builds) -> Switches {
         let switch = |bytes: &[u8], side| {
             SwitchExport::parse(bytes)
                 .map_err(|error| format!("opam-switch of the {side} build cannot be read: {error}"))
         };
         let mut root = None;
-        let opam = both("opam-switch").and_then(|(left, right)| {
+        let opam = both(app, builds, "opam-switch").and_then(|(left, right)| {
             let (left, right) = at_once(|| switch(&left, "left"), || switch(&right, "right"));
             let (left, right) = (left?, right?);
             root = right.root().or(left.root()).map(|root| root.name.clone());
             Ok(left.compare(&right))
         });
-        let environments = both("build-environment");
-        let hints = match &environments {
-            Ok((left, right)) => builds.hints(left, right),
-            Err(_) => builds.hints(b"", b""),
-        };
-        Inputs {
-            opam,
-            environment: environments.map(|(left, right)| inputs::environment(&left, &right)),
-            packages: both("system-packages")
-                .map(|(left, right)| inputs::system_packages(&left, &right)),
-            root,
-            hints,
-        }
+        Switches { opam, root }
     }
+
+    /// Which changed package explains how much of what differs between two files of the builds; none: there are no
+    /// symbols or no switches to tell by, or nothing of the code and data changed.
+    pub fn explain(&self, report: &Report) -> Option<Explanation> {
+        let symbols = symbols(report)?;
+        cause::explain(symbols, self.opam.as_ref().ok()?, self.root.as_deref())
+    }
+}
+
+/// What became of the symbols of two files, if both have some.
+pub fn symbols(report: &Report) -> Option<&SymbolsDiff> {
+    match &report.detail {
+        Detail::Elf(elf) => elf.symbols.as_ref(),
+        _ => None,
+    }
+}
+
+/// The bytes of an input of both builds.
+fn both(app: &App, builds: &Builds, path: &str) -> Compared<(Vec<u8>, Vec<u8>)> {
+    let bytes_max = app.limits().opam_switch_bytes_max;
+    let of = |artifacts: &[Artifact], side| input(app.store(), artifacts, path, bytes_max, side);
+    let left = of(&builds.left_artifacts, "left")?;
+    Ok((left, of(&builds.right_artifacts, "right")?))
 }
 
 /// The bytes of an input of a build.

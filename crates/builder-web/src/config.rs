@@ -88,8 +88,11 @@ pub struct Limits {
     pub file_diff_bytes_max: u64,
     /// Comparisons of artifacts that are made at the same time; others wait.
     pub file_diffs_concurrent_max: usize,
-    /// Comparisons of artifacts under way or waiting; more are refused.
+    /// Comparisons of artifacts under way or waiting; more are not begun. Of one client a quarter.
     pub file_diffs_waiting_max: usize,
+    /// Requests that wait for a comparison of artifacts; more are told that it is under way. Of one
+    /// client a quarter.
+    pub file_diff_waiters_max: usize,
     /// How long a page waits for the comparison of its artifacts before it says that it is under way.
     pub file_diff_patience: Duration,
     /// Uploads that are written or wait for their turn. Each that waits is a connection.
@@ -202,6 +205,7 @@ impl Default for Limits {
             file_diff_bytes_max: 60 * MIB,
             file_diffs_concurrent_max: 1,
             file_diffs_waiting_max: 32,
+            file_diff_waiters_max: 128,
             file_diff_patience: Duration::from_secs(5),
             uploads_waiting_max: 64,
             upload_wait_time_max: Duration::from_secs(5 * 60),
@@ -289,6 +293,28 @@ impl Limits {
             client_places: self.archives_per_client_max,
             all_max: self.dear_waiting_max,
             client_max: self.archives_per_client_max,
+            wait_max: self.place_wait_time_max,
+        }
+    }
+
+    /// Places for comparisons of artifacts that are begun.
+    pub fn file_diffs(&self) -> Rules {
+        self.at_once(self.file_diffs_waiting_max)
+    }
+
+    /// Places for requests that wait for one.
+    pub fn file_diff_waiters(&self) -> Rules {
+        self.at_once(self.file_diff_waiters_max)
+    }
+
+    /// As many places as may be waited for: who finds none is refused at once.
+    fn at_once(&self, places: usize) -> Rules {
+        let quarter = (places / 4).max(1);
+        Rules {
+            places,
+            client_places: quarter,
+            all_max: places,
+            client_max: quarter,
             wait_max: self.place_wait_time_max,
         }
     }

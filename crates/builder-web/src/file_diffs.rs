@@ -1,7 +1,7 @@
 //! Comparisons of artifacts: each made once, on a thread of its own, and kept by what was compared.
 //!
-//! Whoever asks for one that is under way waits for it. A comparison holds both files in memory, so few are made at the
-//! same time, and when too many wait the next is refused.
+//! Whoever asks for one that is under way waits for it, holding nothing else meanwhile. A comparison holds both files in
+//! memory, so few are made at the same time, and when too many wait, of all clients or of one, the next is not begun.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,13 +13,15 @@ use artifact_diff::{
 use builder_exec::Timestamp;
 use builder_store::derived::{self, Kind};
 use builder_store::{Sha256, Store};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use crate::app::App;
 use crate::config::Limits;
-use crate::error::with_causes;
+use crate::error::{Result, with_causes};
 use crate::metrics::{Place, Queue};
+use crate::places::{Held, Places, Taken, Who};
 
 /// A comparison of two artifacts; its key is made of both.
 const FILE_DIFF: Kind = Kind {
@@ -50,7 +52,10 @@ pub struct Pair {
 }
 
 /// How a comparison ended: with a report, or with a sentence that says why there is none.
-pub type Outcome = Result<Arc<Report>, String>;
+pub type Outcome = std::result::Result<Arc<Report>, String>;
+
+/// What is told of a comparison that broke off.
+const FAILED: &str = "the comparison failed; the server's log says why";
 
 /// Whether a comparison was there in time.
 #[derive(Debug, Clone)]
@@ -59,8 +64,35 @@ pub enum Asked {
     Done(Outcome),
     /// It is under way.
     Pending,
-    /// Too many others wait already.
+    /// It was not begun: too many others wait already.
     Busy,
+}
+
+impl Asked {
+    /// The comparison, if there is one.
+    pub fn report(&self) -> Option<&Report> {
+        match self {
+            Asked::Done(Ok(report)) => Some(report),
+            _ => None,
+        }
+    }
+
+    /// Why there is none, and will be none, in a sentence.
+    pub fn problem(&self) -> Option<&str> {
+        match self {
+            Asked::Done(Err(why)) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// Why there is none yet, in a sentence.
+    pub fn not_yet(&self) -> Option<&'static str> {
+        match self {
+            Asked::Done(_) => None,
+            Asked::Pending => Some("the comparison is still under way"),
+            Asked::Busy => Some("the comparison was not begun, since too many others wait"),
+        }
+    }
 }
 
 /// Comparisons that were made, and those under way.
@@ -68,14 +100,17 @@ pub enum Asked {
 pub struct FileDiffs {
     places: Semaphore,
     places_max: usize,
-    waiting_max: usize,
+    /// Those that are made or wait for that.
+    begun: Places,
+    /// Requests that wait for one.
+    waiters: Places,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     known: HashMap<Sha256, Arc<Report>>,
-    under_way: HashMap<Sha256, Arc<OnceCell<Outcome>>>,
+    under_way: HashMap<Sha256, watch::Receiver<Option<Outcome>>>,
     to_keep: Vec<(Sha256, Arc<Report>)>,
 }
 
@@ -100,7 +135,8 @@ impl FileDiffs {
         FileDiffs {
             places: Semaphore::new(limits.file_diffs_concurrent_max),
             places_max: limits.file_diffs_concurrent_max,
-            waiting_max: limits.file_diffs_waiting_max,
+            begun: Places::new(Place::Comparison, limits.file_diffs()),
+            waiters: Places::new(Place::Comparison, limits.file_diff_waiters()),
             state: Mutex::default(),
         }
     }
@@ -115,6 +151,11 @@ impl FileDiffs {
             taken,
             waiting: under_way.saturating_sub(taken),
         }
+    }
+
+    /// How many requests wait for one.
+    pub fn waiters(&self) -> Queue {
+        self.waiters.queue()
     }
 
     /// Whether comparisons were made that are not kept yet.
@@ -135,66 +176,120 @@ impl FileDiffs {
     }
 }
 
-/// The comparison of a pair, if it is made within `patience`. It goes on when that is over.
-pub async fn ask(app: &App, pair: Pair, patience: Duration) -> Asked {
+impl State {
+    fn remember(&mut self, key: Sha256, report: Arc<Report>) {
+        if self.known.len() >= REMEMBERED_MAX {
+            // What is asked for often is soon back, from the store.
+            self.known.clear();
+        }
+        self.known.insert(key, report);
+    }
+}
+
+/// The comparisons of these pairs, as far as they are made within `patience`; they go on when that is over. The place of
+/// the request is given back while they are waited for.
+pub async fn ask(
+    app: &App,
+    place: Option<&Held>,
+    pairs: &[Pair],
+    patience: Duration,
+) -> Result<Vec<Asked>> {
+    let mut asked = Vec::new();
+    for pair in pairs {
+        asked.push(at_hand(app, pair).await.map(Asked::Done));
+    }
+    if asked.iter().any(Option::is_none) {
+        let who = place.and_then(Held::who);
+        let until = Instant::now() + patience;
+        let waiting = async {
+            for (asked, pair) in asked.iter_mut().zip(pairs) {
+                if asked.is_none() {
+                    *asked = Some(wait(app, who.clone(), pair, until).await);
+                }
+            }
+        };
+        match place {
+            Some(place) => place.without(app, waiting).await?,
+            None => waiting.await,
+        }
+    }
+    Ok(asked.into_iter().flatten().collect())
+}
+
+/// What is known without a comparison: it was made before, or is refused.
+async fn at_hand(app: &App, pair: &Pair) -> Option<Outcome> {
+    let bytes_max = app.limits().file_diff_bytes_max;
+    if pair.bytes > bytes_max {
+        return Some(Err(format!(
+            "one of the files has {} bytes, and only files of up to {bytes_max} are compared",
+            pair.bytes
+        )));
+    }
     let key = pair.key();
-    let cell = {
-        let mut state = app.file_diffs().state();
-        if let Some(report) = state.known.get(&key) {
-            return Asked::Done(Ok(report.clone()));
-        }
-        match state.under_way.get(&key) {
-            Some(cell) => cell.clone(),
-            None if state.under_way.len() >= app.file_diffs().waiting_max => {
-                app.metrics().busy(Place::Comparison);
-                return Asked::Busy;
-            }
-            None => {
-                let cell = Arc::new(OnceCell::new());
-                state.under_way.insert(key, cell.clone());
-                cell
-            }
-        }
+    let known = app.file_diffs().state().known.get(&key).cloned();
+    if known.is_some() {
+        return known.map(Ok);
+    }
+    let kept = app.blocking(move |app| kept(app, key)).await.ok()??;
+    let kept = Arc::new(kept);
+    app.file_diffs().state().remember(key, kept.clone());
+    Some(Ok(kept))
+}
+
+async fn wait(app: &App, who: Option<Who>, pair: &Pair, until: Instant) -> Asked {
+    let key = pair.key();
+    let diffs = app.file_diffs();
+    let under_way = diffs.state().under_way.get(&key).cloned();
+    let mut outcome = match under_way {
+        Some(outcome) => outcome,
+        None => match diffs.begun.take(app.metrics(), who.clone()).await {
+            Ok(place) => begin(app, key, pair.clone(), place),
+            Err(_) => return Asked::Busy,
+        },
     };
-    // A task of its own: a client that leaves does not stop it.
-    let app = app.clone();
-    let made = tokio::spawn(async move {
-        let outcome = cell.get_or_init(|| make(&app, key, pair)).await.clone();
-        let mut state = app.file_diffs().state();
-        if state.under_way.remove(&key).is_some()
-            && let Ok(report) = &outcome
-        {
-            if state.known.len() >= REMEMBERED_MAX {
-                // What is asked for often is soon back, from the store.
-                state.known.clear();
-            }
-            state.known.insert(key, report.clone());
-        }
-        outcome
-    });
-    match tokio::time::timeout(patience, made).await {
-        Ok(Ok(outcome)) => Asked::Done(outcome),
-        Ok(Err(error)) => {
-            warn!("a comparison was given up: {error}");
-            Asked::Done(Err(
-                "the comparison failed; the server's log says why".to_owned()
-            ))
-        }
+    let Ok(_place) = diffs.waiters.take(app.metrics(), who).await else {
+        return Asked::Pending;
+    };
+    match timeout_at(until, outcome.wait_for(Option::is_some)).await {
+        Ok(Ok(outcome)) => outcome.clone().map_or(Asked::Pending, Asked::Done),
+        Ok(Err(_)) => Asked::Done(Err(FAILED.to_owned())),
         Err(_) => Asked::Pending,
     }
 }
 
-async fn make(app: &App, key: Sha256, pair: Pair) -> Outcome {
-    // What is kept waits for no comparison.
-    if let Ok(Some(report)) = app.blocking(move |app| kept(app, key)).await {
-        return Ok(Arc::new(report));
+/// Begins a comparison, unless somebody else just did. A task of its own: a client that leaves does not stop it.
+fn begin(app: &App, key: Sha256, pair: Pair, place: Taken) -> watch::Receiver<Option<Outcome>> {
+    let mut state = app.file_diffs().state();
+    if let Some(outcome) = state.under_way.get(&key) {
+        return outcome.clone();
     }
+    if let Some(report) = state.known.get(&key) {
+        return watch::channel(Some(Ok(report.clone()))).1;
+    }
+    let (sender, outcome) = watch::channel(None);
+    state.under_way.insert(key, outcome.clone());
+    let app = app.clone();
+    tokio::spawn(async move {
+        let outcome = make(&app, key, pair).await;
+        {
+            let mut state = app.file_diffs().state();
+            state.under_way.remove(&key);
+            if let Ok(report) = &outcome {
+                state.remember(key, report.clone());
+            }
+        }
+        // Nobody may be waiting any more.
+        let _: Option<_> = sender.send_replace(Some(outcome));
+        drop(place);
+    });
+    outcome
+}
+
+async fn make(app: &App, key: Sha256, pair: Pair) -> Outcome {
     // OK because the semaphore is never closed.
     let _place = app.file_diffs().places.acquire().await;
     let made = app.blocking(move |app| compare(app, &pair).map(Arc::new));
-    let outcome = made
-        .await
-        .unwrap_or_else(|_| Err("the comparison failed; the server's log says why".to_owned()));
+    let outcome = made.await.unwrap_or_else(|_| Err(FAILED.to_owned()));
     if let Ok(report) = &outcome {
         app.file_diffs().state().to_keep.push((key, report.clone()));
         app.keep_soon();
@@ -202,14 +297,8 @@ async fn make(app: &App, key: Sha256, pair: Pair) -> Outcome {
     outcome
 }
 
-fn compare(app: &App, pair: &Pair) -> Result<Report, String> {
+fn compare(app: &App, pair: &Pair) -> std::result::Result<Report, String> {
     let bytes_max = app.limits().file_diff_bytes_max;
-    if pair.bytes > bytes_max {
-        return Err(format!(
-            "one of the files has {} bytes, and only files of up to {bytes_max} are compared",
-            pair.bytes
-        ));
-    }
     let read = |sha256| {
         let unreadable = |error: &dyn std::error::Error| {
             warn!("{}", with_causes(error));

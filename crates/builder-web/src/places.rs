@@ -101,14 +101,29 @@ pub struct Taken {
 
 /// The place of a request, among its extensions.
 #[derive(Debug, Clone)]
-pub struct Held(Arc<Mutex<Option<Taken>>>);
+pub struct Held {
+    taken: Arc<Mutex<Option<Taken>>>,
+    who: Option<Who>,
+}
 
 impl Held {
-    /// Gives the place back before the answer is made: what is dear is done, and what is waited for
-    /// now has places of its own.
-    pub fn give_back(&self) {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(held.take());
+    /// Who has it.
+    pub fn who(&self) -> Option<Who> {
+        self.who.clone()
+    }
+
+    /// Waits without the place for what has places of its own, and then for a place again.
+    pub async fn without<T>(&self, app: &App, waiting: impl Future<Output = T>) -> Result<T> {
+        self.give_back();
+        let done = waiting.await;
+        let taken = app.dear().take(app.metrics(), self.who()).await?;
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
+        Ok(done)
+    }
+
+    fn give_back(&self) {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(taken.take());
     }
 }
 
@@ -238,11 +253,14 @@ impl Drop for Among {
 /// made, also when the client leaves before: the work goes on without it.
 pub async fn layer(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let who = Who::is(request.extensions().get::<Client>());
-    let taken = match app.dear().take(app.metrics(), who).await {
+    let taken = match app.dear().take(app.metrics(), who.clone()).await {
         Ok(taken) => taken,
         Err(error) => return error.into_response(),
     };
-    let held = Held(Arc::new(Mutex::new(Some(taken))));
+    let held = Held {
+        taken: Arc::new(Mutex::new(Some(taken))),
+        who,
+    };
     request.extensions_mut().insert(held.clone());
     let span = tracing::Span::current();
     let work = async move {

@@ -2,24 +2,21 @@
 
 use std::sync::Arc;
 
-use artifact_diff::Report;
+use artifact_diff::{Presence, Report};
 use askama::Template;
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use builder_store::builds::{Artifact, Build};
-use builder_store::cache::Picture;
 use builder_store::verdict::Verdict;
 use opam_file::Comparison;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use crate::app::{App, Page};
-use crate::cause::{self, Explanation};
+use crate::cause::Explanation;
 use crate::comparison::{Builds, Compared, Inputs, missing};
-use crate::drawings;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::file_diffs::{self, Asked, Pair};
 use crate::inputs::Changes;
 use crate::names::{self, Path};
@@ -42,26 +39,30 @@ pub async fn get(
     let uuids = names::uuid(&left).zip(names::uuid(&right));
     let (left, right) = uuids.ok_or_else(missing)?;
     let accepts = Accepts::of(&headers);
+    let asked = match accepts.json {
+        true => Vec::new(),
+        false => {
+            // Nothing of the page is held while it waits.
+            let pairs = app.blocking(move |app| {
+                let builds = app.store().read(|tx| Ok(Builds::load(tx, left, right)))??;
+                Ok::<_, Error>(pairs(app, &builds))
+            });
+            let (pairs, patience) = (pairs.await??, app.limits().file_diff_patience);
+            file_diffs::ask(&app, place.as_deref(), &pairs, patience).await?
+        }
+    };
+    let is_all = asked.iter().all(|asked| asked.not_yet().is_none());
     let load = move |app: &App, tx: &mut builder_store::Tx<'_>| {
+        let builds = Builds::load(tx, left, right)?;
         Ok(ComparePage {
             layout: app.layout().clone(),
-            builds: Builds::load(tx, left, right)?,
+            binary: Binary::of(&builds, asked),
+            builds,
             inputs: None,
-            binary: None,
         })
     };
-    if accepts.json {
-        return app.page(accepts, load).await;
-    }
-    let mut page = app.prepared(load).await?;
-    if let Some(place) = place {
-        place.give_back();
-    }
-    let binary = Binary::compared(&app, &page).await;
-    let is_pending = binary.as_ref().is_some_and(Binary::is_pending);
-    page.binary = binary;
-    let mut response = app.show_prepared(page, accepts).await?;
-    if is_pending {
+    let mut response = app.page(accepts, load).await?;
+    if !is_all {
         response
             .headers_mut()
             .insert(header::REFRESH, HeaderValue::from_static(REFRESH_S));
@@ -90,86 +91,63 @@ struct Binary {
     explanation: Option<Explanation>,
 }
 
+/// What the page compares: the main binaries, and those with symbols, if both builds have them and they differ.
+fn pairs(app: &App, builds: &Builds) -> Vec<Pair> {
+    let Some(main) = builds.main_binaries().filter(differ) else {
+        return Vec::new();
+    };
+    let hints = builds.read_hints(app);
+    let debug = builds.debug_binaries().filter(differ);
+    let both = [Some(main), debug].into_iter().flatten();
+    both.map(|both| builds.files(&hints, both)).collect()
+}
+
+fn differ((left, right): &(&Artifact, &Artifact)) -> bool {
+    left.sha256 != right.sha256
+}
+
 impl Binary {
-    /// None: not both builds have one, or it is the same.
-    async fn compared(app: &App, page: &ComparePage) -> Option<Binary> {
-        let (left, right) = page.builds.main_binaries()?;
-        let inputs = page.inputs.as_ref()?;
-        if left.sha256 == right.sha256 {
-            return None;
-        }
-        let until = Instant::now() + app.limits().file_diff_patience;
-        let ask = async |pair: Pair| {
-            file_diffs::ask(app, pair, until.saturating_duration_since(Instant::now())).await
-        };
-        let stripped = ask(page.builds.files(&inputs.hints, (left, right))).await;
-        let debug = match page.builds.debug_binaries() {
-            Some(both) if both.0.sha256 != both.1.sha256 => {
-                let asked = ask(page.builds.files(&inputs.hints, both)).await;
-                Some((both.0.clone(), both.1.clone(), asked))
-            }
-            _ => None,
-        };
-        let mut binary = Binary {
+    /// What came of the comparison of [`pairs`]. None: not both builds have a main binary, or it is the same.
+    fn of(builds: &Builds, asked: Vec<Asked>) -> Option<Binary> {
+        let (left, right) = builds.main_binaries().filter(differ)?;
+        let mut asked = asked.into_iter();
+        let stripped = asked.next()?;
+        let debug = builds.debug_binaries().filter(differ).zip(asked.next());
+        Some(Binary {
             left: left.clone(),
             right: right.clone(),
             stripped,
-            debug,
+            debug: debug.map(|((left, right), asked)| (left.clone(), right.clone(), asked)),
             explanation: None,
-        };
-        binary.explanation = binary.with_symbols().and_then(|report| {
-            let artifact_diff::Detail::Elf(elf) = &report.detail else {
-                return None;
-            };
-            let opam = inputs.opam.as_ref().ok()?;
-            Some(cause::explain(
-                elf.symbols.as_ref()?,
-                opam,
-                inputs.root.as_deref(),
-            ))
-        });
-        Some(binary)
+        })
     }
 
     /// The comparison of the main binaries themselves.
     fn report(&self) -> Option<&Report> {
-        done(&self.stripped)
+        self.stripped.report()
     }
 
     /// The comparison that has symbols.
     fn with_symbols(&self) -> Option<&Report> {
         match &self.debug {
-            Some((_, _, asked)) => done(asked),
+            Some((_, _, asked)) => asked.report(),
             None => self.report(),
         }
     }
 
-    fn is_pending(&self) -> bool {
+    fn all(&self) -> impl Iterator<Item = &Asked> {
         let debug = self.debug.as_ref().map(|(_, _, asked)| asked);
-        [Some(&self.stripped), debug]
-            .into_iter()
-            .flatten()
-            .any(|asked| matches!(asked, Asked::Pending | Asked::Busy))
+        [Some(&self.stripped), debug].into_iter().flatten()
+    }
+
+    /// Why there is no comparison yet, a sentence.
+    fn not_yet(&self) -> Option<&'static str> {
+        self.all().find_map(Asked::not_yet)
     }
 
     /// Why there is no comparison, a sentence each.
     fn problems(&self) -> Vec<&str> {
-        let debug = self.debug.as_ref().map(|(_, _, asked)| asked);
-        [Some(&self.stripped), debug]
-            .into_iter()
-            .flatten()
-            .filter_map(|asked| match asked {
-                Asked::Done(Err(why)) => Some(why.as_str()),
-                _ => None,
-            })
-            .collect()
-    }
-}
-
-fn done(asked: &Asked) -> Option<&Report> {
-    match asked {
-        Asked::Done(Ok(report)) => Some(report),
-        _ => None,
+        self.all().filter_map(Asked::problem).collect()
     }
 }
 
@@ -186,23 +164,25 @@ impl Row<'_> {
             .map_or("", |artifact| &artifact.path)
     }
 
-    /// Its presence as the JSON of comparisons of files has it.
-    fn status(&self) -> &'static str {
+    fn presence(&self) -> Presence {
         match (self.left, self.right) {
-            (Some(left), Some(right)) if left.sha256 == right.sha256 => "same",
-            (Some(_), Some(_)) => "differs",
-            (Some(_), None) => "only_left",
-            _ => "only_right",
+            (Some(left), Some(right)) if left.sha256 == right.sha256 => Presence::Same,
+            (Some(_), Some(_)) => Presence::Differs,
+            (Some(_), None) => Presence::OnlyLeft,
+            _ => Presence::OnlyRight,
         }
     }
 
+    fn class(&self) -> &'static str {
+        file_diffs::class(&self.presence())
+    }
+
     fn in_words(&self) -> &'static str {
-        match self.status() {
-            "same" => "the same",
-            "differs" => "differs",
-            "only_left" => "only left",
-            _ => "only right",
-        }
+        file_diffs::in_words(&self.presence())
+    }
+
+    fn differs(&self) -> bool {
+        self.presence() == Presence::Differs
     }
 }
 
@@ -225,11 +205,7 @@ impl ComparePage {
 
     /// Whether both have a binary with symbols, so that their treemaps can be drawn.
     fn has_treemaps(&self) -> bool {
-        let has = |build: &Build, artifacts: &[Artifact]| {
-            drawings::subject(Picture::Treemap, build, artifacts).is_some()
-        };
-        has(&self.builds.left, &self.builds.left_artifacts)
-            && has(&self.builds.right, &self.builds.right_artifacts)
+        self.builds.debug_binaries().is_some()
     }
 
     fn compare_files(&self, left: &str, right: &str) -> String {
@@ -237,7 +213,7 @@ impl ComparePage {
     }
 
     fn opam(&self) -> Option<&Comparison> {
-        self.inputs.as_ref()?.opam.as_ref().ok()
+        self.inputs.as_ref()?.switches.opam.as_ref().ok()
     }
 
     /// The sections of the page that say something: anchor, title, how much they list.
@@ -334,7 +310,7 @@ impl ComparePage {
             .opam()
             .and_then(|opam| opam.duniverse_diff.as_ref().err());
         [
-            inputs.opam.as_ref().err(),
+            inputs.switches.opam.as_ref().err(),
             duniverse,
             inputs.environment.as_ref().err(),
             inputs.packages.as_ref().err(),
@@ -348,7 +324,12 @@ impl ComparePage {
 
 impl Page for ComparePage {
     fn prepare(&mut self, app: &App) {
-        self.inputs = Some(Inputs::compare(app, &self.builds));
+        let inputs = Inputs::compare(app, &self.builds);
+        if let Some(binary) = &mut self.binary {
+            let report = binary.with_symbols();
+            binary.explanation = report.and_then(|report| inputs.switches.explain(report));
+        }
+        self.inputs = Some(inputs);
     }
 
     fn share(&self) -> Option<Share> {
@@ -378,27 +359,21 @@ impl Page for ComparePage {
             .map(|row| {
                 json!({
                     "path": row.path(),
-                    "presence": row.status(),
+                    "presence": row.presence(),
                     "left": file(row.left),
                     "right": file(row.right),
-                    "url": (row.status() == "differs").then(|| self.compare_files(row.path(), row.path())),
+                    "url": row.differs().then(|| self.compare_files(row.path(), row.path())),
                 })
             })
             .collect();
-        let differing = self
-            .builds
-            .main_binaries()
-            .filter(|(left, right)| left.sha256 != right.sha256);
-        let debug = self
-            .builds
-            .debug_binaries()
-            .filter(|(left, right)| left.sha256 != right.sha256);
+        let differing = self.builds.main_binaries().filter(differ);
+        let debug = self.builds.debug_binaries().filter(differ);
         Some(json!({
             "left": build_json(&self.builds.left, self.builds.left_verdict),
             "right": build_json(&self.builds.right, self.builds.right_verdict),
             "env_diff": changes_json(&inputs.environment),
             "package_diff": changes_json(&inputs.packages),
-            "opam_diff": opam_json(&inputs.opam),
+            "opam_diff": opam_json(&inputs.switches.opam),
             "verdict": self.builds.verdict(),
             "same_input": self.builds.same_input(),
             "same_output": self.builds.same_output(),

@@ -13,8 +13,8 @@ use builder_store::builds::Artifact;
 use serde_json::{Value, json};
 
 use crate::app::{App, Page};
-use crate::cause::{self, Explanation};
-use crate::comparison::{Builds, Inputs, missing};
+use crate::cause::Explanation;
+use crate::comparison::{self, Builds, Switches, missing};
 use crate::error::{Error, Result};
 use crate::file_diffs::{self, Asked};
 use crate::names::{self, Path};
@@ -49,7 +49,7 @@ pub async fn get(
     let right_path = path("right").unwrap_or(left_path).to_owned();
     let left_path = left_path.to_owned();
     let accepts = Accepts::of(&headers);
-    let load = move |app: &App, tx: &mut Tx<'_>| {
+    let load = move |tx: &mut Tx<'_>| {
         let builds = Builds::load(tx, left, right)?;
         let pair = builds.pair(&left_path, &right_path).ok_or_else(|| {
             Error::NotFound(format!(
@@ -57,38 +57,39 @@ pub async fn get(
             ))
         })?;
         let (left, right) = (pair.0.clone(), pair.1.clone());
+        Ok::<_, Error>((builds, left, right))
+    };
+    // Nothing of the page is held while it waits.
+    let to_be_asked = load.clone();
+    let pair = app.blocking(move |app| {
+        let loaded = app.store().read(|tx| Ok(to_be_asked(tx)))?;
+        let (builds, left, right) = loaded?;
+        Ok::<_, Error>(builds.files(&builds.read_hints(app), (&left, &right)))
+    });
+    let pair = pair.await??;
+    let patience = match accepts.json {
+        true => PATIENCE_OF_PROGRAMS,
+        false => app.limits().file_diff_patience,
+    };
+    let asked = file_diffs::ask(&app, place.as_deref(), &[pair], patience).await?;
+    let asked = asked.into_iter().next().unwrap_or(Asked::Pending);
+    let not_yet = asked.not_yet();
+    if let (true, Some(why)) = (accepts.json, not_yet) {
+        return Err(Error::Busy(format!("{why}; ask again in a moment")));
+    }
+    let load = move |app: &App, tx: &mut Tx<'_>| {
+        let (builds, left, right) = load(tx)?;
         Ok(ComparisonPage {
             layout: app.layout().clone(),
             builds,
             left,
             right,
-            inputs: None,
-            asked: Asked::Pending,
+            asked,
             explanation: None,
         })
     };
-    let mut page = app.prepared(load).await?;
-    if let Some(place) = place {
-        place.give_back();
-    }
-    let Some(inputs) = &page.inputs else {
-        return Err(Error::internal("a comparison without inputs"));
-    };
-    let pair = page.builds.files(&inputs.hints, (&page.left, &page.right));
-    let patience = match accepts.json {
-        true => PATIENCE_OF_PROGRAMS,
-        false => app.limits().file_diff_patience,
-    };
-    page.asked = file_diffs::ask(&app, pair, patience).await;
-    page.explanation = page.explain();
-    let is_done = matches!(page.asked, Asked::Done(_));
-    if accepts.json && !is_done {
-        return Err(Error::Busy(
-            "the comparison is still under way; ask again in a moment".to_owned(),
-        ));
-    }
-    let mut response = app.show_prepared(page, accepts).await?;
-    if !is_done {
+    let mut response = app.page(accepts, load).await?;
+    if not_yet.is_some() {
         response
             .headers_mut()
             .insert(header::REFRESH, HeaderValue::from_static(REFRESH_S));
@@ -103,41 +104,23 @@ struct ComparisonPage {
     builds: Builds,
     left: Artifact,
     right: Artifact,
-    inputs: Option<Inputs>,
     asked: Asked,
     /// Which changed package explains how much; none: there are no symbols or no switches to tell by.
     explanation: Option<Explanation>,
 }
 
-impl ComparisonPage {
-    fn explain(&self) -> Option<Explanation> {
-        let Asked::Done(Ok(report)) = &self.asked else {
-            return None;
-        };
-        let artifact_diff::Detail::Elf(elf) = &report.detail else {
-            return None;
-        };
-        let inputs = self.inputs.as_ref()?;
-        let opam = inputs.opam.as_ref().ok()?;
-        Some(cause::explain(
-            elf.symbols.as_ref()?,
-            opam,
-            inputs.root.as_deref(),
-        ))
-    }
-}
-
 impl Page for ComparisonPage {
     fn prepare(&mut self, app: &App) {
-        self.inputs = Some(Inputs::compare(app, &self.builds));
+        // Without symbols there is nothing that switches could explain.
+        let report = self.asked.report();
+        let report = report.filter(|report| comparison::symbols(report).is_some());
+        self.explanation =
+            report.and_then(|report| Switches::compare(app, &self.builds).explain(report));
     }
 
     fn share(&self) -> Option<Share> {
         let (left, right) = (&self.builds.left, &self.builds.right);
-        let report = match &self.asked {
-            Asked::Done(Ok(report)) => Some(report),
-            _ => None,
-        };
+        let report = self.asked.report();
         Some(Share {
             url: urls::compare_files(&left.uuid, &right.uuid, &self.left.path, &self.right.path),
             title: format!("{} of {}: what differs", self.left.path, left.job),

@@ -148,6 +148,52 @@ fn the_changed_package_that_owns_the_changed_modules_explains_them() {
 }
 
 #[test]
+fn what_differs_outside_of_all_code_and_data_is_explained_by_nothing() {
+    let with_note = |number: u128, note: &[u8]| {
+        let mut elf = Elf::new(Machine::X86_64);
+        let text = Content::Bytes(vec![7; 32]);
+        let text = elf.add_section(Section::new(".text", Access::Code, text));
+        let note = Content::Note(demo_builds::elf::note("Web", 1, note));
+        elf.add_section(Section::new(".note.web", Access::ReadOnly, note));
+        elf.add_symbol(Symbol {
+            name: "camlLwt__bind_7".to_owned(),
+            section: Some(text),
+            offset: 0,
+            bytes: 32,
+            kind: SymbolKind::Function,
+            binding: Binding::Global,
+        });
+        of(number, 1, "").file("bin/other.hvt", elf.with_symbols())
+    };
+    let (left, right) = (with_note(1, b"one"), with_note(2, b"two"));
+    let server = Server::of(&[left.clone(), right.clone()]);
+    let json = server.json(&format!("{}/f?left=bin/other.hvt", url(&left, &right)));
+    assert_eq!(
+        json["diff"]["detail"]["symbols"]["changed_bytes"], 0,
+        "{json}"
+    );
+    assert_eq!(json["cause"], serde_json::Value::Null, "{json}");
+}
+
+#[test]
+fn binaries_with_symbols_are_compared_wherever_they_are() {
+    let of = |number, tls| {
+        of(number, tls, "stripped").file("lib/debug/web.hvt.debug", binary(tls, "debug"))
+    };
+    let (left, right) = (of(1, 1), of(2, 2));
+    let server = Server::of(&[left.clone(), right.clone()]);
+    let json = server.json(&url(&left, &right));
+    let debug = json["debug_binaries_url"].as_str().unwrap();
+    assert!(debug.contains("web.hvt.debug"), "{debug}");
+    assert!(json["treemap_url"].is_string());
+    let page = server.page(&url(&left, &right));
+    assert!(
+        page.contains("with symbols, <code>lib/debug/web.hvt.debug</code>"),
+        "{page}"
+    );
+}
+
+#[test]
 fn the_json_of_programs_keeps_its_members_and_says_where_to_ask_for_more() {
     let (server, [first, second, _]) = server();
     let json = server.json(&url(&first, &second));

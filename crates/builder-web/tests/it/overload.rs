@@ -341,6 +341,107 @@ fn a_crawler_of_comparisons_is_told_to_come_again_and_uploads_get_through() {
     assert_eq!(server.get(&compare).status, 200);
 }
 
+/// Builds of which every two have main binaries that differ.
+fn page_of_two(left: u128, right: u128) -> String {
+    format!("/compare/{}/{}", hello(left).uuid, hello(right).uuid)
+}
+
+#[test]
+fn one_client_leaves_room_for_the_comparisons_of_another() {
+    let server = Server::with(|config| {
+        config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+        // None is ever made, so that all there is room for wait.
+        config.limits.file_diffs_concurrent_max = 0;
+        config.limits.file_diffs_waiting_max = 8;
+        config.limits.file_diff_patience = Duration::from_millis(50);
+    });
+    (1..6).for_each(|number| server.keep(&hello(number)));
+    let address = server.listen();
+    let get = |from: &str, target: &str| {
+        exchange(address, "GET", target, &[("x-forwarded-for", from)], b"")
+    };
+    let (crawler, other) = ("192.0.2.66", "192.0.2.1");
+    let under_way = "Not compared yet: the comparison is still under way.";
+    let not_begun = "Not compared yet: the comparison was not begun, since too many others wait.";
+    for (from, right, said) in [
+        (crawler, 2, under_way),
+        (crawler, 3, under_way),
+        (crawler, 4, not_begun),
+        (other, 5, under_way),
+        // Who does not begin it waits with the others for it.
+        (crawler, 5, under_way),
+    ] {
+        let answer = get(from, &page_of_two(1, right));
+        assert_eq!(answer.header("refresh"), Some("3"));
+        assert!(
+            answer.text().contains(said),
+            "{from} {right}: {}",
+            answer.text()
+        );
+    }
+    let files = format!(
+        "/api/v1/compare/{}/{}/file?left=bin/x",
+        hello(1).uuid,
+        hello(4).uuid
+    );
+    let answer = get(crawler, &files);
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    let said = answer.json()["error"].to_string();
+    assert!(said.contains("was not begun"), "{said}");
+    assert_eq!(answer.header("retry-after"), Some("10"));
+    // A page of its own says the same.
+    let files = format!("{}/f?left=bin/x", page_of_two(1, 4));
+    assert!(get(crawler, &files).text().contains(not_begun));
+    let again = server.again(Clock::System, |_| {});
+    assert!(
+        again
+            .page(&page_of_two(1, 4))
+            .contains("All differences of")
+    );
+}
+
+#[test]
+fn who_waits_for_a_comparison_holds_no_place_and_is_not_all_who_may_wait() {
+    const LONG: Duration = Duration::from_secs(5);
+    let server = Server::with(|config| {
+        config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+        config.limits.file_diffs_concurrent_max = 0;
+        config.limits.file_diff_waiters_max = 8;
+        config.limits.file_diff_patience = LONG;
+        config.limits.dear_concurrent_max = 1;
+    });
+    (1..4).for_each(|number| server.keep(&hello(number)));
+    let address = server.listen();
+    let get = |from: &str, headers: &[(&str, &str)]| {
+        let headers = [&[("x-forwarded-for", from)], headers].concat();
+        exchange(address, "GET", &page_of_two(1, 2), &headers, b"")
+    };
+    let (crawler, other) = ("192.0.2.66", "192.0.2.1");
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        let waiting = [(); 2].map(|()| scope.spawn(|| get(crawler, &[])));
+        let waiters = || server.app.file_diffs().waiters().taken;
+        wait_until("two wait", || waiters() == 2);
+        // As many as may of one client: it is told at once.
+        let answer = get(crawler, &[]);
+        assert!(
+            answer.text().contains("still under way"),
+            "{}",
+            answer.text()
+        );
+        // Dear pages have their one place, and others may wait.
+        assert_eq!(get(other, &[("accept", "application/json")]).status, 200);
+        assert!(begin.elapsed() < LONG, "{:?}", begin.elapsed());
+        let third = scope.spawn(|| get(other, &[]));
+        wait_until("another waits", || waiters() == 3);
+        for answer in waiting.into_iter().chain([third]) {
+            assert!(answer.join().unwrap().text().contains("still under way"));
+        }
+    });
+    assert!(begin.elapsed() >= LONG);
+    assert_eq!(server.app.file_diffs().waiters().taken, 0);
+}
+
 #[test]
 fn a_crawl_of_everything_leaves_uploads_as_quick_as_before() {
     let server = Server::with(|config| config.limits.place_wait_time_max = Duration::from_secs(1));
