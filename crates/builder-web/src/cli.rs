@@ -87,7 +87,12 @@ struct ServeArgs {
     #[arg(short, long, default_value_t = 3000)]
     port: u16,
     /// Address to listen on
-    #[arg(short = 'h', long, default_value = "127.0.0.1")]
+    #[arg(
+        short = 'h',
+        long,
+        env = "BUILDER_WEB_HOST",
+        default_value = "127.0.0.1"
+    )]
     host: IpAddr,
     /// Listen at this file as a Unix socket, and at no address
     #[arg(long, value_name = "FILE", conflicts_with_all = ["port", "host"])]
@@ -112,7 +117,7 @@ struct ServeArgs {
     #[command(flatten)]
     limits: LimitArgs,
     /// Where Prometheus finds /metrics, or "none" [default: 127.0.0.1:9180, if that is free]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "BUILDER_WEB_METRICS_ADDRESS", value_name = "ADDRESS:PORT")]
     metrics_address: Option<MetricsAddress>,
     /// Send metrics to this host every ten seconds, as Influx line protocol over TCP; the port is 8094 if none is given
     #[arg(long, value_name = "HOST[:PORT]")]

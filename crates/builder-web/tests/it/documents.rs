@@ -108,6 +108,25 @@ fn every_option_of_the_server_is_documented() {
 }
 
 #[test]
+fn every_variable_of_the_server_is_documented() {
+    let book: String = pages().iter().map(|page| chapter(page)).collect();
+    let help = call(BUILDER_WEB, &["serve", "--help"], "");
+    let help = String::from_utf8(help.stdout).unwrap();
+    let variables: BTreeSet<&str> = help
+        .split("[env: ")
+        .skip(1)
+        .filter_map(|rest| rest.split(['=', ']']).next())
+        .collect();
+    assert!(variables.contains("BUILDER_WEB_HOST"), "{variables:?}");
+    for variable in variables {
+        assert!(
+            book.contains(variable),
+            "{variable} is on no page of the book"
+        );
+    }
+}
+
+#[test]
 fn what_to_do_on_each_alert_is_documented() {
     let rules = fs::read_to_string(workspace().join("packaging/alerts.yml")).unwrap();
     let runbook = chapter("alerts.md");
