@@ -253,9 +253,6 @@ fn followed(bytes: &[u8], mut style: Style) -> Option<Style> {
             continue;
         }
         let (parameters, end, after) = sequence(after.strip_prefix(b"[")?)?;
-        if parameters.len() > SEQUENCE_CHARS_MAX {
-            return None;
-        }
         let own = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b';' | b':');
         if end == b'm' && parameters.iter().all(own) {
             style.follow(std::str::from_utf8(parameters).ok()?);
@@ -268,13 +265,13 @@ fn followed(bytes: &[u8], mut style: Style) -> Option<Style> {
 const ESCAPE: u8 = 0x1b;
 
 /// What follows `ESC [` by ECMA-48: parameters and intermediate bytes, then one byte that ends the
-/// sequence; and what is after it. None: it is broken off.
+/// sequence; and what is after it. None: it is broken off, or longer than any that is followed.
 fn sequence(bytes: &[u8]) -> Option<(&[u8], u8, &[u8])> {
     let end = bytes
         .iter()
         .position(|byte| !(0x20..=0x3f).contains(byte))?;
     let last = *bytes.get(end)?;
-    (0x40..=0x7e).contains(&last).then_some(())?;
+    ((0x40..=0x7e).contains(&last) && end <= SEQUENCE_CHARS_MAX).then_some(())?;
     Some((bytes.get(..end)?, last, bytes.get(end + 1..)?))
 }
 
@@ -373,7 +370,7 @@ fn push(line: &mut Line, style: Style, returned: &mut bool, text: &str) {
     }
 }
 
-/// Parameters, intermediates and a final byte; what is longer is no sequence that does anything.
+/// Parameters and intermediates of a sequence; what is longer is none, and the rest of it is text.
 const SEQUENCE_CHARS_MAX: usize = 128;
 
 fn control_sequence(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, style: &mut Style) {
@@ -439,6 +436,7 @@ mod tests {
             "",
             "\x1b[31merr\x1b[0mor",
             "a\x1b[2Kb\x1b[10;20Hc\x1b[?25ld",
+            &format!("a\x1b[{}mb", "0".repeat(SEQUENCE_CHARS_MAX)),
         ] {
             let mut room = Vec::new();
             let quick = without_colours(text.as_bytes(), &mut room);
@@ -451,6 +449,7 @@ mod tests {
             "\x1b[31",
             "\x1b",
             "\x1b[31\u{e9}x",
+            &format!("a\x1b[{}mb", "0".repeat(SEQUENCE_CHARS_MAX + 1)),
         ] {
             assert_eq!(
                 without_colours(text.as_bytes(), &mut Vec::new()),
