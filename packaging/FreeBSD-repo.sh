@@ -13,8 +13,8 @@
 #     openssl rsa -in /usr/local/etc/builder-web/repo.key -pubout -out /usr/local/www/pkg/repo.pub
 #     cp /usr/local/share/builder-web/FreeBSD-repo.sh.sample /usr/local/etc/builder-web/upload-hooks/FreeBSD-repo.sh
 #
-# A web server then serves /usr/local/www/pkg. "builder-db run-hooks UUID" shows whether it works.
-# Settings are read from the environment, builder_web_env in rc.conf:
+# A web server then serves /usr/local/www/pkg. "su -m builder -c 'builder-db run-hooks UUID'" shows
+# whether it works. Settings are read from the environment, builder_web_env in rc.conf:
 #   REPO      the directory of the repositories; default /usr/local/www/pkg
 #   REPO_KEY  the RSA key that signs; default /usr/local/etc/builder-web/repo.key
 #   PACKAGES  which packages a job may publish besides the one of its own name: a file with a line

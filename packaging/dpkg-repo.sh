@@ -18,7 +18,7 @@
 #
 #     deb [signed-by=/usr/share/keyrings/example.org.gpg] https://HOST/ PLATFORM main
 #
-# "builder-db run-hooks UUID" shows whether it works. Settings are read from
+# "runuser -u builder -- builder-db run-hooks UUID" shows whether it works. Settings are read from
 # /etc/builder-web/dpkg-repo.conf, a file of shell assignments:
 #   HOME=/home/builder         where aptly keeps its repositories
 #   REPO_KEYID=                the key that signs; empty: the default one of gpg
