@@ -26,7 +26,7 @@ use builder_store::OpenError;
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 
 use self::limits::LimitArgs;
-use self::log::{say_error, start as start_log};
+use self::log::{say_error, say_note, start as start_log};
 use crate::client::TrustedProxy;
 use crate::metrics::influx::Collector;
 

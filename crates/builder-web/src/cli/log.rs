@@ -32,8 +32,17 @@ pub(super) fn start(log: &LogArgs) -> anyhow::Result<()> {
 
 /// What a command complains of.
 pub(super) fn say_error(text: &str) {
+    say_at(Level::ERROR, text);
+}
+
+/// What a command says beside its answer.
+pub(super) fn say_note(text: &str) {
+    say_at(Level::INFO, text);
+}
+
+fn say_at(level: Level, text: &str) {
     let line = format!("{text}\n");
-    let _: io::Result<()> = Said(Level::ERROR).write_all(line.as_bytes());
+    let _: io::Result<()> = Said(level).write_all(line.as_bytes());
 }
 
 /// Standard error, for the log.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::access::no_job;
 use super::audit;
 use super::table::Table;
-use crate::cli::{DatadirArg, Refused, say, say_error};
+use crate::cli::{DatadirArg, Refused, say, say_note};
 use crate::show::{self, counted};
 use crate::{Clock, times};
 
@@ -242,8 +242,8 @@ fn run(store: &Store, goal: &Goal, event: &Noted<'_>, output: &OutputArgs) -> an
 
 fn tell(event: Event) {
     match event {
-        Event::Waiting => say_error("another process is removing builds; waiting for its end"),
-        Event::Finished(files) => say_error(&format!(
+        Event::Waiting => say_note("another process is removing builds; waiting for its end"),
+        Event::Finished(files) => say_note(&format!(
             "finished a removal that was interrupted: {}, {} freed",
             counted(files.artifacts, "artifact"),
             show::bytes(&files.bytes)

@@ -11,7 +11,7 @@ use super::audit;
 use super::table::Table;
 use super::users::unknown;
 use crate::auth;
-use crate::cli::{DatadirArg, Refused, say, say_error};
+use crate::cli::{DatadirArg, Refused, say, say_note};
 use crate::{Clock, times};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -114,7 +114,7 @@ pub(super) fn add(args: &AddArgs) -> anyhow::Result<()> {
             Ok(Ok(()))
         })
         .context("add the token")??;
-    say_error(&format!(
+    say_note(&format!(
         "token {name} for user {}; it is shown this once. Give it as the password of {}, or as Authorization: Bearer",
         args.user, args.user
     ));
