@@ -214,7 +214,7 @@ pub struct ComparedFiles {
     right: FileOfBuild,
     /// What is to be said first, in a sentence.
     verdict: Option<String>,
-    /// Which changed package explains how much of the change; null: there are no symbols or no switches to tell by.
+    /// Which changed package explains how much of the change; null: there are no symbols or no switches to tell by, or no code or data changed.
     cause: Option<Explanation>,
     /// What differs.
     diff: Option<Report>,
