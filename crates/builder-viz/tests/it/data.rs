@@ -1,6 +1,7 @@
 //! What pictures tell, as programs get it.
 
 use builder_viz::{Binary, dependencies_data, treemap, treemap_changes_data, treemap_data};
+use demo_builds::elf::{Access, Content, Elf, Machine, Section};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -97,6 +98,24 @@ fn what_is_kept_of_a_binary_is_bounded_and_what_is_beyond_is_counted() {
         None,
     );
     assert!(html.unwrap().contains("symbols were not looked at"));
+}
+
+#[test]
+fn a_file_of_more_sections_than_any_program_has_is_refused_and_says_so() {
+    let with_sections = |count: usize| {
+        let mut elf = Elf::new(Machine::X86_64);
+        for _ in 0..count {
+            let content = Content::Bytes(vec![1]);
+            elf.add_section(Section::new(".rodata.x", Access::ReadOnly, content));
+        }
+        Binary::read(&elf.with_symbols())
+    };
+    assert!(with_sections(9_900).is_ok());
+    let said = with_sections(10_000).unwrap_err().to_string();
+    assert!(
+        said.contains("more than the 10000 that are looked at"),
+        "{said}"
+    );
 }
 
 #[test]
