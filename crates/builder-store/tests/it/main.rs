@@ -57,3 +57,6 @@ mod search;
 
 #[cfg(test)]
 mod listing;
+
+#[cfg(test)]
+mod verify;

@@ -197,6 +197,7 @@ fn told(mended: &Mended) -> String {
         Mended::Quarantined(to) => format!("moved to {}", to.display()),
         Mended::Removed => "removed, as was begun with its build".to_owned(),
         Mended::StandIn => "replaced by a text that says that it was lost".to_owned(),
+        Mended::Meanwhile => "right again meanwhile, or of no build any more".to_owned(),
     }
 }
 
@@ -207,6 +208,7 @@ fn json(store: &Store, report: &Report) -> Value {
             Mended::Quarantined(to) => json!({ "quarantined_as": to.display().to_string() }),
             Mended::StandIn => json!({ "stand_in": true }),
             Mended::Removed => json!({ "removed": true }),
+            Mended::Meanwhile => json!({ "meanwhile": true }),
         });
         json!({
             "path": problem.path.display().to_string(),
