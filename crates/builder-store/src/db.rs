@@ -6,6 +6,7 @@
 pub(crate) mod record;
 pub(crate) mod sole;
 pub(crate) mod sqlite;
+pub(crate) mod writer;
 
 use std::borrow::Cow;
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::db::record;
-use crate::db::sqlite::{self, Use};
+use crate::db::sqlite::{self, BUSY_TIMEOUT, Use};
+use crate::db::writer::Writer;
 use crate::{Artifacts, Error, OpenError, Result, Tx, backup, latest, search, stock};
 
 /// `PRAGMA application_id` of the database, since the OCaml server's first release.
@@ -42,7 +43,7 @@ pub(crate) const OWN_DATABASE: &str = "builder-web.sqlite3";
 pub struct Store {
     directory: PathBuf,
     artifacts: Artifacts,
-    writer: Mutex<Connection>,
+    writer: Writer,
     readers: Mutex<Readers>,
     reader_back: Condvar,
     watcher: Mutex<Connection>,
@@ -140,7 +141,7 @@ impl Store {
         Ok(Store {
             directory: directory.to_owned(),
             artifacts: Artifacts::new(directory.join("_artifacts")),
-            writer: Mutex::new(writer),
+            writer: Writer::new(writer),
             readers: Mutex::new(Readers {
                 idle: Vec::new(),
                 open: 0,
@@ -218,10 +219,22 @@ impl Store {
         read(&mut Tx::Sqlite(tx))
     }
 
-    /// Runs `write` as the only writer and commits what it did; an error undoes all of it.
+    /// Runs `write` as the only writer and commits what it did; an error undoes all of it. While
+    /// another process has locked the database it is waited for, 20 seconds, however many wait:
+    /// then [`Error::is_busy`] of the error.
     pub fn write<T>(&self, write: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
-        let mut writer = lock(&self.writer);
-        let mut tx = Tx::Sqlite(writer.transaction_with_behavior(TransactionBehavior::Immediate)?);
+        self.write_within(BUSY_TIMEOUT, write)
+    }
+
+    /// As [`Store::write`], but another process that has locked the database is waited for no longer
+    /// than `wait_max`.
+    pub fn write_within<T>(
+        &self,
+        wait_max: Duration,
+        write: impl FnOnce(&mut Tx<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let held = self.writer.take(wait_max)?;
+        let mut tx = Tx::Sqlite(held.begin()?);
         let value = write(&mut tx)?;
         tx.commit()?;
         Ok(value)
@@ -231,10 +244,10 @@ impl Store {
     /// when it was synced is in the write-ahead log as a whole: after a crash SQLite would find it
     /// there, unless something else was written in its place.
     pub(crate) fn settle_failed_commit(&self) -> Result<()> {
-        let writer = lock(&self.writer);
+        let held = self.writer.take(BUSY_TIMEOUT)?;
         // The number that it has: written, nothing is changed.
-        writer.pragma_update(Some("main"), "user_version", SCHEMA_VERSION)?;
-        Ok(())
+        let writer = held.connection();
+        Ok(writer.pragma_update(Some("main"), "user_version", SCHEMA_VERSION)?)
     }
 
     /// A number that is another one after every commit, by whichever process.

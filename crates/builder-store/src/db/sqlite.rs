@@ -15,7 +15,7 @@ use crate::{Error, Result};
 
 /// How long a statement waits for another process that writes. The hooks and command-line tools
 /// of an installation write rarely and briefly.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Statements kept prepared on each connection: all there are.
 const STATEMENTS_MAX: usize = 128;
 /// Pages of the database in memory for each connection, in KiB (SQLite wants it negative).

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use builder_store::{Error, OpenError, Store, TextFile, builds, latest};
 use uuid::Uuid;
@@ -240,4 +241,55 @@ fn builds_that_started_together_are_told_apart_by_when_they_came_in() {
         })
         .unwrap();
     assert_eq!(found, [newest; 4]);
+}
+
+/// Another process that has begun to write.
+fn lock(data: &Data) -> rusqlite::Connection {
+    let other = data.sql();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    other
+}
+
+#[test]
+fn all_who_wait_for_another_process_wait_together_and_none_after_the_other() {
+    const WAIT_MAX: Duration = Duration::from_millis(700);
+    let data = Data::new();
+    let locked = lock(&data);
+    let begin = Instant::now();
+    let write = || data.store.write_within(WAIT_MAX, |_| Ok(()));
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (0..8).map(|_| scope.spawn(write)).collect();
+        for one in all {
+            assert!(one.join().unwrap().unwrap_err().is_busy());
+        }
+    });
+    let waited = begin.elapsed();
+    assert!(waited >= WAIT_MAX, "{waited:?}");
+    assert!(waited < 3 * WAIT_MAX, "one after the other: {waited:?}");
+    // One who comes later waits as long, and a lock that ends in time is not noticed.
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (0..8).map(|_| scope.spawn(write)).collect();
+        std::thread::sleep(WAIT_MAX / 4);
+        locked.execute_batch("ROLLBACK").unwrap();
+        for one in all {
+            one.join().unwrap().unwrap();
+        }
+    });
+    // Who waits for a thread of this process waits as long as it takes.
+    std::thread::scope(|scope| {
+        let (begun, wait) = std::sync::mpsc::channel();
+        let store = &data.store;
+        scope.spawn(move || {
+            let slow = store.write(|_| {
+                begun.send(()).unwrap();
+                std::thread::sleep(Duration::from_millis(200));
+                Ok(())
+            });
+            slow.unwrap();
+        });
+        wait.recv().unwrap();
+        store
+            .write_within(Duration::from_millis(20), |_| Ok(()))
+            .unwrap();
+    });
 }

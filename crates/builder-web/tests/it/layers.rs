@@ -166,6 +166,7 @@ fn only_the_stores_database_files_name_the_driver() {
             "db/sqlite.rs",
             "db/record.rs",
             "db/sole.rs",
+            "db/writer.rs",
             "src/error.rs",
             "src/store.rs",
         ],
