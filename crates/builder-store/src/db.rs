@@ -152,19 +152,19 @@ impl Row<'_> {
 
     pub(crate) fn int(&self, column: usize) -> Result<i64> {
         match self {
-            Row::Sqlite(row) => Ok(row.get(column)?),
+            Row::Sqlite(row) => sqlite::value(row, column),
         }
     }
 
     pub(crate) fn int_opt(&self, column: usize) -> Result<Option<i64>> {
         match self {
-            Row::Sqlite(row) => Ok(row.get(column)?),
+            Row::Sqlite(row) => sqlite::value(row, column),
         }
     }
 
     pub(crate) fn bool(&self, column: usize) -> Result<bool> {
         match self {
-            Row::Sqlite(row) => Ok(row.get(column)?),
+            Row::Sqlite(row) => sqlite::value(row, column),
         }
     }
 

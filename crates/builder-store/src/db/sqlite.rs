@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::config::DbConfig;
-use rusqlite::types::ValueRef;
+use rusqlite::types::{FromSql, ValueRef};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{Tx, Value};
@@ -138,6 +138,18 @@ pub(super) fn bind(
         }
     }
     Ok(())
+}
+
+/// A value of a row. One of another type was written by somebody else: it is the row that makes no
+/// sense.
+pub(super) fn value<T: FromSql>(row: &rusqlite::Row<'_>, column: usize) -> Result<T> {
+    row.get(column).map_err(|error| match error {
+        rusqlite::Error::InvalidColumnType(_, name, found) => Error::Row {
+            what: format!("{found} in column {name}"),
+            expected: "a number",
+        },
+        other => other.into(),
+    })
 }
 
 pub(super) fn bytes<'r>(

@@ -158,28 +158,39 @@ impl Hooks {
         })
     }
 
-    /// Runs the hooks of builds that were interrupted, in the background.
+    /// Runs the hooks of builds that were interrupted, in the background. Where something is wrong
+    /// with one build, those of the others are run.
     pub fn run_interrupted(&self, app: &App) -> builder_store::Result<()> {
         for (uuid, tries) in app.store().write(hook_runs::try_again)? {
-            let call = HookCall::of(app, uuid)?;
-            match call {
-                Some(call) if tries < TRIES_MAX => {
-                    info!(build.uuid = %uuid, "running hooks again that were interrupted");
-                    drop(self.run(app, call));
-                }
-                Some(_) => {
-                    error!(
-                        build.uuid = %uuid,
-                        "the hooks of build {uuid} were interrupted again and again, and are not run \
-                         any more; run them with: builder-db run-hooks {uuid}"
-                    );
-                    app.store().write(|tx| hook_runs::ended(tx, uuid))?;
-                }
-                // The upload was interrupted too, or the build was removed since.
-                None => app.store().write(|tx| hook_runs::ended(tx, uuid))?,
+            if let Err(error) = self.run_again(app, uuid, tries) {
+                error!(
+                    build.uuid = %uuid,
+                    "the hooks of build {uuid}, which were interrupted, cannot be run again: {}",
+                    with_causes(&error)
+                );
             }
         }
         Ok(())
+    }
+
+    fn run_again(&self, app: &App, uuid: Uuid, tries: u64) -> builder_store::Result<()> {
+        if tries >= TRIES_MAX {
+            error!(
+                build.uuid = %uuid,
+                "the hooks of build {uuid} were interrupted again and again, and are not run \
+                 any more; run them with: builder-db run-hooks {uuid}"
+            );
+            return app.store().write(|tx| hook_runs::ended(tx, uuid));
+        }
+        match HookCall::of(app, uuid)? {
+            Some(call) => {
+                info!(build.uuid = %uuid, "running hooks again that were interrupted");
+                drop(self.run(app, call));
+                Ok(())
+            }
+            // The upload was interrupted too, or the build was removed since.
+            None => app.store().write(|tx| hook_runs::ended(tx, uuid)),
+        }
     }
 
     /// The file names of those that are there now.

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::time::Duration;
 
 use builder_exec::{ErrorKind, ExecutionResult, Part, Reader, Timestamp};
 use builder_store::builds::{self, NewBuild};
@@ -13,6 +14,7 @@ use builder_store::search;
 use builder_store::tags::{self, Tag};
 use builder_store::{
     ArtifactPath, JobName, NameError, PlainFileName, Platform, StagedArtifact, Staging, TextFile,
+    Tx,
 };
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -41,6 +43,10 @@ pub struct Received {
 
 /// The script of a build that was uploaded as one binary.
 const MANUAL_SCRIPT: &str = "# This artifact was manually built\n";
+
+/// How long another process that has locked the database is waited for once more, when an upload is
+/// refused.
+const FORGETTING_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Bytes of any name that are read to be refused.
 const NAME_BYTES_MAX: u64 = 64 * 1024;
@@ -262,8 +268,10 @@ fn keep(app: &App, caller: &Caller, arriving: Arriving<'_>, build: Build) -> Res
     // Before the build: one that is there has its hooks run, whatever comes between.
     let asks = caller.runs_hooks && main.is_some() && app.hooks().any();
     if asks {
-        app.store()
-            .write(|tx| hook_runs::ask(tx, build.uuid, &app.now()))?;
+        let asked = app
+            .store()
+            .write(|tx| hook_runs::ask(tx, build.uuid, &app.now()));
+        asked.map_err(|error| not_kept(&build.job, error))?;
     }
     let kept = staging.commit(build.uuid, &build.job, &row, &artifacts, |tx, kept| {
         let readme = readme.as_ref().map(|readme| readme.text.as_str());
@@ -317,15 +325,15 @@ fn keep(app: &App, caller: &Caller, arriving: Arriving<'_>, build: Build) -> Res
                 keep_failure(app, build.uuid);
             }
         }
-        Err(builder_store::Error::BuildExists { uuid }) => {
-            return Err(build_exists(&build.job, uuid));
-        }
         Err(error) => {
-            if asks {
-                // Where this fails the next start sees that there is no such build.
-                let _forgotten = app.store().write(|tx| hook_runs::ended(tx, build.uuid));
+            // Who came first, since it was asked, has hooks under way that were asked for, too.
+            if asks && !matches!(error, builder_store::Error::BuildExists { .. }) {
+                // Where this fails the next start sees that there is no such build. Others were waited
+                // for already.
+                let forget = |tx: &mut Tx<'_>| hook_runs::ended(tx, build.uuid);
+                let _forgotten = app.store().write_within(FORGETTING_TIME_MAX, forget);
             }
-            return Err(error.into());
+            return Err(not_kept(&build.job, error));
         }
     }
     let (job, uuid) = (&build.job, build.uuid);
@@ -348,6 +356,14 @@ fn keep(app: &App, caller: &Caller, arriving: Arriving<'_>, build: Build) -> Res
         uuid,
         hook,
     })
+}
+
+/// An error of keeping a build, as it is told.
+fn not_kept(job: &JobName, error: builder_store::Error) -> Error {
+    match error {
+        builder_store::Error::BuildExists { uuid } => build_exists(job, uuid),
+        other => other.into(),
+    }
 }
 
 /// Why it failed, now that it is kept: nothing of that is a reason to refuse it.

@@ -1,7 +1,7 @@
 //! Upload hooks: which are run, with which arguments, and what becomes of those that go wrong.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use builder_store::Sha256;
 
 use crate::build::{Build, build};
 use crate::program::{BUILDER_WEB, Process, succeeds};
-use crate::server::{BUILDER, Server, basic, exchange, wait_until};
+use crate::server::{Answer, BUILDER, Server, basic, connect, exchange, head, wait_until};
 
 fn hello(number: u128) -> Build {
     build("hello", number).file("bin/hello.deb", "deb")
@@ -444,6 +444,84 @@ fn hooks_that_a_killed_server_has_not_run_to_their_end_are_run_by_the_next() {
     process.kill();
 }
 
+/// Runs SQL on the record, as somebody else may.
+fn record(server: &Server, sql: &str) {
+    let record = server.datadir().join("builder-web-record.sqlite3");
+    succeeds(
+        server.datadir(),
+        "sqlite3",
+        &[record.to_str().unwrap(), sql],
+    );
+}
+
+#[test]
+fn an_upload_that_comes_second_leaves_no_hooks_to_run_again() {
+    let server = Server::new();
+    hook(&server, "quick.sh", 0o755, "exit 0");
+    let address = server.listen();
+    let exec = hello(1).exec();
+    let (length, authorization) = (exec.len().to_string(), basic(BUILDER));
+    let headers = [
+        ("connection", "close"),
+        ("content-length", &*length),
+        ("authorization", &*authorization),
+    ];
+    // Its name is read before there is such a build, its end after the hooks of that have ended.
+    let mut second = connect(address);
+    let early = exec.len() - 5;
+    second
+        .write_all(head("POST", "/upload", &headers).as_bytes())
+        .unwrap();
+    second.write_all(&exec[..early]).unwrap();
+    wait_until("it is staged", || {
+        let staging = server.datadir().join("_staging");
+        let mut all = fs::read_dir(staging).unwrap();
+        all.any(|one| one.unwrap().path().join("console.txt").exists())
+    });
+    server.keep(&hello(1));
+    wait_until("its hooks have ended", || pending(&server) == "0");
+    second.write_all(&exec[early..]).unwrap();
+    let mut answer = Vec::new();
+    second.read_to_end(&mut answer).unwrap();
+    assert_eq!(Answer::parse(&answer, false).status, 409);
+    assert_eq!(pending(&server), "0");
+}
+
+#[test]
+fn one_build_that_makes_no_sense_keeps_no_other_from_its_hooks() {
+    let server = Server::new();
+    let script = format!("echo \"$4\" >> '{}/runs'", server.configdir().display());
+    hook(&server, "record.sh", 0o755, &script);
+    for number in 1..4 {
+        server.keep(&hello(number));
+    }
+    wait_until("its hooks have ended", || pending(&server) == "0");
+    let uuid = |number| hello(number).uuid;
+    // Asked for in this order; what others write into the database is not bounded.
+    let asked = format!(
+        "INSERT INTO hook_run VALUES ('no uuid', 1, 1, 0), ('{}', 1, 2, 0), ('{}', 1, 3, 0)",
+        uuid(2),
+        uuid(3)
+    );
+    record(&server, &asked);
+    let database = server.datadir().join("builder.sqlite3");
+    let damage = format!("UPDATE build SET start_ps = -1 WHERE uuid = '{}'", uuid(2));
+    succeeds(
+        server.datadir(),
+        "sqlite3",
+        &[database.to_str().unwrap(), &damage],
+    );
+    let process = Process::serve_with(server.datadir(), server.configdir(), &[]);
+    wait_until("it is run", || runs(&server, 3) == 2);
+    let says = format!("the hooks of build {}, which were interrupted", uuid(2));
+    wait_until("the log tells of the other", || {
+        process.log().contains(&says)
+    });
+    // It is tried again later, which what is no uuid is not.
+    wait_until("the others have ended", || pending(&server) == "1");
+    assert_eq!(runs(&server, 2), 1);
+}
+
 #[test]
 fn who_runs_hooks_by_hand_sees_what_they_print() {
     let server = Server::new();
@@ -498,16 +576,11 @@ fn a_hook_that_ends_its_server_each_time_is_given_up() {
     wait_until("its hooks have ended", || pending(&server) == "0");
     // As it would be found after three starts that ended in the middle; and of a build that was
     // never kept.
-    let record = server.datadir().join("builder-web-record.sqlite3");
-    let sql = format!(
+    let asked = format!(
         "INSERT INTO hook_run VALUES ('{uuid}', 1, 1, 3), ('{}', 1, 1, 0)",
         hello(2).uuid
     );
-    succeeds(
-        server.datadir(),
-        "sqlite3",
-        &[record.to_str().unwrap(), &sql],
-    );
+    record(&server, &asked);
     let process = Process::serve_with(server.datadir(), server.configdir(), &[]);
     wait_until("it is given up", || pending(&server) == "0");
     let says = format!("run them with: builder-db run-hooks {uuid}");
