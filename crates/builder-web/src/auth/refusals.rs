@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use builder_exec::Timestamp;
 use builder_store::record::audit::{self, Actor, Event, Outcome};
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::app::App;
-use crate::error::with_causes;
+use crate::error::{Result, with_causes};
 
 /// How long repetitions are counted before there is an entry of them.
 const COUNTING_TIME: Duration = Duration::from_secs(10 * 60);
@@ -118,12 +118,28 @@ pub fn note(app: &App, refusal: Refusal) {
 }
 
 async fn write_for_as_long_as_there_are_some(app: App) {
+    let turn = || {
+        let app = app.clone();
+        async move { app.blocking(|app| write(app, Instant::now())).await }
+    };
+    take_turns(app.refusals(), turn, WRITING_PERIOD).await;
+}
+
+/// Takes turns, with a pause after each, until nothing is left to write. One that panics is not the
+/// last: what comes later would never be on record.
+async fn take_turns<F: Future<Output = Result<()>>>(
+    refusals: &Refusals,
+    turn: impl Fn() -> F,
+    pause: Duration,
+) {
     loop {
-        let written = app.blocking(|app| write(app, Instant::now())).await;
-        if written.is_err() || app.refusals().state().is_written() {
+        if turn().await.is_err() {
+            error!("some refusals are not on record");
+        }
+        if refusals.state().is_written() {
             return;
         }
-        tokio::time::sleep(WRITING_PERIOD).await;
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -312,6 +328,8 @@ impl Counted {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     fn at() -> Timestamp {
@@ -384,6 +402,32 @@ mod tests {
             .iter()
             .find(|entry| entry.refusal.actor.address == "various");
         assert_eq!(all.unwrap().times, 100 * 100 - (200 - 20));
+    }
+
+    #[tokio::test]
+    async fn after_a_turn_that_panics_the_next_ones_write() {
+        let refusals = Refusals::default();
+        {
+            let mut state = refusals.state();
+            state.writing = true;
+            state.note(from([192, 0, 2, 1], "x"), Instant::now(), at());
+        }
+        let turns = AtomicUsize::new(0);
+        let turn = || {
+            let first = turns.fetch_add(1, Ordering::Relaxed) == 0;
+            if !first {
+                let mut state = refusals.state();
+                state.kinds.clear();
+                state.waiting.clear();
+            }
+            std::future::ready(match first {
+                true => Err(crate::error::Error::internal("it panicked")),
+                false => Ok(()),
+            })
+        };
+        take_turns(&refusals, turn, Duration::from_millis(1)).await;
+        assert_eq!(turns.into_inner(), 2);
+        assert!(!refusals.state().writing, "who comes next begins anew");
     }
 
     #[test]
