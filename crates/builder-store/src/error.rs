@@ -114,7 +114,10 @@ impl Error {
         match self {
             Error::NoSpace { .. } => true,
             Error::Database(error) => {
+                // The index of a write-ahead log says it in words of its own.
                 error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+                    || error.sqlite_error().map(|error| error.extended_code)
+                        == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
             }
             _ => false,
         }
@@ -257,6 +260,18 @@ pub enum OpenError {
         /// The newest this program knows.
         expected: i64,
     },
+    /// What is derived cannot be made anew while others have it open.
+    #[error(
+        "{0} is damaged or of another version of builder-web, and a server has it open; restart the server, \
+         which makes it anew, or use the builder-db of that server's version"
+    )]
+    OwnInUse(PathBuf),
+    /// There is not even room for what SQLite needs to read.
+    #[error(
+        "the disk of {0} is so full that its databases cannot be opened: SQLite needs some 100 KiB beside \
+         them; free that much and start again"
+    )]
+    NoSpace(PathBuf),
     /// Something else.
     #[error(
         "cannot open the data directory {directory}; check that it belongs to the user who runs builder-web"

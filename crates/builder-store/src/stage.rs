@@ -168,40 +168,46 @@ impl Store {
         let _sweeping = self.sweep_lock(File::lock)?;
         let entries =
             fs::read_dir(&staging).map_err(|source| Error::file("read", &staging, source))?;
+        // One that cannot be swept stands in the way of no other.
+        let mut swept = Ok(());
         for entry in entries {
             let directory = entry
                 .map_err(|source| Error::file("read", &staging, source))?
                 .path();
-            let path = directory.join(LOCK);
-            // Ours may have been killed before it was locked: whoever makes one keeps us out.
-            if strangers == Strangers::Leave && !path.is_file() && !is_ours(&directory) {
-                continue;
-            }
-            if !directory.is_dir() {
-                remove_file(&directory)?;
-                continue;
-            }
-            let lock = match File::open(&path) {
-                Ok(lock) => Some(lock),
-                // Left by the OCaml server, which knows no locks and is not running.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                Err(source) => return Err(Error::file("open", &path, source)),
-            };
-            match lock.as_ref().map(File::try_lock) {
-                // Another process is at work there.
-                Some(Err(TryLockError::WouldBlock)) => continue,
-                Some(Err(TryLockError::Error(source))) => {
-                    return Err(Error::file("lock", &path, source));
-                }
-                Some(Ok(())) | None => {}
-            }
-            undo_intent(self, &directory)?;
-            remove_directory(&directory)?;
-            info!(
-                "swept {}, left by an interrupted upload",
-                directory.display()
-            );
+            swept = swept.and(self.sweep_one(&directory, strangers));
         }
+        swept
+    }
+
+    fn sweep_one(&self, directory: &Path, strangers: Strangers) -> Result<()> {
+        let path = directory.join(LOCK);
+        // Ours may have been killed before it was locked: whoever makes one keeps us out.
+        if strangers == Strangers::Leave && !path.is_file() && !is_ours(directory) {
+            return Ok(());
+        }
+        if !directory.is_dir() {
+            return remove_file(directory);
+        }
+        let lock = match File::open(&path) {
+            Ok(lock) => Some(lock),
+            // Left by the OCaml server, which knows no locks and is not running.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(source) => return Err(Error::file("open", &path, source)),
+        };
+        match lock.as_ref().map(File::try_lock) {
+            // Another process is at work there.
+            Some(Err(TryLockError::WouldBlock)) => return Ok(()),
+            Some(Err(TryLockError::Error(source))) => {
+                return Err(Error::file("lock", &path, source));
+            }
+            Some(Ok(())) | None => {}
+        }
+        undo_intent(self, directory)?;
+        remove_directory(directory)?;
+        info!(
+            "swept {}, left by an interrupted upload",
+            directory.display()
+        );
         Ok(())
     }
 }

@@ -3,16 +3,17 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::db::record;
+use crate::db::sole::Sole;
 use crate::db::sqlite::{self, BUSY_TIMEOUT, Use};
 use crate::db::writer::Writer;
-use crate::{Artifacts, Error, OpenError, Result, Tx, backup, latest, search, stock};
+use crate::{Artifacts, Error, OpenError, Result, Tx, backup, latest, search, stock, with_causes};
 
 /// `PRAGMA application_id` of the database, since the OCaml server's first release.
 pub(crate) const APPLICATION_ID: i64 = 1_234_839_235;
@@ -57,6 +58,15 @@ pub struct Store {
 struct Readers {
     idle: Vec<Connection>,
     open: usize,
+}
+
+/// Who opens a data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// The server, of which there is one.
+    Server,
+    /// A command, while a server may be running.
+    Beside,
 }
 
 /// What [`Store::create`] found.
@@ -104,19 +114,29 @@ impl Store {
             }
             create_database(directory, &database).map_err(|source| other(directory, source))?;
         }
-        let store = Store::open_beside(directory)?;
+        let store = Store::open_as(directory, Role::Server)?;
         store.check_writable()?;
         // From here on it has a life of its own.
         crate::artifacts::remove_file(&directory.join(backup::MARK))
             .map_err(|source| other(directory, source))?;
-        let swept = store.sweep_staging();
-        swept.map_err(|source| other(directory, source))?;
+        if let Err(error) = store.sweep_staging() {
+            // What is kept can be shown all the same, and uploads try it again.
+            tracing::error!(
+                "what interrupted uploads left cannot be removed: {}",
+                with_causes(&error)
+            );
+            store.left_behind.store(true, Ordering::Relaxed);
+        }
         Ok(store)
     }
 
     /// Opens a data directory for a command, beside a server that may be running: there is to be
     /// a database, and what others have under way is left alone.
     pub fn open_beside(directory: &Path) -> std::result::Result<Store, OpenError> {
+        Store::open_as(directory, Role::Beside)
+    }
+
+    fn open_as(directory: &Path, role: Role) -> std::result::Result<Store, OpenError> {
         let database = directory.join(DATABASE);
         if !directory.exists() {
             return Err(OpenError::NoDirectory(directory.to_owned()));
@@ -132,6 +152,7 @@ impl Store {
         }
         let mut writer = check_version(directory, &database)?;
         prepare_directories(directory, &writer).map_err(|source| other(directory, source))?;
+        prepare_own(directory, &writer, role)?;
         record::prepare(&mut writer, directory)?;
         Store::with_writer(directory, writer).map_err(|source| other(directory, source))
     }
@@ -250,7 +271,9 @@ impl Store {
         Ok(writer.pragma_update(Some("main"), "user_version", SCHEMA_VERSION)?)
     }
 
-    /// A number that is another one after every commit, by whichever process.
+    /// A number that is another one after every commit to `builder.sqlite3`, by whichever process.
+    /// What is only in our own files changes without it: what is derived from the builds, what is
+    /// pinned.
     pub fn generation(&self) -> Result<i64> {
         let watcher = lock(&self.watcher);
         sqlite::pragma_int(&watcher, "main", "data_version")
@@ -386,7 +409,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn other(directory: &Path, source: Error) -> OpenError {
+/// Why a data directory cannot be opened, where nothing more is known of the error.
+pub(crate) fn other(directory: &Path, source: Error) -> OpenError {
+    if source.is_no_space() {
+        return OpenError::NoSpace(directory.to_owned());
+    }
     OpenError::Other {
         directory: directory.to_owned(),
         source,
@@ -489,30 +516,48 @@ fn prepare_directories(directory: &Path, writer: &Connection) -> Result<()> {
             adopt(&child, directory)?;
         }
     }
-    sqlite::use_wal(writer, "main")?;
-    let own = directory.join(OWN_DATABASE);
-    prepare_own(writer, &own)
+    sqlite::use_wal(writer, "main")
 }
 
-/// Attaches our own file. One that is damaged or of another version is made anew: all in it can be
-/// derived again.
-fn prepare_own(writer: &Connection, own: &Path) -> Result<()> {
+/// Attaches our own file. One that is damaged or of another version is made anew, since all in it can
+/// be derived again; but not below a server that has it open.
+fn prepare_own(
+    directory: &Path,
+    writer: &Connection,
+    role: Role,
+) -> std::result::Result<(), OpenError> {
+    let failed = |source| other(directory, source);
+    let own = directory.join(OWN_DATABASE);
     if own.exists() {
-        match attach_known(writer, own) {
+        match attach_known(writer, &own) {
             Ok(true) => return Ok(()),
             Ok(false) => {}
             Err(error) if error.is_damage() => {}
             // Locked, or out of reach: it may be good.
-            Err(error) => return Err(error),
+            Err(error) => return Err(failed(error)),
         }
-        tracing::warn!("{} is made anew", own.display());
         // Attached or not: what cannot be detached was not attached.
         let _: rusqlite::Result<usize> = writer.execute("DETACH DATABASE own", []);
-        for suffix in ["", "-wal", "-shm", "-journal"] {
-            let mut file = own.as_os_str().to_owned();
-            file.push(suffix);
-            crate::artifacts::remove_file(Path::new(&file))?;
+        if role == Role::Beside && is_open_elsewhere(&own) {
+            return Err(OpenError::OwnInUse(own));
         }
+        tracing::warn!("{} is made anew", own.display());
+    }
+    make_own(writer, &own).map_err(failed)
+}
+
+/// Whether another connection has a database open. Nobody is known to have one that is none of
+/// SQLite's.
+fn is_open_elsewhere(database: &Path) -> bool {
+    let seized = Sole::open(database).and_then(|sole| sole.seize());
+    seized.is_err_and(|error| error.is_busy())
+}
+
+fn make_own(writer: &Connection, own: &Path) -> Result<()> {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let mut file = own.as_os_str().to_owned();
+        file.push(suffix);
+        crate::artifacts::remove_file(Path::new(&file))?;
     }
     // An empty file is an empty database; attaching creates none.
     File::create(own).map_err(|source| Error::file("create", own, source))?;

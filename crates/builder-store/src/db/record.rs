@@ -8,7 +8,7 @@ use std::path::Path;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::sqlite;
-use crate::store::adopt;
+use crate::store::{adopt, other};
 use crate::{Error, OpenError, Result};
 
 /// `PRAGMA application_id` of the file.
@@ -199,10 +199,7 @@ fn refused(directory: &Path, file: &Path, error: Error) -> OpenError {
             why,
         };
     }
-    OpenError::Other {
-        directory: directory.to_owned(),
-        source: error,
-    }
+    other(directory, error)
 }
 
 #[cfg(test)]

@@ -293,3 +293,50 @@ fn all_who_wait_for_another_process_wait_together_and_none_after_the_other() {
             .unwrap();
     });
 }
+
+#[test]
+fn a_command_of_another_version_makes_nothing_anew_below_a_server() {
+    let data = Data::new();
+    data.keep(1, &bin("job", 1));
+    let own = data.path().join("builder-web.sqlite3");
+    rusqlite::Connection::open(&own)
+        .unwrap()
+        .execute("UPDATE progress SET schema_version = 1", [])
+        .unwrap();
+    let version = || {
+        let own = rusqlite::Connection::open(&own).unwrap();
+        let version = own.query_row("SELECT schema_version FROM progress", [], |row| row.get(0));
+        version.map(|version: i64| version).unwrap()
+    };
+    let refused = Store::open_beside(data.path()).unwrap_err();
+    assert!(matches!(refused, OpenError::OwnInUse(_)), "{refused}");
+    assert_eq!(version(), 1);
+    assert_eq!(listed(&data), ["job"]);
+    data.keep(2, &bin("other", 2));
+    assert_eq!(listed(&data), ["job", "other"]);
+    // Without a server it is nobody's.
+    let directory = data.path().to_owned();
+    let data = data.between(|| {
+        let beside = Store::open_beside(&directory).unwrap();
+        assert_ne!(version(), 1);
+        drop(beside);
+    });
+    assert_eq!(listed(&data), ["job", "other"]);
+}
+
+#[test]
+fn a_directory_that_cannot_be_swept_keeps_no_server_from_its_start() {
+    let data = Data::new();
+    let staging = data.path().join("_staging");
+    let data = data.between(|| {
+        // Its intent cannot be read.
+        fs::create_dir_all(staging.join("1.1/intent")).unwrap();
+        fs::create_dir(staging.join("2.1")).unwrap();
+    });
+    assert!(staging.join("1.1").is_dir());
+    assert!(!staging.join("2.1").exists(), "others are swept");
+    fs::remove_dir(staging.join("1.1/intent")).unwrap();
+    // The next upload tries it again.
+    data.keep(1, &bin("job", 1));
+    assert!(!staging.join("1.1").exists());
+}
