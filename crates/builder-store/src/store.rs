@@ -38,6 +38,8 @@ const TABLES: [&str; 7] = [
 
 pub(crate) const DATABASE: &str = "builder.sqlite3";
 pub(crate) const OWN_DATABASE: &str = "builder-web.sqlite3";
+/// What the name of the mark beside it ends in that tells what was closed.
+const CLOSED: &str = "-closed";
 
 /// An open data directory. Share it behind an `Arc`.
 #[derive(Debug)]
@@ -372,6 +374,21 @@ impl Store {
     }
 }
 
+/// The last who closes a database takes its write-ahead log into it.
+impl Drop for Store {
+    fn drop(&mut self) {
+        lock(&self.readers).idle.clear();
+        self.writer.close();
+        let own = self.directory.join(OWN_DATABASE);
+        if let Some(closed) = Closed::now(&own)
+            && closed.note(&own).is_ok()
+        {
+            // Where it stays root's the next one who closes cannot write it.
+            let _: Result<()> = adopt(&beside(&own, CLOSED), &self.directory);
+        }
+    }
+}
+
 /// A connection that is given back however its use ends.
 struct Reader<'s> {
     store: &'s Store,
@@ -554,10 +571,8 @@ fn is_open_elsewhere(database: &Path) -> bool {
 }
 
 fn make_own(writer: &Connection, own: &Path) -> Result<()> {
-    for suffix in ["", "-wal", "-shm", "-journal"] {
-        let mut file = own.as_os_str().to_owned();
-        file.push(suffix);
-        crate::artifacts::remove_file(Path::new(&file))?;
+    for suffix in ["", "-wal", "-shm", "-journal", CLOSED] {
+        crate::artifacts::remove_file(&beside(own, suffix))?;
     }
     // An empty file is an empty database; attaching creates none.
     File::create(own).map_err(|source| Error::file("create", own, source))?;
@@ -574,8 +589,50 @@ fn make_own(writer: &Connection, own: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Which state of our own file was closed, and so is whole: a mark beside it, for the next start. To
+/// read all of it takes more than a second on a cold disk.
+#[derive(Debug, PartialEq, Eq)]
+struct Closed(String);
+
+impl Closed {
+    /// That of the file as it is; none while it has a write-ahead log: it is open, or was not closed.
+    fn now(own: &Path) -> Option<Closed> {
+        use std::os::unix::fs::MetadataExt;
+        let log = beside(own, "-wal");
+        if fs::metadata(log).is_ok_and(|log| log.len() > 0) {
+            return None;
+        }
+        let file = fs::metadata(own).ok()?;
+        Some(Closed(format!(
+            "{} {} {}.{:09}\n",
+            file.ino(),
+            file.size(),
+            file.mtime(),
+            file.mtime_nsec()
+        )))
+    }
+
+    /// That of when it was last closed.
+    fn noted(own: &Path) -> Option<Closed> {
+        fs::read_to_string(beside(own, CLOSED)).ok().map(Closed)
+    }
+
+    /// Notes it. Where that fails the next start reads all of it.
+    fn note(&self, own: &Path) -> io::Result<()> {
+        fs::write(beside(own, CLOSED), &self.0)
+    }
+}
+
+/// The name of a file beside another one.
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 /// Attaches our own file; whether it is whole and of the version we know.
 fn attach_known(writer: &Connection, own: &Path) -> Result<bool> {
+    let was_closed = Closed::now(own).is_some_and(|now| Closed::noted(own) == Some(now));
     sqlite::attach(writer, own, "own")?;
     if !writer.table_exists(Some("own"), "progress")? {
         return Ok(false);
@@ -586,6 +643,9 @@ fn attach_known(writer: &Connection, own: &Path) -> Result<bool> {
         })?;
     if version != Some(OWN_VERSION) {
         return Ok(false);
+    }
+    if was_closed {
+        return Ok(true);
     }
     let check: String = writer.query_row("PRAGMA own.quick_check(1)", [], |row| row.get(0))?;
     Ok(check == "ok")

@@ -74,6 +74,11 @@ impl Writer {
         }
     }
 
+    /// Closes the connection, unless somebody has it.
+    pub(crate) fn close(&self) {
+        drop(self.state().connection.take());
+    }
+
     /// A panic elsewhere leaves the connection usable: SQLite rolled its transaction back.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -339,4 +340,37 @@ fn a_directory_that_cannot_be_swept_keeps_no_server_from_its_start() {
     // The next upload tries it again.
     data.keep(1, &bin("job", 1));
     assert!(!staging.join("1.1").exists());
+}
+
+#[test]
+fn derived_facts_are_read_as_a_whole_at_start_unless_they_are_as_they_were_closed() {
+    let data = Data::new();
+    for number in 1..40 {
+        data.keep(number, &bin("job", i64::try_from(number).unwrap()));
+    }
+    let own = data.path().join("builder-web.sqlite3");
+    let mark = data.path().join("builder-web.sqlite3-closed");
+    assert!(!mark.exists());
+    // Damage that a start does not find which reads nothing of it, and that changes no time.
+    let damage = || {
+        let times = fs::metadata(&own).unwrap().modified().unwrap();
+        let mut bytes = fs::read(&own).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 4096].fill(7);
+        let file = fs::File::options().write(true).open(&own).unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        file.set_modified(times).unwrap();
+    };
+    let is_damaged = || {
+        let bytes = fs::read(&own).unwrap();
+        bytes
+            .windows(4096)
+            .any(|bytes| bytes.iter().all(|byte| *byte == 7))
+    };
+    let data = data.between(|| assert!(mark.exists()));
+    let data = data.between(damage);
+    assert!(is_damaged(), "it was not read");
+    let data = data.between(|| fs::remove_file(&mark).unwrap());
+    assert!(!is_damaged(), "it was made anew");
+    assert_eq!(listed(&data), ["job"]);
 }
