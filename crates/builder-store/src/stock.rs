@@ -32,14 +32,17 @@ pub struct Artifacts {
 }
 
 /// The builds of each job on each platform, those with the most builds first; and the artifacts.
-/// None while builds are not counted yet.
+/// None while builds are not counted yet, or builds that were counted are gone.
 pub fn counted(tx: &mut Tx<'_>) -> Result<Option<(Vec<Builds>, Artifacts)>> {
     let indexed = latest::indexed_build(tx)?;
     let newest = newest(tx)?;
     let counted = tx.query_opt("SELECT counted_build FROM own.progress", &[], |row| {
         row.int(0)
     })?;
-    if newest != indexed || counted.is_none_or(|counted| counted < newest) {
+    if newest != indexed
+        || counted.is_none_or(|counted| counted < newest)
+        || latest::is_behind_a_removal(tx)?
+    {
         return Ok(None);
     }
     let builds = tx.query(

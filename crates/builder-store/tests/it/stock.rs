@@ -83,3 +83,23 @@ fn builds_and_artifacts_are_counted_as_they_come_in_and_anew_when_others_remove_
     data.store.catch_up().unwrap();
     assert_eq!(counted(&data), Some(there_is(&data)));
 }
+
+#[test]
+fn what_was_counted_is_not_told_while_builds_of_it_are_gone() {
+    let data = Data::new();
+    for number in 1..4 {
+        data.keep(number, &New("a", "p", 10, &[("bin/x", "one")]));
+    }
+    data.store.catch_up().unwrap();
+    assert_eq!(counted(&data).unwrap(), there_is(&data));
+    // Not the newest: nothing else tells.
+    let sql = data.sql();
+    sql.execute_batch(
+        "PRAGMA foreign_keys = OFF; DELETE FROM build_artifact WHERE build = 2;
+         DELETE FROM build WHERE id = 2;",
+    )
+    .unwrap();
+    assert_eq!(counted(&data), None);
+    data.store.catch_up().unwrap();
+    assert_eq!(counted(&data).unwrap(), there_is(&data));
+}
