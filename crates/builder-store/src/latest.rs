@@ -134,7 +134,9 @@ fn newest(tx: &mut Tx<'_>, job_id: Option<i64>) -> Result<HashMap<i64, Vec<Lates
             newest.take(build, verdict);
         }
     }
-    // Not in the table yet: few, but right after the start.
+    // Not in the table yet: few, but right after the file was made anew. Then each is judged, rather
+    // than all inputs held.
+    let far_behind = is_far_behind(tx, indexed)?;
     let mut touched = BTreeSet::new();
     let mut more = Newest::default();
     let mut inputs = BTreeSet::new();
@@ -150,7 +152,9 @@ fn newest(tx: &mut Tx<'_>, job_id: Option<i64>) -> Result<HashMap<i64, Vec<Lates
                 return Ok(());
             };
             touched.insert((build.job_id, build.platform.clone()));
-            inputs.extend(build.input_id);
+            if !far_behind {
+                inputs.extend(build.input_id);
+            }
             if is_asked(build.job_id) {
                 more.take(build, Verdict::Failed);
             }
@@ -168,7 +172,8 @@ fn newest(tx: &mut Tx<'_>, job_id: Option<i64>) -> Result<HashMap<i64, Vec<Lates
                 let Some(build) = &latest.successful else {
                     continue;
                 };
-                if touched.contains(&(*job, latest.platform.clone()))
+                if far_behind
+                    || touched.contains(&(*job, latest.platform.clone()))
                     || build.input_id.is_some_and(|input| inputs.contains(&input))
                 {
                     latest.verdict = verdict::of_build(tx, build)?;
@@ -319,11 +324,12 @@ pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<CaughtUp> {
          WHERE b.id > $1 ORDER BY b.id LIMIT $2",
         &[indexed.into(), BUILDS_A_TURN.into()],
         |row| {
+            // Also past one that makes no sense, which is only counted.
             count += 1;
+            last = Some(row.int(0)?);
             let Some((build, output)) = row.or_left_out(Added::from_row(row))? else {
                 return Ok(());
             };
-            last = Some((build.id, build.uuid));
             if let Some(input_id) = build.input_id {
                 inputs.insert(input_id);
                 if let Some(output) = output {
@@ -354,11 +360,13 @@ pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<CaughtUp> {
         add(tx, &build)?;
         touched.insert((build.job, build.platform));
     }
-    if let Some((id, uuid)) = last {
+    if let Some(id) = last {
+        // The uuid as it is in the row, whatever that is.
         tx.execute(
-            "UPDATE own.progress SET indexed_build = $1, indexed_uuid = $2,
-               indexed_count = indexed_count + $3",
-            &[id.into(), uuid.to_string().as_str().into(), count.into()],
+            "UPDATE own.progress SET indexed_build = $1,
+               indexed_uuid = (SELECT b.uuid FROM build b WHERE b.id = $1),
+               indexed_count = indexed_count + $2",
+            &[id.into(), count.into()],
         )?;
         stock::add(tx, &tally)?;
         outputs::add(tx, &turn, id)?;

@@ -64,8 +64,8 @@ pub fn progress(tx: &mut Tx<'_>) -> Result<Progress> {
     })?;
     let left = newest.unwrap_or(0).saturating_sub(indexed);
     let unread = tx.query_opt(
-        "SELECT COUNT(*) FROM own.switch WHERE state = 0",
-        &[],
+        "SELECT COUNT(*) FROM own.switch WHERE state = $1",
+        &[state::UNREAD.into()],
         |row| row.int(0),
     )?;
     Ok(Progress {

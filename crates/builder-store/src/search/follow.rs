@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use builder_exec::Timestamp;
+
 use super::{SWITCH_PATH, files, state};
-use crate::db::Value;
+use crate::db::{Row, Value};
 use crate::latest::CaughtUp;
 use crate::{Result, Sha256, Tx};
 
@@ -53,39 +55,37 @@ pub(crate) fn forget(tx: &mut Tx<'_>) -> Result<()> {
 /// Follows the database, up to `builds_max` builds.
 pub(crate) fn catch_up(tx: &mut Tx<'_>, builds_max: i64) -> Result<CaughtUp> {
     let indexed = indexed_build(tx)?;
-    let mut last: Option<(i64, String)> = None;
+    let mut last = None;
     let mut builds = 0;
     let mut newest: HashMap<(String, i64), files::Newest> = HashMap::new();
     let mut switches: Vec<Sha256> = Vec::new();
     tx.for_each(
-        "SELECT b.id, b.uuid, b.job, b.start_d, b.start_ps, a.filepath, a.sha256
-         FROM (SELECT id, uuid, job, start_d, start_ps FROM build
+        "SELECT b.id, b.job, b.start_d, b.start_ps, a.filepath, a.sha256
+         FROM (SELECT id, job, start_d, start_ps FROM build
                WHERE id > $1 ORDER BY id LIMIT $2) b
          LEFT JOIN build_artifact a ON a.build = b.id
          ORDER BY b.id",
         &[indexed.into(), builds_max.into()],
         |row| {
             let id = row.int(0)?;
-            if last.as_ref().is_none_or(|(last, _)| *last != id) {
-                last = Some((id, row.text(1)?));
+            // Also past one that makes no sense.
+            if last != Some(id) {
+                last = Some(id);
                 builds += 1;
             }
-            let Some(path) = row.text_opt(5)? else {
+            let Some(artifact) = row.or_left_out(Artifact::from_row(row))?.flatten() else {
                 return Ok(());
             };
-            if path == SWITCH_PATH {
-                let sha256 = row.sha256(6)?;
-                // Builds that follow one another often share it.
-                if switches.last() != Some(&sha256) {
-                    switches.push(sha256);
-                }
+            // Builds that follow one another often share it.
+            if artifact.path == SWITCH_PATH && switches.last() != Some(&artifact.sha256) {
+                switches.push(artifact.sha256);
             }
             let this = files::Newest {
-                start: row.timestamp(3)?,
+                start: artifact.start,
                 build: id,
             };
             newest
-                .entry((path, row.int(2)?))
+                .entry((artifact.path, artifact.job))
                 .and_modify(|known| *known = this.max(*known))
                 .or_insert(this);
             Ok(())
@@ -101,10 +101,11 @@ pub(crate) fn catch_up(tx: &mut Tx<'_>, builds_max: i64) -> Result<CaughtUp> {
     for ((path, job), newest) in newest {
         files::add(tx, &path, job, newest)?;
     }
-    if let Some((id, uuid)) = last {
+    if let Some(id) = last {
         tx.execute(
-            "UPDATE own.search_progress SET indexed_build = $1, indexed_uuid = $2",
-            &[id.into(), uuid.as_str().into()],
+            "UPDATE own.search_progress SET indexed_build = $1,
+               indexed_uuid = (SELECT b.uuid FROM build b WHERE b.id = $1)",
+            &[id.into()],
         )?;
     }
     Ok(if builds == builds_max {
@@ -114,12 +115,35 @@ pub(crate) fn catch_up(tx: &mut Tx<'_>, builds_max: i64) -> Result<CaughtUp> {
     })
 }
 
+/// An artifact of a build that is followed.
+struct Artifact {
+    job: i64,
+    start: Timestamp,
+    path: String,
+    sha256: Sha256,
+}
+
+impl Artifact {
+    /// None: the build has no artifacts.
+    fn from_row(row: &Row<'_>) -> Result<Option<Artifact>> {
+        let Some(path) = row.text_opt(4)? else {
+            return Ok(None);
+        };
+        Ok(Some(Artifact {
+            job: row.int(1)?,
+            start: row.timestamp(2)?,
+            path,
+            sha256: row.sha256(5)?,
+        }))
+    }
+}
+
 /// Switches whose packages are to be told, the oldest first.
 pub fn unread(tx: &mut Tx<'_>, count: u32) -> Result<Vec<Unread>> {
     tx.query(
         "SELECT s.sha256, (SELECT a.size FROM build_artifact a WHERE a.sha256 = s.sha256 LIMIT 1)
-         FROM own.switch s WHERE s.state = 0 ORDER BY s.id LIMIT $1",
-        &[i64::from(count).into()],
+         FROM own.switch s WHERE s.state = $2 ORDER BY s.id LIMIT $1",
+        &[i64::from(count).into(), state::UNREAD.into()],
         |row| {
             Ok(Unread {
                 sha256: row.sha256(0)?,

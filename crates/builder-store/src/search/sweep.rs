@@ -50,8 +50,8 @@ fn sweep_switches(store: &Store) -> Result<()> {
         for package in &packages {
             tx.execute(
                 "DELETE FROM own.package_switch WHERE package = $1
-                 AND switch IN (SELECT id FROM own.switch WHERE state = 3)",
-                &[(*package).into()],
+                 AND switch IN (SELECT id FROM own.switch WHERE state = $2)",
+                &[(*package).into(), state::GONE.into()],
             )?;
             tx.execute(
                 "DELETE FROM own.package WHERE id = $1
@@ -65,7 +65,10 @@ fn sweep_switches(store: &Store) -> Result<()> {
         give_way();
     }
     store.write(|tx| {
-        tx.execute("DELETE FROM own.switch WHERE state = 3", &[])?;
+        tx.execute(
+            "DELETE FROM own.switch WHERE state = $1",
+            &[state::GONE.into()],
+        )?;
         tx.execute(
             "DELETE FROM own.package_name
              WHERE NOT EXISTS (SELECT 1 FROM own.package p WHERE p.name = package_name.id)",

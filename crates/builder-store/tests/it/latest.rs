@@ -192,3 +192,53 @@ fn another_programs_commit_changes_the_generation_and_reading_does_not() {
     data.keep(2, &New("hello", "p", 1, MAIN));
     assert_ne!(data.store.generation().unwrap(), second);
 }
+
+/// How far our own tables have come: the last build, and how many.
+fn progress(data: &Data) -> (i64, i64) {
+    let own = rusqlite::Connection::open(data.path().join("builder-web.sqlite3")).unwrap();
+    own.query_row(
+        "SELECT indexed_build, indexed_count FROM progress",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+    .unwrap()
+}
+
+#[test]
+fn rows_that_make_no_sense_are_passed_once() {
+    let data = Data::new();
+    data.keep(1, &New("hello", "p", 10, MAIN));
+    add_behind(&data, 2, "hello", "p", 11, true);
+    let sql = data.sql();
+    let spoil = |number: u128, uuid: &str| {
+        let changed = sql.execute(
+            "UPDATE build SET uuid = ?2 WHERE uuid = ?1",
+            [&Uuid::from_u128(number).to_string(), uuid],
+        );
+        assert_eq!(changed.unwrap(), 1);
+    };
+    spoil(2, "no uuid");
+    data.store.catch_up().unwrap();
+    assert_eq!(progress(&data), (2, 2), "the last one makes no sense");
+    assert_eq!(listed(&data), [("hello".to_owned(), "p".to_owned(), 1)]);
+    // What was derived stays: another turn finds nothing to do.
+    let own = rusqlite::Connection::open(data.path().join("builder-web.sqlite3")).unwrap();
+    let tally = |sql: &str| own.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    own.execute("UPDATE tally SET builds = 70 WHERE NOT failed", [])
+        .unwrap();
+    data.store.catch_up().unwrap();
+    assert_eq!(tally("SELECT SUM(builds) FROM tally WHERE NOT failed"), 70);
+    // More than one turn of them.
+    sql.execute_batch(
+        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 5003)
+         INSERT INTO build (uuid, start_d, start_ps, finish_d, finish_ps, result_code, console,
+           script, platform, user, job)
+         SELECT 'none ' || n, 12, 0, 12, 0, 0, '', '', 'p', 1, 1 FROM n",
+    )
+    .unwrap();
+    data.keep(3, &New("hello", "p", 20 * 86_400, MAIN));
+    data.store.catch_up().unwrap();
+    assert_eq!(progress(&data), (5_006, 5_006));
+    assert_eq!(listed(&data), [("hello".to_owned(), "p".to_owned(), 3)]);
+    assert_eq!(tally("SELECT SUM(builds) FROM tally WHERE NOT failed"), 71);
+}
