@@ -123,10 +123,11 @@ struct Wanted {
 
 fn newest(tx: &mut Tx<'_>, filter: Filter<'_>, wanted: &Wanted) -> Result<Vec<Failed>> {
     let indexed = latest::indexed_build(tx)?;
-    if let Some(job_id) = filter.job_id
-        && latest::is_far_behind(tx, indexed)?
-    {
-        return newest_of_job(tx, job_id, filter, wanted);
+    if latest::is_far_behind(tx, indexed)? {
+        return match filter.job_id {
+            Some(job_id) => newest_of_job(tx, job_id, filter, wanted),
+            None => newest_of_jobs(tx, filter, wanted),
+        };
     }
     let mut more = not_listed(tx, filter, indexed)?;
     if let Some(before) = wanted.before {
@@ -200,6 +201,64 @@ fn newest_of_job(
     )
 }
 
+/// As [`newest`], of all jobs, from the v18 tables: which builds of each job may be among those
+/// that are wanted is read from its index, and only those that are wanted are read as a whole.
+fn newest_of_jobs(tx: &mut Tx<'_>, filter: Filter<'_>, wanted: &Wanted) -> Result<Vec<Failed>> {
+    macro_rules! select_ages {
+        ($which:literal) => {
+            concat!(
+                "SELECT b.start_d, b.start_ps, b.id FROM build b
+                 WHERE b.job = $1 AND b.main_binary IS NULL
+                   AND (b.start_d, b.start_ps, b.id) < ($2, $3, $4)",
+                $which,
+                " ORDER BY b.start_d DESC, b.start_ps DESC, b.id DESC LIMIT $5"
+            )
+        };
+    }
+    let sql = match (filter.platform, filter.class) {
+        // Read in the order of the index, and no further than is wanted.
+        (None, None) => select_ages!(""),
+        _ => select_ages!(
+            " AND (b.platform = $6 OR $6 IS NULL)
+              AND ($7 = '' OR EXISTS (SELECT 1 FROM own.failure f
+                WHERE f.build = b.id AND f.uuid = b.uuid AND f.class = $7))"
+        ),
+    };
+    let (start_d, start_ps, id) = moment(wanted);
+    let up_to = wanted.start.saturating_add(wanted.count);
+    let params = |job_id: i64| {
+        [
+            job_id.into(),
+            start_d,
+            start_ps,
+            id.into(),
+            signed(up_to).into(),
+            filter.platform.into(),
+            filter.class.unwrap_or_default().into(),
+        ]
+    };
+    let mut ages: Vec<(i64, i64, i64)> = Vec::new();
+    for job_id in tx.query("SELECT id FROM job", &[], |row| row.int(0))? {
+        ages.extend(tx.query(sql, &params(job_id), |row| {
+            Ok((row.int(0)?, row.int(1)?, row.int(2)?))
+        })?);
+        ages.sort_by_key(|age| Reverse(*age));
+        ages.truncate(up_to);
+    }
+    let mut failed = Vec::new();
+    for (_, _, id) in ages.into_iter().skip(wanted.start) {
+        failed.extend(tx.query_list(
+            select_failed!(
+                "FROM build b JOIN job j ON j.id = b.job
+                 LEFT JOIN own.failure f ON f.build = b.id AND f.uuid = b.uuid WHERE b.id = $1"
+            ),
+            &[id.into()],
+            |row| Ok((Build::from_row(row)?, failure_from_row(row)?)),
+        )?);
+    }
+    Ok(failed)
+}
+
 /// What is wanted is older than that.
 fn moment(wanted: &Wanted) -> (Value<'static>, Value<'static>, i64) {
     match &wanted.before {
@@ -254,13 +313,14 @@ pub fn classes(tx: &mut Tx<'_>, filter: Filter<'_>) -> Result<Vec<(Option<String
         };
     }
     let indexed = latest::indexed_build(tx)?;
-    let sql = match filter.job_id {
-        Some(_) if latest::is_far_behind(tx, indexed)? => {
-            select_classes!("t.job = $1", "b.job = $1 AND b.main_binary IS NULL")
-        }
+    let sql = match (filter.job_id, latest::is_far_behind(tx, indexed)?) {
+        (Some(_), true) => select_classes!("t.job = $1", "b.job = $1 AND b.main_binary IS NULL"),
+        (None, true) => select_classes!("TRUE", "b.main_binary IS NULL"),
         // The pluses keep the search to the few builds that are not listed yet.
-        Some(_) => select_classes!("t.job = $1", "+b.job = $1 AND +b.main_binary IS NULL"),
-        None => select_classes!("TRUE", "+b.main_binary IS NULL"),
+        (Some(_), false) => {
+            select_classes!("t.job = $1", "+b.job = $1 AND +b.main_binary IS NULL")
+        }
+        (None, false) => select_classes!("TRUE", "+b.main_binary IS NULL"),
     };
     tx.query(
         sql,

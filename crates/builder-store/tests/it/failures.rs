@@ -155,3 +155,63 @@ fn failures_that_others_added_stand_between_those_that_are_listed_already() {
     data.store.derive_anew().unwrap();
     check("derived anew");
 }
+
+#[test]
+fn the_same_are_listed_while_our_own_table_is_far_behind() {
+    let data = Data::new();
+    for (number, job) in [(1, "a"), (2, "b"), (3, "c")] {
+        data.keep(number, &New(job, "p", 10, &[("bin/x", "x")]));
+    }
+    data.sql()
+        .execute_batch(
+            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1500)
+             INSERT INTO build (uuid, start_d, start_ps, finish_d, finish_ps, result_code, console,
+               script, platform, user, job)
+             SELECT format('00000000-0000-0000-0001-%012x', n), n * 7919 % 1500, n % 3, 4000, 0, 1,
+               '', '', CASE n % 5 WHEN 0 THEN 'q' ELSE 'p' END, 1, n % 3 + 1 FROM n",
+        )
+        .unwrap();
+    for number in 4..40 {
+        tell(&data, (1 << 48) + number * 37, "network", 1);
+    }
+    let filters = [
+        Filter::default(),
+        Filter {
+            platform: Some("q"),
+            ..Filter::default()
+        },
+        Filter {
+            class: Some("network"),
+            ..Filter::default()
+        },
+        Filter {
+            platform: Some("p"),
+            class: Some("network"),
+            ..Filter::default()
+        },
+    ];
+    let all = || {
+        let lists = filters.map(|filter| {
+            [(0, 20), (15, 20), (1490, 20)].map(|(start, count)| {
+                let list = data
+                    .store
+                    .read(|tx| failures::list(tx, filter, start, count))
+                    .unwrap();
+                let after = list.last().map(|(build, _)| build.age());
+                let next = data
+                    .store
+                    .read(|tx| failures::before(tx, filter, after, 7))
+                    .unwrap();
+                (list, next)
+            })
+        });
+        let classes = data.store.read(|tx| failures::classes(tx, filters[0]));
+        let platforms = data.store.read(failures::platforms);
+        (lists, classes.unwrap(), platforms.unwrap())
+    };
+    let behind = all();
+    assert_eq!(behind.0[0][0].0.len(), 20);
+    assert_eq!(behind.0[2][0].0.len(), 20);
+    data.store.catch_up().unwrap();
+    assert_eq!(all(), behind);
+}
