@@ -9,6 +9,9 @@ mod server;
 mod build;
 
 #[cfg(test)]
+mod whole;
+
+#[cfg(test)]
 mod demo_site;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::build::{Build, build, noise};
 use crate::carry::{db, is_verified};
 use crate::program::Process;
 use crate::server::{Answer, BUILDER, basic, exchange};
+use crate::whole::{self, is_whole};
 
 use super::machine::{Fault, Machine, errno, kind};
 
@@ -42,8 +43,14 @@ pub(crate) fn get(process: &Process, target: &str) -> Answer {
 pub(crate) fn is_whole_or_absent(process: &Process, build: &Build, kept: bool) {
     let is_there = |below: &str| get(process, &format!("{}{below}", build.url()));
     let statuses = |status: u16| assert_eq!(status, if kept { 200 } else { 404 });
-    for below in ["", "/console", "/script"] {
-        statuses(is_there(below).status);
+    statuses(is_there("").status);
+    for (below, text) in [
+        ("/console", whole::console(build)),
+        ("/script", build.script.clone()),
+    ] {
+        let answer = is_there(below);
+        statuses(answer.status);
+        assert!(!kept || answer.body == text, "{below}: {}", answer.text());
     }
     for (path, content) in &build.files {
         let path = std::str::from_utf8(path).unwrap();
@@ -70,9 +77,11 @@ fn nothing_is_staged(machine: &Machine) {
 /// The same while a server runs, at a moment when it takes in nothing; and every build is there.
 #[track_caller]
 fn all_are_kept(machine: &Machine, process: &Process, kept: &[Build]) {
-    is_verified(&Store::open_beside(machine.datadir()).unwrap());
+    let store = Store::open_beside(machine.datadir()).unwrap();
+    is_verified(&store);
     nothing_is_staged(machine);
     for build in kept {
+        assert!(is_whole(&store, build), "{}", build.url());
         assert_eq!(get(process, &build.url()).status, 200, "{}", build.url());
     }
 }
