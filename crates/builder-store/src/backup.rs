@@ -184,7 +184,7 @@ fn seize(store: &Store, to: &Path) -> std::result::Result<File, BackupError> {
         if database.exists() {
             let sole = Sole::open(&database)?;
             match sole.seize() {
-                Err(error) if crate::db::sole::is_busy(&error) => return Err(in_use()),
+                Err(error) if error.is_busy() => return Err(in_use()),
                 seized => seized?,
             }
             sole.remove_spent_journal();

@@ -19,9 +19,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use self::moves::{Journal, Moves};
-use crate::db::sole::{Sole, is_busy, is_no_database, is_to_be_rolled_back};
+use crate::db::sole::{Sole, is_no_database, is_to_be_rolled_back};
 use crate::store::{APPLICATION_ID, DATABASE, OWN_DATABASE};
-use crate::{Error, OpenError, Result, artifacts};
+use crate::{Error, OpenError, Result, artifacts, with_causes};
 
 /// The oldest version there is a way from: older ones were never released.
 pub const VERSION_MIN: i64 = 14;
@@ -291,6 +291,17 @@ pub enum MigrationError {
     /// The journal is not one of ours.
     #[error("{0} cannot be read as the journal of an interrupted migration; nothing was changed")]
     Journal(PathBuf),
+    /// A step failed, and what it had begun with files cannot be taken back yet.
+    #[error(
+        "{}; and what was begun cannot be taken back: {}; the next run does so, once it can",
+        with_causes(.first), with_causes(.after)
+    )]
+    NotTakenBack {
+        /// Why the step failed.
+        first: Box<MigrationError>,
+        /// Why nothing was taken back.
+        after: Box<MigrationError>,
+    },
     /// Something else.
     #[error(transparent)]
     Store(#[from] Error),
@@ -299,7 +310,10 @@ pub enum MigrationError {
 impl MigrationError {
     /// Whether something is to be put right by whoever called, rather than broken.
     pub fn is_refusal(&self) -> bool {
-        !matches!(self, MigrationError::Store(_))
+        !matches!(
+            self,
+            MigrationError::Store(_) | MigrationError::NotTakenBack { .. }
+        )
     }
 }
 
@@ -497,8 +511,13 @@ fn do_step(run: &mut Run<'_>, step: &'static Step, direction: Direction) -> Done
     if let Err(error) = change(run, step, direction).and_then(|()| Ok(db.batch("COMMIT")?)) {
         // It may be that COMMIT itself failed, and there is nothing to roll back.
         let _: Result<()> = db.batch("ROLLBACK");
-        recover(run)?;
-        return Err(error);
+        return Err(match recover(run) {
+            Ok(_) => error,
+            Err(after) => MigrationError::NotTakenBack {
+                first: Box::new(error),
+                after: Box::new(after),
+            },
+        });
     }
     artifacts::sync_directory(run.directory)?;
     (run.tell)(Event::Committed(step, direction));
@@ -637,7 +656,7 @@ fn check_version(db: &Sole, directory: &Path) -> Done<i64> {
 /// An error of opening and locking the database, as what it means.
 fn refused(directory: &Path, error: Error) -> MigrationError {
     let database = directory.join(DATABASE);
-    if is_busy(&error) {
+    if error.is_busy() {
         MigrationError::Busy(database)
     } else if is_no_database(&error) {
         MigrationError::Open(OpenError::NotADatabase(database))

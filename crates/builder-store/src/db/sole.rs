@@ -147,12 +147,6 @@ impl Row<'_> {
     }
 }
 
-/// Whether others have the database open.
-pub(crate) fn is_busy(error: &Error) -> bool {
-    matches!(error, Error::Database(error)
-        if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)))
-}
-
 /// Whether a transaction that was cut short is to be rolled back, which one who only looks cannot.
 pub(crate) fn is_to_be_rolled_back(error: &Error) -> bool {
     matches!(error, Error::Database(error)
