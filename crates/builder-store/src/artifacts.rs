@@ -14,7 +14,7 @@ use crate::store::adopt;
 use crate::{Error, Result, Sha256};
 
 /// The directory of all artifacts, in the data directory.
-const ARTIFACTS: &str = "_artifacts";
+pub(crate) const ARTIFACTS: &str = "_artifacts";
 
 /// Opens the file at a path below `root`, and tells its size in bytes. Only what is itself a file, and
 /// below it: a link, in its place or in that of a directory on the way, could lead anywhere, and a
@@ -207,7 +207,7 @@ impl Artifacts {
 
 /// Where an artifact is below the directory of all. Two digits of its name are a directory of their
 /// own, to keep directories small.
-fn below_all(sha256: Sha256) -> PathBuf {
+pub(crate) fn below_all(sha256: Sha256) -> PathBuf {
     let name = sha256.to_hex();
     Path::new(&name[..2]).join(&name)
 }

@@ -15,9 +15,9 @@ use builder_exec::Timestamp;
 use crate::artifacts::QUARANTINE;
 use crate::migrations::{self, MigrationError, VERSION_MAX};
 use crate::names::RESERVED;
-use crate::store::DATABASE;
+use crate::store::{DATABASE, OWN_DATABASE};
 use crate::verify::{entries, walk};
-use crate::{Error, OpenError, Result, backup, with_causes};
+use crate::{Error, OpenError, Result, backup, db, with_causes};
 
 /// Bytes of what a backup is marked with: a path.
 const MARK_BYTES_MAX: u64 = 16 * 1024;
@@ -226,6 +226,8 @@ impl Doctor<'_> {
             use rustix::fs::{Access, access};
             let mode = match metadata.is_dir() {
                 true => Access::WRITE_OK | Access::READ_OK | Access::EXEC_OK,
+                // What is in a database changes; no other file is written in its place.
+                false if self.is_of_a_database(&path) => Access::WRITE_OK | Access::READ_OK,
                 false => Access::READ_OK,
             };
             if access(&path, mode).is_err() {
@@ -265,7 +267,7 @@ impl Doctor<'_> {
                 "permissions",
                 Level::Problem,
                 format!(
-                    "{} cannot be read or written by the user who runs this, such as {}",
+                    "{} cannot be read, or not be written where that is needed, by the user who runs this, such as {}",
                     count(unwritable.len(), "entry", "entries"),
                     first.display()
                 ),
@@ -290,6 +292,16 @@ impl Doctor<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// Whether a path is that of a database, or of what SQLite keeps beside it.
+    fn is_of_a_database(&self, path: &Path) -> bool {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.filter(|_| path.parent() == Some(self.directory));
+        [DATABASE, OWN_DATABASE, db::record::FILE]
+            .iter()
+            .filter_map(|database| name?.strip_prefix(database))
+            .any(|rest| ["", "-wal", "-shm"].contains(&rest))
     }
 
     /// Whether a path is that of a job or below it, or below that of all artifacts, which may itself

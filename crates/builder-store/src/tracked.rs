@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::artifacts::below;
+use crate::artifacts::{ARTIFACTS, below, below_all};
 use crate::db::Row;
 use crate::{Result, Sha256, Tx};
 
@@ -30,8 +30,7 @@ impl Tracked {
 
 /// Where an artifact is below the data directory.
 pub(crate) fn artifact_path(sha256: Sha256) -> PathBuf {
-    let name = sha256.to_hex();
-    Path::new("_artifacts").join(&name[..2]).join(&name)
+    Path::new(ARTIFACTS).join(below_all(sha256))
 }
 
 /// Every artifact, by digest, each once.

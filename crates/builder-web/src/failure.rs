@@ -611,6 +611,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn classes_and_rules_are_in_the_same_order() {
+        let place = |class| Class::ALL.into_iter().position(|other| other == class);
+        assert!(RULES.is_sorted_by_key(|rules| place(rules.class)));
+    }
+
     proptest::proptest! {
         #[test]
         fn no_console_is_too_strange(text in "(?s).{0,400}") {

@@ -48,11 +48,19 @@ pub fn names(packages: &[Package]) -> impl Iterator<Item = (&str, &str)> {
 fn packages(store: &Store, limits: &Limits, unread: Unread) -> Option<Vec<Package>> {
     let Unread { sha256, size } = unread;
     let limit = limits.opam_switch_bytes_max;
-    if size.is_none_or(|size| size > limit) {
-        tracing::warn!(
-            "the opam switch {sha256} has more than {limit} bytes: its packages cannot be searched for"
-        );
-        return None;
+    match size {
+        Some(size) if size <= limit => {}
+        Some(size) => {
+            tracing::warn!(
+                "the opam switch {sha256} has {size} bytes, more than {limit}: its packages cannot be \
+                 searched for"
+            );
+            return None;
+        }
+        None => {
+            tracing::info!("the opam switch {sha256} is of no build any more");
+            return None;
+        }
     }
     let bytes = match store.artifacts().bytes(sha256, limit) {
         Ok(bytes) => bytes,
