@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
@@ -23,6 +23,8 @@ pub(crate) mod kind {
     pub(crate) const REMOVE: i64 = 64;
     pub(crate) const READ: i64 = 128;
     pub(crate) const RESIZE: i64 = 256;
+    /// A file becomes longer, which takes room on the disk.
+    pub(crate) const GROW: i64 = 512;
 }
 
 /// Errors of Linux.
@@ -122,13 +124,18 @@ impl Machine {
 
     /// A command, on this machine, which is to succeed.
     pub(crate) fn run(&self, arguments: &[&str]) {
-        let output = Command::new(BUILDER_WEB)
+        let output = self.try_run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    }
+
+    /// A command, on this machine.
+    pub(crate) fn try_run(&self, arguments: &[&str]) -> Output {
+        Command::new(BUILDER_WEB)
             .args(arguments)
             .env_clear()
             .envs(self.environment())
             .output()
-            .unwrap();
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
+            .unwrap()
     }
 
     fn set(&self, control: Control, number: i64) {

@@ -48,7 +48,8 @@ enum kind {
   RENAME = 32,
   REMOVE = 64,
   READ = 128,
-  RESIZE = 256
+  RESIZE = 256,
+  GROW = 512 /* what takes room on the disk that is not there: blocks of a file that becomes longer */
 };
 
 static int64_t *control;
@@ -109,6 +110,36 @@ static int fails(int kind, const char *path) {
   __atomic_add_fetch(&control[FAILED], 1, __ATOMIC_SEQ_CST);
   errno = (int)get(ERROR);
   return 1;
+}
+
+static int64_t blocks(int64_t bytes) { return (bytes + 4095) / 4096; }
+
+/* Whether the disk has no room for what is written to an open file up to `end`; errno is set then.
+   What files give up that are `cut` can be had again; one that is made longer so takes nothing. */
+static int is_full(int file, int64_t end, int cut) {
+  static int64_t given_up;
+  struct stat status;
+  char path[4096];
+  if (!control || !(get(KINDS) & GROW)) return 0;
+  path_of(file, path);
+  if (!concerns(path) || fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) return 0;
+  int64_t more = blocks(end) - blocks(status.st_size);
+  if (more > 0 && cut) return 0;
+  if (more > 0 ? more <= __atomic_load_n(&given_up, __ATOMIC_SEQ_CST) : cut) {
+    __atomic_sub_fetch(&given_up, more, __ATOMIC_SEQ_CST);
+    return 0;
+  }
+  return more > 0 && fails(GROW, path);
+}
+
+/* Where the next bytes of an open file are written. */
+static int64_t end_of(int file) {
+  struct stat status;
+  if (!control || !(get(KINDS) & GROW)) return 0;
+  int flags = fcntl(file, F_GETFL);
+  if (flags >= 0 && flags & O_APPEND) return fstat(file, &status) == 0 ? status.st_size : 0;
+  off64_t at = lseek64(file, 0, SEEK_CUR);
+  return at < 0 ? 0 : at;
 }
 
 static void note(const char *what, const char *path, const char *to) {
@@ -265,16 +296,19 @@ int fdatasync(int file) {
 
 int ftruncate(int file, off_t size) {
   REAL(int, ftruncate, int, off_t);
+  if (is_full(file, size, 1)) return -1;
   ON_FILE(int, RESIZE, "write", file, real(file, size));
 }
 
 int ftruncate64(int file, off64_t size) {
   REAL(int, ftruncate64, int, off64_t);
+  if (is_full(file, size, 1)) return -1;
   ON_FILE(int, RESIZE, "write", file, real(file, size));
 }
 
 ssize_t write(int file, const void *bytes, size_t count) {
   REAL(ssize_t, write, int, const void *, size_t);
+  if (is_full(file, end_of(file) + (int64_t)count, 0)) return -1;
   ON_BYTES(WRITE, "write", file, real(file, bytes, count),
            real(file, bytes, less(count)));
 }
@@ -285,17 +319,22 @@ ssize_t writev(int file, const struct iovec *parts, int count) {
   struct iovec first = {NULL, 0};
   for (int number = 0; number < count && !first.iov_len; number++) first = parts[number];
   first.iov_len = less(first.iov_len);
+  int64_t all = 0;
+  for (int number = 0; number < count; number++) all += (int64_t)parts[number].iov_len;
+  if (is_full(file, end_of(file) + all, 0)) return -1;
   ON_BYTES(WRITE, "write", file, real(file, parts, count), real(file, &first, 1));
 }
 
 ssize_t pwrite(int file, const void *bytes, size_t count, off_t at) {
   REAL(ssize_t, pwrite, int, const void *, size_t, off_t);
+  if (is_full(file, at + (int64_t)count, 0)) return -1;
   ON_BYTES(WRITE, "write", file, real(file, bytes, count, at),
            real(file, bytes, less(count), at));
 }
 
 ssize_t pwrite64(int file, const void *bytes, size_t count, off64_t at) {
   REAL(ssize_t, pwrite64, int, const void *, size_t, off64_t);
+  if (is_full(file, at + (int64_t)count, 0)) return -1;
   ON_BYTES(WRITE, "write", file, real(file, bytes, count, at),
            real(file, bytes, less(count), at));
 }
