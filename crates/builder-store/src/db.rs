@@ -300,3 +300,14 @@ pub(crate) fn picoseconds(time: &Timestamp) -> Value<'static> {
     // OK because a day has 86_400_000_000_000_000 picoseconds, which an i64 holds.
     Value::Int(i64::try_from(time.picoseconds()).unwrap_or(i64::MAX))
 }
+
+/// Before what, and after what, uuids are that begin with `beginning` and come after `after`, as the
+/// schema keeps them.
+pub(crate) fn uuid_bounds(beginning: &str, after: Option<Uuid>) -> (String, String) {
+    // '~' comes after all that is in a uuid.
+    let end = format!("{beginning}~");
+    (
+        end,
+        after.map_or_else(String::new, |after| after.to_string()),
+    )
+}

@@ -7,7 +7,7 @@ use builder_exec::{ExecutionResult, Timestamp};
 use uuid::Uuid;
 
 use crate::builds::{Artifact, unpack_result};
-use crate::db::{Row, days, picoseconds};
+use crate::db::{Row, days, picoseconds, uuid_bounds};
 use crate::search::DigestRange;
 use crate::{Result, Sha256, Tx};
 
@@ -226,9 +226,7 @@ pub fn uuids_from(
     after: Option<Uuid>,
     count: usize,
 ) -> Result<Vec<RemovedBuild>> {
-    // '~' comes after all that is in a uuid.
-    let end = format!("{beginning}~");
-    let after = after.map_or_else(String::new, |after| after.to_string());
+    let (end, after) = uuid_bounds(beginning, after);
     tx.query_list(
         select_removed!("r.uuid >= $1 AND r.uuid < $2 AND r.uuid > $3 ORDER BY r.uuid LIMIT $4"),
         &[

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::builds::{Artifact, Build, select_build};
+use crate::db::uuid_bounds;
 use crate::{Result, Sha256, Tx};
 
 /// Some rows, and the one to go on from, if there are more.
@@ -187,9 +188,7 @@ pub fn uuids_from(
     after: Option<Uuid>,
     count: usize,
 ) -> Result<Vec<Build>> {
-    // '~' comes after all that is in a uuid.
-    let end = format!("{beginning}~");
-    let after = after.map_or_else(String::new, |after| after.to_string());
+    let (end, after) = uuid_bounds(beginning, after);
     tx.query(
         select_build!(
             "FROM build b JOIN job j ON j.id = b.job

@@ -283,7 +283,13 @@ fn a_server_that_starts_on_a_full_disk_shows_what_is_kept_and_takes_builds_once_
     let process = machine.serve(&["--expired-jobs", "0"]);
     assert!(process.log().contains("what interrupted uploads left"));
     is_whole_or_absent(&process, &build, true);
-    for target in ["/", "/job/job-1", "/failed-builds", "/search?q=job", "/readyz"] {
+    for target in [
+        "/",
+        "/job/job-1",
+        "/failed-builds",
+        "/search?q=job",
+        "/readyz",
+    ] {
         let answer = get(&process, target);
         assert_eq!(answer.status, 200, "{target}: {}", answer.text());
     }
