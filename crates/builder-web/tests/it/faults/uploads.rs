@@ -1,7 +1,7 @@
 //! Faults at each step of an upload: of the first step of a kind, of the second, and so on until
 //! an upload has no more of them.
 
-use builder_store::Store;
+use builder_store::{Store, builds};
 
 use crate::build::{Build, build, noise};
 use crate::carry::{db, is_verified};
@@ -84,7 +84,17 @@ fn all_are_kept(machine: &Machine, process: &Process, kept: &[Build]) {
     for build in kept.iter().rev().take(2) {
         assert!(is_whole(&store, build), "{}", build.url());
     }
-    for build in kept {
+    let gone = store.read(|tx| {
+        let mut gone = Vec::new();
+        for build in kept {
+            if !builds::exists(tx, build.uuid)? {
+                gone.push(build.url());
+            }
+        }
+        Ok(gone)
+    });
+    assert_eq!(gone.unwrap(), Vec::<String>::new());
+    if let Some(build) = kept.last() {
         assert_eq!(get(process, &build.url()).status, 200, "{}", build.url());
     }
 }
