@@ -134,11 +134,21 @@ fn newest(tx: &mut Tx<'_>, job_id: Option<i64>) -> Result<HashMap<i64, Vec<Lates
             newest.take(build, verdict);
         }
     }
-    // Not in the table yet: few, but right after the file was made anew. Then each is judged, rather
-    // than all inputs held.
-    let far_behind = is_far_behind(tx, indexed)?;
+    // Not in the table yet.
+    if is_far_behind(tx, indexed)? {
+        for build in newest_after(tx, indexed)? {
+            newest.take(build, Verdict::Failed);
+        }
+        let all = newest.0.values_mut().flatten();
+        for latest in all {
+            if let Some(build) = &latest.successful {
+                latest.verdict = verdict::of_build(tx, build)?;
+            }
+        }
+        return Ok(newest.0);
+    }
     let mut touched = BTreeSet::new();
-    let mut more = Newest::default();
+    let mut more = Vec::new();
     let mut inputs = BTreeSet::new();
     tx.for_each(
         select_build!(
@@ -152,19 +162,15 @@ fn newest(tx: &mut Tx<'_>, job_id: Option<i64>) -> Result<HashMap<i64, Vec<Lates
                 return Ok(());
             };
             touched.insert((build.job_id, build.platform.clone()));
-            if !far_behind {
-                inputs.extend(build.input_id);
-            }
+            inputs.extend(build.input_id);
             if is_asked(build.job_id) {
-                more.take(build, Verdict::Failed);
+                more.push(build);
             }
             Ok(())
         },
     )?;
-    for latest in more.0.into_values().flatten() {
-        for build in [latest.successful, latest.failed].into_iter().flatten() {
-            newest.take(build, Verdict::Failed);
-        }
+    for build in more {
+        newest.take(build, Verdict::Failed);
     }
     if !touched.is_empty() {
         for (job, of_job) in &mut newest.0 {
@@ -172,8 +178,7 @@ fn newest(tx: &mut Tx<'_>, job_id: Option<i64>) -> Result<HashMap<i64, Vec<Lates
                 let Some(build) = &latest.successful else {
                     continue;
                 };
-                if far_behind
-                    || touched.contains(&(*job, latest.platform.clone()))
+                if touched.contains(&(*job, latest.platform.clone()))
                     || build.input_id.is_some_and(|input| inputs.contains(&input))
                 {
                     latest.verdict = verdict::of_build(tx, build)?;
@@ -182,6 +187,39 @@ fn newest(tx: &mut Tx<'_>, job_id: Option<i64>) -> Result<HashMap<i64, Vec<Lates
         }
     }
     Ok(newest.0)
+}
+
+/// The newest builds, successful and failed, of each job on each platform, of those after one that may
+/// be the first of a million: the others are neither kept nor read as a whole.
+fn newest_after(tx: &mut Tx<'_>, indexed: i64) -> Result<Vec<Build>> {
+    let mut newest: HashMap<(i64, String, bool), (Timestamp, i64)> = HashMap::new();
+    tx.for_each(
+        "SELECT b.id, b.uuid, b.job, b.platform, b.start_d, b.start_ps, b.main_binary IS NULL,
+           NULL, NULL
+         FROM build b WHERE b.id > $1",
+        &[indexed.into()],
+        |row| {
+            if let Some((build, _)) = row.or_left_out(Added::from_row(row))? {
+                let age = build.age();
+                let kind = (build.job, build.platform, build.failed);
+                let known = newest.entry(kind).or_insert(age);
+                *known = age.max(*known);
+            }
+            Ok(())
+        },
+    )?;
+    let mut builds = Vec::new();
+    for (_, id) in newest.into_values() {
+        builds.extend(tx.query_list(
+            select_build!(
+                "FROM build b JOIN job j ON j.id = b.job
+                 LEFT JOIN build_artifact m ON m.id = b.main_binary WHERE b.id = $1"
+            ),
+            &[id.into()],
+            Build::from_row,
+        )?);
+    }
+    Ok(builds)
 }
 
 /// The newest builds among those it was given.

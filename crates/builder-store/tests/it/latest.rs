@@ -242,3 +242,37 @@ fn rows_that_make_no_sense_are_passed_once() {
     assert_eq!(listed(&data), [("hello".to_owned(), "p".to_owned(), 3)]);
     assert_eq!(tally("SELECT SUM(builds) FROM tally WHERE NOT failed"), 71);
 }
+
+#[test]
+fn the_same_are_newest_while_our_own_table_is_far_behind() {
+    let data = Data::new();
+    for (number, job) in [(1, "a"), (2, "b"), (3, "c")] {
+        data.keep(number, &New(job, "p", 10, MAIN));
+    }
+    data.sql()
+        .execute_batch(
+            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1500)
+             INSERT INTO build (uuid, start_d, start_ps, finish_d, finish_ps, result_code, console,
+               script, main_binary, platform, user, job)
+             SELECT format('00000000-0000-0000-0001-%012x', n), n * 7919 % 1500, n % 3, 4000, 0, 0,
+               '', '', CASE n % 4 WHEN 0 THEN NULL ELSE 1 END,
+               CASE n % 5 WHEN 0 THEN 'q' ELSE 'p' END, 1, n % 3 + 1 FROM n",
+        )
+        .unwrap();
+    let all = || {
+        let mut all: Vec<_> = data
+            .store
+            .read(latest::by_job)
+            .unwrap()
+            .into_iter()
+            .collect();
+        all.sort_by_key(|(job, _)| *job);
+        all
+    };
+    let behind = all();
+    assert_eq!(behind.len(), 3);
+    assert!(behind.iter().all(|(_, platforms)| platforms.len() == 2));
+    assert_eq!(listed(&data), looked_up(&data));
+    data.store.catch_up().unwrap();
+    assert_eq!(all(), behind);
+}
