@@ -21,6 +21,7 @@ use crate::console::outline::Outlines;
 use crate::derived::Derived;
 use crate::drawings::Drawings;
 use crate::error::{Error, Result, with_causes};
+use crate::exec_file::ConsoleSizes;
 use crate::failures;
 use crate::file_diffs::FileDiffs;
 use crate::input_changes::Comparisons;
@@ -28,7 +29,7 @@ use crate::intact::Intact;
 use crate::metrics::{Metrics, Place, Queue};
 use crate::origin;
 use crate::page_cache::PageCache;
-use crate::places::{Places, Who};
+use crate::places::{Places, Taken, Who};
 use crate::respond::{self, Accepts, Layout};
 use crate::share::{self, Share, Shared};
 use crate::stream;
@@ -65,6 +66,7 @@ struct Inner {
     keeping: AtomicBool,
     looking: failures::Looking,
     outlines: Outlines,
+    console_sizes: ConsoleSizes,
 }
 
 /// What a page shows: as HTML by its template, or as JSON.
@@ -113,6 +115,7 @@ impl App {
             keeping: AtomicBool::new(false),
             looking: failures::Looking::default(),
             outlines: Outlines::default(),
+            console_sizes: ConsoleSizes::default(),
             store: Arc::new(store),
             config,
             clock,
@@ -237,6 +240,11 @@ impl App {
         ]
     }
 
+    /// Waits for a place for an answer that is made while it is sent, in the share of who asks.
+    pub async fn stream_place(&self, who: Option<Who>) -> Result<Taken> {
+        self.0.streams.take(self.metrics(), who).await
+    }
+
     /// A body that `produce` writes while it is sent, on a thread of its own; `size` if it is known.
     /// Waits for a place in the share of who asks.
     pub async fn stream(
@@ -245,7 +253,7 @@ impl App {
         size: Option<u64>,
         produce: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
     ) -> Result<Body> {
-        let place = self.0.streams.take(self.metrics(), who).await?;
+        let place = self.stream_place(who).await?;
         Ok(stream::body(size, move |out| {
             let _place = place;
             produce(out)
@@ -260,6 +268,11 @@ impl App {
     /// Where things are in consoles that were looked at.
     pub fn outlines(&self) -> &Outlines {
         &self.0.outlines
+    }
+
+    /// How much space consoles take in `exec` files.
+    pub fn console_sizes(&self) -> &ConsoleSizes {
+        &self.0.console_sizes
     }
 
     /// Looks in the background at failed builds that were not looked at yet.

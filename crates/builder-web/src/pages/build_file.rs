@@ -18,13 +18,13 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::client::Client;
 use crate::error::{Error, Result};
-use crate::exec_file::{ExecFile, check_size};
+use crate::exec_file::{self, check_size};
 use crate::intact::{self, Reader, Wanted};
 use crate::names::Path;
 use crate::pack::{PACKED_BYTES_MIN, packer};
 use crate::places::Who;
 use crate::respond::{self, Accepts, Encoding, Range};
-use crate::{file_body, headers, names, removed, urls};
+use crate::{file_body, headers, names, removed, stream, urls};
 
 const OCTETS: &str = "application/octet-stream";
 
@@ -186,24 +186,29 @@ pub async fn exec(
     client: Option<Extension<Client>>,
 ) -> Result<Response> {
     let uuid = parse(&uuid)?;
-    let (exec, name) = app
-        .blocking(move |app| {
-            let store = app.store();
-            let opened = ExecFile::load(store, uuid);
-            let Some(exec) = removed::opened(store, uuid, opened)? else {
-                return Err(store.read(|tx| removed::missing(tx, uuid))?);
-            };
-            let name = format!("{}-{uuid}.exec", exec.job());
-            Ok::<_, Error>((exec, name))
-        })
-        .await??;
+    let opened = app.blocking(move |app| {
+        let store = app.store();
+        let opened = exec_file::Opened::load(store, uuid);
+        match removed::opened(store, uuid, opened)? {
+            Some(opened) => Ok(opened),
+            None => Err(store.read(|tx| removed::missing(tx, uuid))?),
+        }
+    });
+    let opened = opened.await??;
+    let name = format!("{}-{uuid}.exec", opened.job());
+    // Before the console is read, which is as dear as sending it.
+    let place = app.stream_place(Who::is(client.as_deref())).await?;
+    let counted = app.blocking(move |app| {
+        let counted = opened.counted(app.store(), app.console_sizes());
+        removed::opened(app.store(), uuid, counted).map(|exec| (place, exec))
+    });
+    let (place, exec) = counted.await??;
     let size = exec.encoded_bytes();
     let store = app.store().clone();
-    let body = app
-        .stream(Who::is(client.as_deref()), Some(size), move |out| {
-            exec.write_to(&store, out)
-        })
-        .await?;
+    let body = stream::body(Some(size), move |out| {
+        let _place = place;
+        exec.write_to(&store, out)
+    });
     Ok(download(body, Some(size), OCTETS, &name))
 }
 
