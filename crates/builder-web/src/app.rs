@@ -1,6 +1,7 @@
 //! What every request has at hand. The only place that moves work to another thread.
 
 use std::io::{self, Write};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,7 +10,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use builder_exec::Timestamp;
-use builder_store::{Store, Tx};
+use builder_store::{Sha256, Store, Tx};
 use tracing::warn;
 use uuid::Uuid;
 
@@ -18,7 +19,7 @@ use crate::auth::refusals::Refusals;
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::console::outline::Outlines;
-use crate::derived::Derived;
+use crate::derived::{self, Derived, Solo5};
 use crate::drawings::Drawings;
 use crate::error::{Error, Result, with_causes};
 use crate::exec_file::ConsoleSizes;
@@ -29,7 +30,7 @@ use crate::intact::Intact;
 use crate::metrics::{Metrics, Place, Queue};
 use crate::origin;
 use crate::page_cache::PageCache;
-use crate::places::{Places, Taken, Who};
+use crate::places::{self, Places, Taken, Who};
 use crate::respond::{self, Accepts, Layout};
 use crate::share::{self, Share, Shared};
 use crate::stream;
@@ -71,6 +72,20 @@ struct Inner {
 
 /// What a page shows: as HTML by its template, or as JSON.
 pub trait Page: Template {
+    /// Main binaries of which nobody has read yet what they say of themselves, and the page tells it.
+    fn unread(&self) -> Vec<Sha256> {
+        Vec::new()
+    }
+
+    /// What one of these says of itself.
+    fn tell(&mut self, _sha256: Sha256, _solo5: Option<Solo5>) {}
+
+    /// Whether [`Page::prepare`] takes one of the places for what is dear: it reads more than
+    /// [`places::DEAR_BYTES_MIN`], or takes as long as if it did.
+    fn is_dear(&self, _app: &App) -> bool {
+        false
+    }
+
     /// What takes longer than reading the database, and needs nothing of it any more.
     fn prepare(&mut self, _app: &App) {}
 
@@ -331,19 +346,59 @@ impl App {
     }
 
     /// Loads a page from one moment of the database and gives it the form the client asked for.
-    pub async fn page<P: Page>(
+    pub async fn page<P: Page + Send + 'static>(
         &self,
         accepts: Accepts,
         load: impl FnOnce(&App, &mut Tx<'_>) -> Result<P> + Send + 'static,
     ) -> Result<Response> {
-        let response = self
-            .blocking(move |app| {
-                let page = app.store().read(|tx| Ok(load(app, tx)))??;
-                app.show(accepts, page)
-            })
-            .await?;
+        let loaded = self.blocking(move |app| match Loaded::of(app, load)? {
+            Loaded::Ready(page) => Ok(Ok(app.show(accepts, page)?)),
+            Loaded::Waits(page) => Ok(Err(page)),
+        });
+        let response = match loaded.await {
+            Ok(Ok(Ok(response))) => Ok(response),
+            Ok(Ok(Err(page))) => self.show_dear(page, accepts).await,
+            Ok(Err(error)) | Err(error) => Err(error),
+        };
         self.keep_soon();
         response
+    }
+
+    async fn show_dear<P: Page + Send + 'static>(
+        &self,
+        page: P,
+        accepts: Accepts,
+    ) -> Result<Response> {
+        let prepared = self.with_place(page).await?;
+        self.show_prepared(prepared, accepts).await
+    }
+
+    /// Reads what a page waits for, and prepares it in a place if it is dear.
+    async fn with_place<P: Page + Send + 'static>(&self, mut page: P) -> Result<Prepared<P>> {
+        let who = places::who_asks();
+        for sha256 in page.unread() {
+            match derived::solo5(self, sha256, who.clone()).await {
+                Ok(solo5) => page.tell(sha256, solo5),
+                // Without it the page would say of a unikernel that it is none.
+                Err(error @ Error::NoPlace(_)) => return Err(error),
+                // The page can do without; the download says that it is missing or damaged.
+                Err(_) => {}
+            }
+        }
+        let is_dear = self.blocking(move |app| (page.is_dear(app), page)).await?;
+        let (is_dear, mut page) = is_dear;
+        let place = match is_dear {
+            true => Some(self.dear().take(self.metrics(), who).await?),
+            false => None,
+        };
+        self.blocking(move |app| {
+            page.prepare(app);
+            Prepared {
+                page,
+                _place: place,
+            }
+        })
+        .await
     }
 
     /// Loads from one moment of the database what a page tells, in another form than its own.
@@ -421,22 +476,71 @@ impl App {
     pub async fn prepared<P: Page + Send + 'static>(
         &self,
         load: impl FnOnce(&App, &mut Tx<'_>) -> Result<P> + Send + 'static,
-    ) -> Result<P> {
-        self.blocking(move |app| {
-            let mut page = app.store().read(|tx| Ok(load(app, tx)))??;
-            page.prepare(app);
-            Ok(page)
-        })
-        .await?
+    ) -> Result<Prepared<P>> {
+        let loaded = self.blocking(move |app| {
+            let mut loaded = Loaded::of(app, load)?;
+            if let Loaded::Ready(page) = &mut loaded {
+                page.prepare(app);
+            }
+            Ok::<_, Error>(loaded)
+        });
+        match loaded.await?? {
+            Loaded::Ready(page) => Ok(Prepared { page, _place: None }),
+            Loaded::Waits(page) => {
+                let prepared = self.with_place(page).await;
+                self.keep_soon();
+                prepared
+            }
+        }
     }
 
     /// Gives a page that is complete the form the client asked for.
     pub async fn show_prepared<P: Page + Send + 'static>(
         &self,
-        page: P,
+        page: Prepared<P>,
         accepts: Accepts,
     ) -> Result<Response> {
-        self.blocking(move |app| shown(app, &page, accepts)).await?
+        self.blocking(move |app| shown(app, &page.page, accepts))
+            .await?
+    }
+}
+
+/// A page as the database tells it.
+enum Loaded<P> {
+    /// It can be prepared at once.
+    Ready(P),
+    /// It waits for something, without the database.
+    Waits(P),
+}
+
+impl<P: Page> Loaded<P> {
+    fn of(app: &App, load: impl FnOnce(&App, &mut Tx<'_>) -> Result<P>) -> Result<Loaded<P>> {
+        let page = app.store().read(|tx| Ok(load(app, tx)))??;
+        Ok(match !page.unread().is_empty() || page.is_dear(app) {
+            true => Loaded::Waits(page),
+            false => Loaded::Ready(page),
+        })
+    }
+}
+
+/// A page that is prepared. What is dear to prepare holds its place until it is shown.
+#[derive(Debug)]
+pub struct Prepared<P> {
+    page: P,
+    _place: Option<Taken>,
+}
+
+impl<P> Deref for Prepared<P> {
+    type Target = P;
+
+    fn deref(&self) -> &P {
+        &self.page
+    }
+}
+
+impl<P> DerefMut for Prepared<P> {
+    fn deref_mut(&mut self) -> &mut P {
+        &mut self.page
     }
 }
 

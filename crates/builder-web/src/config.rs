@@ -99,8 +99,8 @@ pub struct Limits {
     pub uploads_waiting_max: usize,
     /// How long an upload waits for its turn before it is answered 503.
     pub upload_wait_time_max: Duration,
-    /// Pages that are dear to make (comparisons, pictures) at the same time: each takes a core, and
-    /// where there are more than two, one is left for uploads.
+    /// Pages that are dear to make (comparisons, pictures, those that read much) at the same time: each
+    /// takes a core, and where there are more than two, one is left for uploads.
     pub dear_concurrent_max: usize,
     /// Requests for dear pages of one client that are made or wait.
     pub dear_per_client_max: usize,
@@ -163,7 +163,7 @@ pub struct Limits {
     /// Each holds a thread while its client reads.
     pub streams_concurrent_max: usize,
     /// Large artifacts that are compared with their digest at the same time before a part of them is
-    /// sent, the first time that they are asked for: each takes a core.
+    /// sent or a page tells what they say, the first time that they are asked for: each takes a core.
     pub checks_concurrent_max: usize,
     /// Such answers to one address; none: a quarter of all. A browser asks for six things at a time.
     pub streams_per_client_max: Option<usize>,

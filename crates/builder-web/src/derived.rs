@@ -1,19 +1,23 @@
 //! What is computed from an artifact: once for each content, remembered in memory and in the
 //! store.
 
-use std::collections::HashMap;
-use std::fs::File;
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read, Seek};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use builder_store::derived::{self, Kind};
+use builder_store::latest;
 use builder_store::{Sha256, Store, Tx};
 use serde::{Deserialize, Serialize};
 use solo5_elf::Unikernel;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 use utoipa::ToSchema;
 
-use crate::error::with_causes;
+use crate::app::App;
+use crate::error::{Error, Result, with_causes};
+use crate::intact;
 use crate::markdown::{self, Html};
+use crate::places::Who;
 
 /// What a main binary says of itself, if it is a unikernel.
 pub const SOLO5: Kind = Kind {
@@ -21,19 +25,26 @@ pub const SOLO5: Kind = Kind {
     version: 1,
 };
 
-/// READMEs that are remembered as HTML: some MiB.
-const MARKDOWN_MAX: usize = 256;
-/// READMEs larger than this are made anew each time.
-const MARKDOWN_BYTES_MAX: usize = 32 * 1024;
+/// Memory for texts as HTML: of hundreds of common READMEs, or the largest two.
+const MARKDOWN_MEMORY_MAX: usize = 8 * 1024 * 1024;
+/// A longer text takes some ten milliseconds and much memory to be made HTML: it is dear.
+const MARKDOWN_DEAR_BYTES_MIN: usize = 64 * 1024;
 
 /// Remembers what was computed.
 #[derive(Debug)]
 pub struct Derived {
     max: usize,
     solo5: Mutex<HashMap<Sha256, Option<Solo5>>>,
-    markdown: Mutex<HashMap<Sha256, Html>>,
+    markdown: Mutex<Markdown>,
     /// Computed by a page, which only reads; to be kept when the page is shown.
     to_keep: Mutex<Vec<(Sha256, Option<Solo5>)>>,
+}
+
+/// Texts that were made HTML.
+#[derive(Debug, Default)]
+struct Markdown {
+    known: HashMap<Sha256, Html>,
+    bytes: usize,
 }
 
 /// The manifest and ABI of a unikernel, in the form that clients read.
@@ -93,40 +104,36 @@ impl Derived {
         }
     }
 
-    /// What this artifact says of itself as a unikernel, from memory, the store or the file.
-    pub fn solo5(
+    /// What this artifact says of itself as a unikernel, from memory or the store; none: nobody has
+    /// read it yet, see [`solo5`].
+    pub fn known_solo5(
         &self,
-        store: &Store,
         tx: &mut Tx<'_>,
         sha256: Sha256,
-    ) -> builder_store::Result<Option<Solo5>> {
+    ) -> builder_store::Result<Option<Option<Solo5>>> {
         if let Some(known) = self.remembered(sha256) {
-            return Ok(known);
+            return Ok(Some(known));
         }
         let kept =
             derived::get(tx, SOLO5, sha256)?.and_then(|value| serde_json::from_slice(&value).ok());
-        let solo5 = match kept {
-            Some(solo5) => solo5,
-            None => match store.artifacts().compared(sha256) {
-                Ok(mut file) => {
-                    let solo5 = read_solo5(&mut file, sha256);
-                    self.keep_later(sha256, solo5.clone());
-                    solo5
-                }
-                Err(error) => {
-                    // The page can do without; the download says that it is missing or damaged.
-                    warn!("{}", with_causes(&error));
-                    return Ok(None);
-                }
-            },
-        };
-        self.remember(sha256, solo5.clone());
-        Ok(solo5)
+        if let Some(solo5) = &kept {
+            self.remember(sha256, Option::clone(solo5));
+        }
+        Ok(kept)
     }
 
-    /// Markdown from an upload as HTML. In memory only: making it takes less than a millisecond.
+    /// Markdown from an upload as HTML. Remembered in memory only: a common README takes less than a
+    /// millisecond.
     pub fn markdown(&self, text: &str) -> Html {
         self.html(Sha256::of(text.as_bytes()), text, markdown::to_html)
+    }
+
+    /// Whether it is dear to make this text HTML: long, and not remembered.
+    pub fn is_dear_markdown(&self, text: &str) -> bool {
+        text.len() > MARKDOWN_DEAR_BYTES_MIN
+            && !lock(&self.markdown)
+                .known
+                .contains_key(&Sha256::of(text.as_bytes()))
     }
 
     /// What the operator wrote as HTML, likewise.
@@ -137,18 +144,22 @@ impl Derived {
     }
 
     fn html(&self, sha256: Sha256, text: &str, make: impl FnOnce(&str) -> Html) -> Html {
-        if let Some(html) = lock(&self.markdown).get(&sha256) {
+        if let Some(html) = lock(&self.markdown).known.get(&sha256) {
             return html.clone();
         }
         let html = make(text);
-        if text.len() > MARKDOWN_BYTES_MAX {
+        let bytes = html.bytes() + size_of::<(Sha256, Html)>();
+        if bytes > MARKDOWN_MEMORY_MAX / 2 {
             return html;
         }
-        let mut known = lock(&self.markdown);
-        if known.len() >= MARKDOWN_MAX {
-            known.clear();
+        let mut markdown = lock(&self.markdown);
+        if markdown.bytes + bytes > MARKDOWN_MEMORY_MAX {
+            *markdown = Markdown::default();
         }
-        known.insert(sha256, html.clone());
+        // Another may have made the same meanwhile.
+        if markdown.known.insert(sha256, html.clone()).is_none() {
+            markdown.bytes += bytes;
+        }
         html
     }
 
@@ -207,13 +218,71 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What this artifact says of itself as a unikernel. Read from the file where nobody has read it yet:
+/// compared as a whole before, in a place for that, once for all who ask, and not again soon where it
+/// is damaged. To be asked outside of a transaction.
+pub async fn solo5(app: &App, sha256: Sha256, who: Option<Who>) -> Result<Option<Solo5>> {
+    if let Some(known) = app.derived().remembered(sha256) {
+        return Ok(known);
+    }
+    let opened = app.blocking(move |app| app.store().artifacts().open(sha256));
+    let (file, _) = opened.await??;
+    let mut file = intact::open_anywhere(app, file, sha256, who).await?;
+    let read = app.blocking(move |app| {
+        if let Some(known) = app.derived().remembered(sha256) {
+            return Ok(known);
+        }
+        let solo5 = read_solo5(&mut file, sha256).map_err(Error::damaged)?;
+        app.derived().keep_later(sha256, solo5.clone());
+        Ok(solo5)
+    });
+    read.await?
+}
+
+/// Reads in the background what the newest main binaries say of themselves, those of which it is not
+/// known: all of them, where another server kept the builds. One at a time, so that pages have places
+/// meanwhile.
+pub async fn catch_up(app: &App) {
+    let derived_of = app.clone();
+    let unread = app.read(move |tx| {
+        let mut unread = HashSet::new();
+        for latest in latest::by_job(tx)?.into_values().flatten() {
+            if let Some(main) = latest.successful.and_then(|build| build.main_binary)
+                && derived_of.derived().known_solo5(tx, main.sha256)?.is_none()
+            {
+                unread.insert(main.sha256);
+            }
+        }
+        Ok(unread)
+    });
+    // An error is in the log; pages ask for what they need.
+    let Ok(unread) = unread.await else { return };
+    let mut count = 0;
+    for sha256 in &unread {
+        if app.stops() {
+            return;
+        }
+        // A damaged one is in the log.
+        count += usize::from(solo5(app, *sha256, None).await.is_ok());
+        app.keep_soon();
+    }
+    if !unread.is_empty() {
+        info!(
+            "read {count} of {} main binaries for what they need to run",
+            unread.len()
+        );
+    }
+}
+
 /// Reads the notes of a unikernel; whatever else the file is, it has none.
-pub fn read_solo5(file: &mut File, sha256: Sha256) -> Option<Solo5> {
+pub fn read_solo5(file: &mut (impl Read + Seek), sha256: Sha256) -> io::Result<Option<Solo5>> {
     match solo5_elf::read(file) {
-        Ok(unikernel) => Some(Solo5::from(unikernel)),
+        Ok(unikernel) => Ok(Some(Solo5::from(unikernel))),
+        // Nothing is known of it then, and nothing is to be kept.
+        Err(solo5_elf::Error::Io(error)) => Err(error),
         Err(error) => {
             debug!("{sha256} is no unikernel: {error}");
-            None
+            Ok(None)
         }
     }
 }

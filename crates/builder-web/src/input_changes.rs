@@ -281,12 +281,14 @@ pub fn file(app: &crate::app::App, artifacts: &[Artifact], path: &str) -> Option
     )
 }
 
-/// How many inputs there are of each kind among a build's artifacts; none where they were not all
-/// recorded.
-pub fn counted(app: &crate::app::App, artifacts: &[Artifact]) -> Option<InputChanges> {
-    let bytes_max = app.limits().opam_switch_bytes_max;
-    let read = |path| read(app.store(), artifacts, path, bytes_max);
-    let lines = |bytes: Vec<u8>| {
+/// How many inputs there are of each kind among a build's artifacts, of which `environment` was read
+/// already; none where they were not all recorded.
+pub fn counted(
+    app: &crate::app::App,
+    artifacts: &[Artifact],
+    environment: Option<&[u8]>,
+) -> Option<InputChanges> {
+    let lines = |bytes: &[u8]| {
         bytes
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
@@ -294,9 +296,24 @@ pub fn counted(app: &crate::app::App, artifacts: &[Artifact]) -> Option<InputCha
     };
     Some(InputChanges {
         opam: switch(app, artifacts)?.installed,
-        variables: lines(read("build-environment")?),
-        system: lines(read("system-packages")?),
+        variables: lines(environment?),
+        system: lines(&file(app, artifacts, "system-packages")?),
     })
+}
+
+/// How many bytes are read of these files among a build's artifacts: not those that are larger than is
+/// read, and not a switch of which is known what pages say of it.
+pub fn bytes_to_read(app: &crate::app::App, artifacts: &[Artifact], paths: &[&str]) -> u64 {
+    let bytes_max = app.limits().opam_switch_bytes_max;
+    let read = artifacts
+        .iter()
+        .filter(|artifact| paths.contains(&artifact.path.as_str()) && artifact.size <= bytes_max);
+    let is_known = |artifact: &Artifact| {
+        artifact.path == "opam-switch"
+            && lock(&app.comparisons().switches).contains_key(&artifact.sha256)
+    };
+    let read = read.filter(|artifact| !is_known(artifact));
+    read.fold(0, |sum, artifact| sum.saturating_add(artifact.size))
 }
 
 /// Whether libraries of a build are built from sources beside its own, as far as its switch was recorded

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::metrics::{Place, Queue};
+use crate::once::Once;
 use crate::places::{Places, Who};
 pub use sums::PIECE_BYTES;
 use sums::{Summing, Sums};
@@ -35,7 +36,7 @@ const SMALL_BYTES: u64 = PIECE_BYTES as u64;
 
 /// A file as it was when it was opened: whoever writes to it or replaces it changes that. What a
 /// disk forgets does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct State {
     device: u64,
     inode: u64,
@@ -74,6 +75,8 @@ pub struct Intact {
     bytes_max: usize,
     damage: Damage,
     places: Places,
+    /// Large files that are being compared before any of them is sent.
+    under_way: Once<(Sha256, State), Result<Arc<Sums>>>,
 }
 
 /// Two halves: what is asked for again moves to the young one. When that is full the old one is
@@ -93,6 +96,7 @@ impl Intact {
             bytes_max: SUMS_BYTES_MAX,
             damage,
             places: Places::new(Place::Check, limits.checks()),
+            under_way: Once::default(),
         }
     }
 
@@ -291,6 +295,13 @@ impl Reader {
         Ok(bytes)
     }
 
+    /// Goes on with the piece that this byte is in.
+    fn go_to(&mut self, byte: u64) -> io::Result<()> {
+        self.ahead = None;
+        self.at = byte - byte % PIECE_BYTES as u64;
+        self.file.seek(SeekFrom::Start(self.at)).map(|_| ())
+    }
+
     fn compare(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.compared {
             Compared::Not => {}
@@ -322,6 +333,48 @@ impl Reader {
     }
 }
 
+/// A file that was compared as a whole, read wherever one likes: each piece is compared again.
+#[derive(Debug)]
+pub struct Anywhere {
+    reader: Reader,
+    at: u64,
+    /// The piece that was read last, and where it begins.
+    piece: (u64, Vec<u8>),
+}
+
+impl Read for Anywhere {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at >= self.reader.size || buffer.is_empty() {
+            return Ok(0);
+        }
+        let inside = self.at % PIECE_BYTES as u64;
+        let begin = self.at - inside;
+        if self.piece.1.is_empty() || self.piece.0 != begin {
+            // Whatever happens, what is not compared is not given.
+            self.piece.1.clear();
+            self.reader.go_to(begin)?;
+            self.piece = (begin, self.reader.next(1)?);
+        }
+        let inside = usize::try_from(inside).map_err(io::Error::other)?;
+        let mut rest = self.piece.1.get(inside..).unwrap_or_default();
+        let count = rest.read(buffer)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Anywhere {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let to = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.reader.size.checked_add_signed(by),
+        };
+        self.at = to.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
+
 /// Opens an artifact to be sent. A damaged one is refused, as far as that can be told without
 /// reading all of it. Who asks waits for a place where all of a large one has to be read before.
 pub async fn open(
@@ -340,7 +393,6 @@ pub async fn open(
         state,
     };
     let mut sums = intact.sums(sha256, state)?;
-    let mut place = None;
     let first = match wanted {
         Wanted::Head => return Reader::unknown(file, size, 0).map_err(Error::internal),
         Wanted::Whole if sums.is_none() && size > SMALL_BYTES => {
@@ -351,17 +403,60 @@ pub async fn open(
         Wanted::Part(first) => first,
     };
     if sums.is_none() && size > SMALL_BYTES {
-        place = Some(intact.places.take(app.metrics(), who).await?);
-        // Somebody else may have compared it meanwhile.
-        sums = intact.sums(sha256, state)?;
+        sums = Some(compared(app, &file, &subject, who).await?);
     }
-    let place = place.filter(|_| sums.is_none());
-    let opened = app.blocking(move |_| {
-        // Also when the client leaves before: the work goes on without it.
-        let _place = place;
-        begin(file, sums, subject, first)
-    });
+    let opened = app.blocking(move |_| begin(file, sums, subject, first));
     opened.await?.map_err(Error::damaged)
+}
+
+/// Opens an artifact that is whole, to be read wherever one likes. Who asks waits as for a part that
+/// is sent.
+pub async fn open_anywhere(
+    app: &App,
+    file: File,
+    sha256: Sha256,
+    who: Option<Who>,
+) -> Result<Anywhere> {
+    let reader = open(app, file, sha256, Wanted::Part(0), who).await?;
+    Ok(Anywhere {
+        reader,
+        at: 0,
+        piece: (0, Vec::new()),
+    })
+}
+
+/// The checksums of a large file of which nothing is known, once all of it was compared. That is done
+/// once for all who ask, in a place of who came first.
+async fn compared(
+    app: &App,
+    file: &File,
+    subject: &Subject,
+    who: Option<Who>,
+) -> Result<Arc<Sums>> {
+    let intact = app.intact();
+    let key = (subject.sha256, subject.state);
+    // Without a place: who waits for the work of another does none.
+    if let Some(compared) = intact.under_way.joined(&key).await {
+        return compared;
+    }
+    let place = intact.places.take(app.metrics(), who).await?;
+    // Somebody else may have compared it meanwhile.
+    if let Some(sums) = intact.sums(subject.sha256, subject.state)? {
+        return Ok(sums);
+    }
+    let mut file = file.try_clone().map_err(Error::internal)?;
+    let (app, subject) = (app.clone(), subject.clone());
+    let work = || async move {
+        let compared = app.blocking(move |_| {
+            let _place = place;
+            compare_all(&mut file, subject).map_err(Error::damaged)
+        });
+        compared.await?
+    };
+    match intact.under_way.done(key, work).await {
+        Some(compared) => compared.of_it,
+        None => Err(Error::Internal),
+    }
 }
 
 /// A reader of a file that is whole as far as it is known, with the first piece read: a damaged one
@@ -501,6 +596,41 @@ mod tests {
         }
         assert!(!disk.is_damaged());
         assert!(disk.begin(PIECE_BYTES).is_err());
+        assert!(disk.is_damaged());
+    }
+
+    #[test]
+    fn a_file_is_read_anywhere_but_where_it_is_damaged() {
+        let disk = Disk::new();
+        let anywhere = || Anywhere {
+            reader: disk.begin(0).unwrap(),
+            at: 0,
+            piece: (0, Vec::new()),
+        };
+        let read = |file: &mut Anywhere, from: usize, count: u64| {
+            file.seek(SeekFrom::Start(from as u64))?;
+            let mut bytes = Vec::new();
+            file.take(count).read_to_end(&mut bytes)?;
+            io::Result::Ok(bytes)
+        };
+        let mut whole = anywhere();
+        assert_eq!(whole.seek(SeekFrom::End(0)).unwrap(), SIZE as u64);
+        for (from, to) in [
+            (SIZE - 5, SIZE),
+            (PIECE_BYTES - 3, 2 * PIECE_BYTES + 3),
+            (0, 64),
+            (70, 80),
+            (SIZE, SIZE),
+        ] {
+            let bytes = read(&mut whole, from, (to - from) as u64).unwrap();
+            assert_eq!(bytes, disk.content[from..to], "{from}");
+        }
+        assert_eq!(read(&mut whole, SIZE + 9, 9).unwrap(), b"");
+        disk.flip(PIECE_BYTES + 5);
+        let mut damaged = anywhere();
+        assert_eq!(read(&mut damaged, 0, 9).unwrap(), disk.content[..9]);
+        assert!(read(&mut damaged, PIECE_BYTES, 9).is_err());
+        assert!(read(&mut damaged, PIECE_BYTES, 9).is_err());
         assert!(disk.is_damaged());
     }
 

@@ -37,6 +37,7 @@ pub mod job_filter;
 pub mod markdown;
 pub mod metrics;
 pub mod names;
+pub mod once;
 pub mod opam_report;
 pub mod origin;
 pub mod pack;

@@ -30,6 +30,13 @@ impl Author {
     }
 }
 
+impl Html {
+    /// How many bytes it has.
+    pub fn bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
 impl fmt::Display for Html {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

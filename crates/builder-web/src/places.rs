@@ -16,9 +16,14 @@ use crate::app::App;
 use crate::client::{self, Client};
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Place, Queue};
+use crate::origin;
 
 /// After which time a client that found no place is to come again.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// Who reads more bytes than this of what was uploaded to make a page takes one of the places for pages
+/// that are dear.
+pub const DEAR_BYTES_MIN: u64 = 1024 * 1024;
 
 /// How many places there are, and how long one is waited for.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +69,20 @@ impl Who {
     pub fn is(client: Option<&Client>) -> Option<Who> {
         client.and_then(Client::network).map(Who::Network)
     }
+}
+
+tokio::task_local! {
+    static ASKS: Option<Who>;
+}
+
+/// Makes a page for `who`.
+pub async fn scope<T>(who: Option<Who>, page: impl Future<Output = T>) -> T {
+    ASKS.scope(who, page).await
+}
+
+/// Who asks for the page of this task, within [`scope`].
+pub fn who_asks() -> Option<Who> {
+    ASKS.try_with(Clone::clone).unwrap_or_default()
 }
 
 /// Places of one kind.
@@ -263,8 +282,14 @@ pub async fn layer(State(app): State<App>, mut request: Request, next: Next) -> 
     };
     request.extensions_mut().insert(held.clone());
     let span = tracing::Span::current();
+    // What is known of the request goes on with it into another task.
+    let (origin, asks) = (origin::current(), who_asks());
     let work = async move {
-        let (response, asked) = crate::query::noting(next.run(request)).await;
+        let page = scope(asks, crate::query::noting(next.run(request)));
+        let (response, asked) = match origin {
+            Some(origin) => origin::scope(origin, page).await,
+            None => page.await,
+        };
         held.give_back();
         (response, asked)
     };

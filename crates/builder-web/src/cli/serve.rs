@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::auth::refusals;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::derived;
 use crate::drawings;
 use crate::error::with_causes;
 use crate::metrics::influx::{self, Collector};
@@ -306,6 +307,10 @@ async fn follow(app: App, stops: Arc<AtomicBool>) {
             };
             match tokio::task::spawn_blocking(turn).await {
                 Ok(Ok(())) => {
+                    if seen.is_none() {
+                        let app = app.clone();
+                        tokio::spawn(async move { derived::catch_up(&app).await });
+                    }
                     seen = generation;
                     app.look_at_failures();
                 }

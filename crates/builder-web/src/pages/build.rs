@@ -30,6 +30,7 @@ use crate::error::{Error, Result};
 use crate::input_changes::{self, InputChanges};
 use crate::names;
 use crate::names::Path;
+use crate::places::DEAR_BYTES_MIN;
 use crate::rebuild::Recorded;
 use crate::removed::{self as gone, RemovedPage};
 use crate::respond::{Accepts, Layout};
@@ -94,6 +95,8 @@ pub struct BuildPage {
     console_tail: Option<String>,
     script: Option<String>,
     solo5: Option<Solo5>,
+    /// Nobody has read yet what the main binary says of itself.
+    is_unread: bool,
     artifacts: Vec<Artifact>,
     /// What the rows of artifacts are named, where they are.
     row_ids: Vec<Option<String>>,
@@ -111,8 +114,8 @@ impl BuildPage {
     /// The page of a build, without what is not in the database.
     pub fn load(app: &App, tx: &mut Tx<'_>, build: Build) -> builder_store::Result<BuildPage> {
         let solo5 = match &build.main_binary {
-            Some(main) => app.derived().solo5(app.store(), tx, main.sha256)?,
-            None => None,
+            Some(main) => app.derived().known_solo5(tx, main.sha256)?,
+            None => Some(None),
         };
         let latest = builds::latest_successful(tx, build.job_id, Some(&build.platform))?
             .filter(|latest| latest.id != build.id);
@@ -149,7 +152,8 @@ impl BuildPage {
             pinned: pins::of_build(tx, build.uuid)?,
             console_tail: None,
             script: None,
-            solo5,
+            is_unread: solo5.is_none(),
+            solo5: solo5.flatten(),
             row_ids: row_ids(&build, &artifacts),
             artifacts,
             of_input: neighbours::of_input(tx, &build)?,
@@ -586,6 +590,19 @@ fn tail(app: &App, path: &str, bytes: u64) -> Option<String> {
 }
 
 impl Page for BuildPage {
+    fn unread(&self) -> Vec<Sha256> {
+        let unread = output(&self.build).filter(|_| self.is_unread);
+        unread.into_iter().collect()
+    }
+
+    fn tell(&mut self, _sha256: Sha256, solo5: Option<Solo5>) {
+        self.solo5 = solo5;
+    }
+
+    fn is_dear(&self, app: &App) -> bool {
+        input_changes::bytes_to_read(app, &self.artifacts, &INPUT_FILES) > DEAR_BYTES_MIN
+    }
+
     fn prepare(&mut self, app: &App) {
         let plain = |tail: String| {
             let lines = tail.lines().map(|line| ansi::plain(line.as_bytes()));
@@ -596,9 +613,9 @@ impl Page for BuildPage {
             Ok((_, size)) if size <= SCRIPT_BYTES => tail(app, &self.build.script, SCRIPT_BYTES),
             _ => None,
         };
-        self.inputs = input_changes::counted(app, &self.artifacts);
+        let environment = input_changes::file(app, &self.artifacts, INPUT_FILES[1]);
+        self.inputs = input_changes::counted(app, &self.artifacts, environment.as_deref());
         if self.build.input_id.is_some() {
-            let environment = input_changes::file(app, &self.artifacts, INPUT_FILES[1]);
             self.variables = inputs::variables(&environment.unwrap_or_default());
             self.duniverse = input_changes::has_duniverse(app, &self.artifacts);
         }

@@ -13,9 +13,10 @@ use opam_file::{Package, SwitchExport};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::app::{App, Page};
+use crate::app::{App, Page, Prepared};
 use crate::error::{Error, Result};
 use crate::names::{self, Path};
+use crate::places::DEAR_BYTES_MIN;
 use crate::respond::{Accepts, Layout};
 use crate::share::Share;
 use crate::view::{INPUT_FILES, PackageOfVersion};
@@ -33,13 +34,13 @@ pub async fn get(
 }
 
 /// The packages of a build.
-pub async fn load(app: &App, uuid: &str) -> Result<PackagesPage> {
+pub async fn load(app: &App, uuid: &str) -> Result<Prepared<PackagesPage>> {
     let missing = || Error::NotFound("there is no such build".to_owned());
     let uuid = names::uuid(uuid).ok_or_else(missing)?;
     let page = app
         .prepared(move |app, tx| PackagesPage::load(app, tx, uuid))
         .await?;
-    match page.packages {
+    match &page.packages {
         Some(_) => Ok(page),
         None => Err(Error::NotFound(
             "the opam switch of this build was not recorded, or cannot be read".to_owned(),
@@ -78,6 +79,15 @@ impl PackagesPage {
 }
 
 impl Page for PackagesPage {
+    fn is_dear(&self, app: &App) -> bool {
+        let switch = self.artifacts.iter();
+        let switch = switch.filter(|artifact| artifact.path == INPUT_FILES[0]);
+        let bytes_max = app.limits().opam_switch_bytes_max;
+        switch
+            .map(|switch| switch.size)
+            .any(|bytes| bytes > DEAR_BYTES_MIN && bytes <= bytes_max)
+    }
+
     fn prepare(&mut self, app: &App) {
         let switch = input_changes::file(app, &self.artifacts, INPUT_FILES[0]);
         let parsed = switch.and_then(|switch| SwitchExport::parse(&switch).ok());

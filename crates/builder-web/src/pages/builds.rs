@@ -11,7 +11,7 @@ use axum::response::Response;
 use builder_exec::Timestamp;
 use builder_store::builds::Build;
 use builder_store::latest::{self, Latest};
-use builder_store::{Tx, jobs};
+use builder_store::{Sha256, Tx, jobs};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -100,8 +100,16 @@ struct Job {
     /// By platform.
     latest: Vec<Latest>,
     section: Option<String>,
-    /// Of the newest successful build on any platform, for programs.
-    solo5: Option<(String, Solo5)>,
+    /// The newest successful build on any platform, for programs.
+    newest: Option<Newest>,
+}
+
+/// A build, and what its main binary says of itself.
+struct Newest {
+    uuid: String,
+    sha256: Sha256,
+    /// None where nobody has read it yet.
+    solo5: Option<Option<Solo5>>,
 }
 
 /// Whether a build is new enough to be shown.
@@ -142,7 +150,7 @@ impl BuildsPage {
                 synopsis,
                 latest,
                 section: job.section,
-                solo5: None,
+                newest: None,
             };
             jobs.push(job_shown);
         }
@@ -184,19 +192,20 @@ impl BuildsPage {
             if !filter.shows_job(&job.name, &synopsis) || filter.is_set() && latest.is_empty() {
                 continue;
             }
-            let mut solo5 = None;
-            if let Some(build) = newest
-                && let Some(main) = &build.main_binary
-                && let Some(known) = app.derived().solo5(app.store(), tx, main.sha256)?
-            {
-                solo5 = Some((build.uuid.to_string(), known));
-            }
+            let newest = match newest.and_then(|build| Some((build.uuid, build.main_binary?))) {
+                Some((uuid, main)) => Some(Newest {
+                    uuid: uuid.to_string(),
+                    sha256: main.sha256,
+                    solo5: app.derived().known_solo5(tx, main.sha256)?,
+                }),
+                None => None,
+            };
             let job_shown = Job {
                 name: job.name,
                 synopsis,
                 latest,
                 section: job.section,
-                solo5,
+                newest,
             };
             jobs.push(job_shown);
         }
@@ -248,6 +257,24 @@ fn by_section(jobs: Vec<Job>) -> Vec<Section> {
 }
 
 impl Page for BuildsPage {
+    fn unread(&self) -> Vec<Sha256> {
+        let jobs = self.sections.iter().flat_map(|section| &section.jobs);
+        let newest = jobs.filter_map(|job| job.newest.as_ref());
+        let unread = newest.filter(|newest| newest.solo5.is_none());
+        unread.map(|newest| newest.sha256).collect()
+    }
+
+    fn tell(&mut self, sha256: Sha256, solo5: Option<Solo5>) {
+        let jobs = self
+            .sections
+            .iter_mut()
+            .flat_map(|section| &mut section.jobs);
+        let newest = jobs.filter_map(|job| job.newest.as_mut());
+        for newest in newest.filter(|newest| newest.sha256 == sha256) {
+            newest.solo5 = Some(solo5.clone());
+        }
+    }
+
     fn prepare(&mut self, app: &App) {
         let introduction = app.config().site.introduction.as_ref();
         self.introduction = introduction.map(|text| app.derived().introduction(text));
@@ -321,7 +348,9 @@ impl Listed<'_> {
         for section in &page.sections {
             let mut names = Vec::new();
             for job in &section.jobs {
-                let latest = job.solo5.as_ref();
+                let latest = job.newest.as_ref();
+                let latest = latest.and_then(|newest| Some((&newest.uuid, newest.solo5.as_ref()?)));
+                let latest = latest.and_then(|(uuid, solo5)| Some((uuid, solo5.as_ref()?)));
                 names.push(JobName {
                     name: &job.name,
                     synopsis: &job.synopsis,

@@ -22,14 +22,12 @@ use crate::console::ansi;
 use crate::console::outline::{self, Found, Line, Outline};
 use crate::error::{Error, Result};
 use crate::names::Path;
-use crate::places::Who;
+use crate::places::{DEAR_BYTES_MIN, Who};
 use crate::query::Query;
 use crate::respond::{Accepts, Layout};
 use crate::share::Share;
 use crate::{cursor, failure, failures, names, removed, show, urls, view};
 
-/// A console of more bytes is dear to read: it takes one of the places for that.
-const DEAR_BYTES_MIN: u64 = 1024 * 1024;
 /// Bytes of a line that are shown.
 const LINE_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of all lines of a page, before they are cut short.

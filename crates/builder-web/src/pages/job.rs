@@ -466,6 +466,13 @@ fn badge_markdown(origin: &str, job: &str, platform: Option<&str>) -> String {
 }
 
 impl Page for JobPage {
+    fn is_dear(&self, app: &App) -> bool {
+        let texts = [&self.description, &self.readme].into_iter();
+        texts
+            .filter_map(|text| text.markdown.as_ref())
+            .any(|markdown| app.derived().is_dear_markdown(markdown))
+    }
+
     fn prepare(&mut self, app: &App) {
         for text in [&mut self.description, &mut self.readme] {
             let markdown = text.markdown.as_ref();

@@ -251,7 +251,9 @@ fn keep(app: &App, caller: &Caller, arriving: Arriving<'_>, build: Build) -> Res
     let solo5 = match main {
         Some((_, main)) => {
             let mut file = staging.open(main.sha256)?;
-            Some((main.sha256, derived::read_solo5(&mut file, main.sha256)))
+            let solo5 = derived::read_solo5(&mut file, main.sha256);
+            // What cannot be read now is read when somebody asks for it.
+            solo5.ok().map(|solo5| (main.sha256, solo5))
         }
         None => None,
     };

@@ -152,6 +152,9 @@ mod faults;
 mod damaged;
 
 #[cfg(test)]
+mod together;
+
+#[cfg(test)]
 #[cfg(target_os = "linux")]
 mod malformed;
 

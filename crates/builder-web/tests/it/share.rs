@@ -132,7 +132,12 @@ fn absolute_links_begin_with_what_the_client_asked_and_nobody_gets_those_of_anot
     let trusting = server.again(Clock::Stopped(now()), |config| {
         config.trusted_proxies = vec!["unix".parse().unwrap()];
     });
+    // One of the pages that wait for a place.
+    let uuids = [build("", 1).uuid, build("", 2).uuid];
+    let compare = format!("/compare/{}/{}", uuids[0], uuids[1]);
+    let compared = format!("content=\"https://b.example{compare}\"");
     for (target, link) in [
+        (&*compare, &*compared),
         ("/job/hello", "content=\"https://b.example/job/hello\""),
         ("/feed.atom", "href=\"https://b.example/feed.atom\""),
         ("/opensearch.xml", "https://b.example/search?q="),
