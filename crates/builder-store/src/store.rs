@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -279,6 +279,17 @@ impl Store {
     pub fn generation(&self) -> Result<i64> {
         let watcher = lock(&self.watcher);
         sqlite::pragma_int(&watcher, "main", "data_version")
+    }
+
+    /// As [`Store::generation`], unless somebody else is looking at it: none. So of those who must not
+    /// wait for a disk one at most does.
+    pub fn generation_unless_asked(&self) -> Result<Option<i64>> {
+        let watcher = match self.watcher.try_lock() {
+            Ok(watcher) => watcher,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+        };
+        sqlite::pragma_int(&watcher, "main", "data_version").map(Some)
     }
 
     /// Brings what we derive from the database up to date, a chunk of builds at a time, so that
@@ -649,4 +660,21 @@ fn attach_known(writer: &Connection, own: &Path) -> Result<bool> {
     }
     let check: String = writer.query_row("PRAGMA own.quick_check(1)", [], |row| row.get(0))?;
     Ok(check == "ok")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_must_not_wait_learns_the_generation_unless_somebody_waits_for_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let generation = store.generation().unwrap();
+        assert_eq!(store.generation_unless_asked().unwrap(), Some(generation));
+        let asks = lock(&store.watcher);
+        assert_eq!(store.generation_unless_asked().unwrap(), None);
+        drop(asks);
+        assert_eq!(store.generation_unless_asked().unwrap(), Some(generation));
+    }
 }

@@ -122,7 +122,7 @@ async fn answer(
         refusals::note(app, Refusal { why, ..refused });
     };
     let admitted = async {
-        let size = announced_size(&app, &head.headers)?;
+        let size = announced_size(&app, &head.headers).await?;
         let waiting = Held::new(&app.metrics().uploads_waiting);
         let who = Who::User(caller.user.name.clone());
         let place = app.uploads().take(app.metrics(), Some(who)).await?;
@@ -187,7 +187,7 @@ fn refusal(error: Error) -> Response {
 }
 
 /// What `Content-Length` announces, if it may come in at all.
-fn announced_size(app: &App, headers: &HeaderMap) -> Result<Option<u64>> {
+async fn announced_size(app: &App, headers: &HeaderMap) -> Result<Option<u64>> {
     let size = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok())
@@ -202,7 +202,9 @@ fn announced_size(app: &App, headers: &HeaderMap) -> Result<Option<u64>> {
     let needed = size
         .unwrap_or(0)
         .saturating_add(app.limits().disk_reserve_bytes);
-    if app.store().free_bytes()? < needed {
+    // On a thread that may hang with the disk.
+    let free = app.blocking(|app| app.store().free_bytes()).await??;
+    if free < needed {
         return Err(Error::NoSpace);
     }
     Ok(size)

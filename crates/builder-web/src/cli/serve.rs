@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -152,7 +153,10 @@ pub(super) fn run_server(
             config.configdir.display()
         );
     }
+    // One may hang with the disk, see `page_cache`.
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.max(2))
         .enable_all()
         .thread_name("builder-web")
         .build()
@@ -293,7 +297,8 @@ async fn follow(app: App, stops: Arc<AtomicBool>) {
     let mut seen = None;
     let mut swept: Option<Instant> = None;
     loop {
-        let generation = app.store().generation().ok();
+        let generation = app.blocking(|app| app.store().generation().ok()).await;
+        let generation = generation.unwrap_or_default();
         let sweeps = swept.is_none_or(|swept| swept.elapsed() > SWEEP_PERIOD);
         if generation != seen || sweeps {
             let (turn_app, stops) = (app.clone(), stops.clone());

@@ -22,6 +22,8 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Stock {
     /// Of which state of the database the numbers are.
     generation: Mutex<Option<i64>>,
+    /// Held by who looks at what is not counted.
+    looks: Mutex<()>,
     builds: Gauges,
     failed: Gauges,
     artifacts: Gauge,
@@ -35,6 +37,7 @@ impl Stock {
     pub(super) fn new(registry: &mut Registry) -> Stock {
         Stock {
             generation: Mutex::default(),
+            looks: Mutex::default(),
             builds: register(registry, "builds", "Builds by job and platform"),
             failed: register(
                 registry,
@@ -84,22 +87,43 @@ impl Stock {
 
 /// Brings the numbers up to date, if they are not and it is time.
 pub(super) async fn refresh(app: &App) {
+    for work in [
+        // Both go on when nobody waits any more.
+        tokio::spawn(look(app.clone())),
+        tokio::spawn(count(app.clone())),
+    ] {
+        let _late = timeout(WAIT_MAX, work).await;
+    }
+}
+
+/// What changes without a commit, or costs little. On a disk that hangs one hangs, and the last values
+/// stay.
+async fn look(app: App) {
     let stock = &app.metrics().stock;
-    // An error is in the log of `free_bytes`' other uses; the last value stays.
-    if let Ok(free) = app.store().free_bytes() {
-        stock.free_bytes.set(signed(free));
-    }
-    for (file, bytes) in stock::database_bytes(app.store()) {
-        let gauge = stock
-            .database_bytes
-            .get_or_create_owned(&label("file", file));
-        gauge.set(signed(bytes));
-    }
+    let Ok(_looks) = stock.looks.try_lock() else {
+        return;
+    };
     let backlog = |work, count: u64| {
         let gauge = stock.backlog.get_or_create_owned(&label("work", work));
         gauge.set(signed(count));
     };
     backlog("inputs", app.comparisons().pending() as u64);
+    let sizes = app.blocking(|app| {
+        let store = app.store();
+        (store.free_bytes(), stock::database_bytes(store))
+    });
+    if let Ok((free, databases)) = sizes.await {
+        // An error is in the log of `free_bytes`' other uses; the last value stays.
+        if let Ok(free) = free {
+            stock.free_bytes.set(signed(free));
+        }
+        for (file, bytes) in databases {
+            let gauge = stock
+                .database_bytes
+                .get_or_create_owned(&label("file", file));
+            gauge.set(signed(bytes));
+        }
+    }
     // An error is in the log; the last values stay.
     let behind = app.read(|tx| Ok((search::progress(tx)?, failures::unknown_count(tx)?)));
     if let Ok((progress, failed)) = behind.await {
@@ -107,18 +131,15 @@ pub(super) async fn refresh(app: &App) {
         backlog("switches", progress.switches_left);
         backlog("failures", failed);
     }
-    let app = app.clone();
-    // Goes on when nobody waits any more.
-    let count = tokio::spawn(async move { count(&app).await });
-    let _late = timeout(WAIT_MAX, count).await;
 }
 
-async fn count(app: &App) {
+async fn count(app: App) {
     let stock = &app.metrics().stock;
     let Ok(mut known) = stock.generation.try_lock() else {
         return;
     };
-    let Ok(generation) = app.store().generation() else {
+    let generation = app.blocking(|app| app.store().generation());
+    let Ok(Ok(generation)) = generation.await else {
         return;
     };
     if *known == Some(generation) {

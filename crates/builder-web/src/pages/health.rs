@@ -7,14 +7,15 @@ use axum::extract::{RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
+use tracing::error;
 
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, with_causes};
 use crate::query::Query;
 use crate::respond;
 
-/// A database that takes longer to answer is not ready.
-const DATABASE_TIME_MAX: Duration = Duration::from_secs(5);
+/// A database or disk that takes longer to answer is not ready.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// `GET /healthz`
 pub async fn alive() -> Response {
@@ -38,21 +39,37 @@ pub async fn ready(State(app): State<App>, RawQuery(query): RawQuery) -> Result<
     if app.stops() {
         return not_ready("the server is stopping");
     }
-    match timeout(DATABASE_TIME_MAX, app.read(builder_store::stock::answers)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) => return not_ready("the database cannot be read; the log says why"),
-        Err(_) => return not_ready("the database does not answer"),
+    // On a thread that may hang with the disk.
+    let looked = app.blocking(move |app| unfit(app, for_uploads));
+    match timeout(LOOK_TIME_MAX, looked).await {
+        Ok(Ok(None)) => Ok(ok()),
+        Ok(Ok(Some(why))) => not_ready(why),
+        Ok(Err(_)) => not_ready("it cannot be told whether it is; the log says why"),
+        Err(_) => not_ready("the database or its disk does not answer"),
+    }
+}
+
+/// What stands in the way of reading, or of another upload.
+fn unfit(app: &App, for_uploads: bool) -> Option<&'static str> {
+    let store = app.store();
+    if let Err(error) = store.read(builder_store::stock::answers) {
+        error!("{}", with_causes(&error));
+        return Some("the database cannot be read; the log says why");
     }
     if !for_uploads {
-        return Ok(ok());
+        return None;
     }
-    if app.store().check_writable().is_err() {
-        return not_ready("the data directory cannot be written");
+    if store.check_writable().is_err() {
+        return Some("the data directory cannot be written");
     }
-    if app.store().free_bytes()? < app.limits().disk_reserve_bytes {
-        return not_ready("the disk is full: uploads are refused");
+    match store.free_bytes() {
+        Ok(free) if free >= app.limits().disk_reserve_bytes => None,
+        Ok(_) => Some("the disk is full: uploads are refused"),
+        Err(error) => {
+            error!("{}", with_causes(&error));
+            Some("the disk cannot be looked at; the log says why")
+        }
     }
-    Ok(ok())
 }
 
 fn ok() -> Response {
