@@ -36,6 +36,9 @@ mod documents;
 mod downloads;
 
 #[cfg(test)]
+mod site;
+
+#[cfg(test)]
 mod upload;
 
 #[cfg(test)]
@@ -75,6 +78,9 @@ mod clients;
 mod attacks;
 
 #[cfg(test)]
+mod attacks_by_links;
+
+#[cfg(test)]
 mod attacks_on_every_url;
 mod attacks_on_the_wire;
 
@@ -96,6 +102,9 @@ mod tokens;
 
 #[cfg(test)]
 mod overload;
+
+#[cfg(test)]
+mod guessing;
 
 #[cfg(test)]
 mod reference_data;

@@ -244,6 +244,22 @@ fn an_upload_by_hand_is_whole_or_absent_whatever_fails() {
     }
 }
 
+/// Whether the build, the first one, is there and every kind of page is shown.
+fn shows(process: &Process, build: &Build) {
+    is_whole_or_absent(process, build, true);
+    for target in [
+        "/",
+        "/job/job-1",
+        "/failed-builds",
+        "/search?q=job",
+        "/feed.atom",
+        "/readyz",
+    ] {
+        let answer = get(process, target);
+        assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+    }
+}
+
 #[test]
 fn what_is_kept_is_shown_while_the_disk_is_full_or_read_only() {
     let machine = Machine::new();
@@ -253,17 +269,7 @@ fn what_is_kept_is_shown_while_the_disk_is_full_or_read_only() {
     for error in [errno::ENOSPC, errno::EROFS] {
         let kinds = WRITES | kind::RENAME | kind::REMOVE | kind::SYNC;
         machine.fail(for_good(kinds, error), 1);
-        is_whole_or_absent(&process, &build, true);
-        for target in [
-            "/",
-            "/job/job-1",
-            "/failed-builds",
-            "/search?q=job",
-            "/feed.atom",
-        ] {
-            let answer = get(&process, target);
-            assert_eq!(answer.status, 200, "{target}: {}", answer.text());
-        }
+        shows(&process, &build);
         let refused = upload(&process, &numbered(2));
         assert!(
             [500, 503, 507].contains(&refused.status),
@@ -292,17 +298,7 @@ fn a_server_that_starts_on_a_full_disk_shows_what_is_kept_and_takes_builds_once_
     );
     let process = machine.serve(&["--expired-jobs", "0"]);
     assert!(process.log().contains("what interrupted uploads left"));
-    is_whole_or_absent(&process, &build, true);
-    for target in [
-        "/",
-        "/job/job-1",
-        "/failed-builds",
-        "/search?q=job",
-        "/readyz",
-    ] {
-        let answer = get(&process, target);
-        assert_eq!(answer.status, 200, "{target}: {}", answer.text());
-    }
+    shows(&process, &build);
     let refused = upload(&process, &numbered(2));
     assert_eq!(refused.status, 507, "{}", refused.text());
     assert!(machine.mend() > 0);

@@ -1,0 +1,159 @@
+//! Links in the place of what the server reads: they lead to nothing outside of the data directory.
+
+use crate::build::build;
+use crate::server::Server;
+
+#[test]
+fn a_link_or_a_path_of_a_row_leads_to_nothing_outside_of_the_data_directory() {
+    let hello = build("hello", 1).file("bin/x", "x").file("more", "more");
+    let server = Server::of(std::slice::from_ref(&hello));
+    let secret = server.datadir().parent().unwrap().join("secret");
+    std::fs::write(&secret, "s").unwrap();
+    let artifact = |content: &[u8]| {
+        let name = builder_store::Sha256::of(content).to_hex();
+        server
+            .datadir()
+            .join("_artifacts")
+            .join(&name[..2])
+            .join(name)
+    };
+    let console = server
+        .datadir()
+        .join("hello")
+        .join(hello.uuid.to_string())
+        .join("console.txt");
+    for file in [artifact(b"x"), console] {
+        std::fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink(&secret, &file).unwrap();
+    }
+    std::fs::remove_file(artifact(b"more")).unwrap();
+    let pipe = artifact(b"more");
+    crate::program::succeeds(server.datadir(), "mkfifo", &[pipe.to_str().unwrap()]);
+    for below in ["f/bin/x", "f/more", "console", "exec"] {
+        let answer = server.get(&format!("{}/{below}", hello.url()));
+        assert_eq!(answer.status, 500, "{below}");
+        assert!(!answer.text().contains("secret"), "{below}");
+    }
+    let database = server.datadir().join("builder.sqlite3");
+    for path in ["../secret", secret.to_str().unwrap(), "hello/../../secret"] {
+        let sql = format!("UPDATE build SET script = '{path}'");
+        let arguments = [database.to_str().unwrap(), &sql];
+        crate::program::succeeds(server.datadir(), "sqlite3", &arguments);
+        let answer = server.get(&format!("{}/script", hello.url()));
+        assert_eq!(answer.status, 500, "{path}: {}", answer.text());
+    }
+}
+
+#[test]
+fn a_link_in_the_place_of_a_directory_leads_to_nothing_outside_of_the_data_directory() {
+    let (linked, inner) = (build("hello", 1), build("inner", 2));
+    let of_bucket = build("other", 3).file("bin/x", "x");
+    let server = Server::of(&[linked.clone(), inner.clone(), of_bucket.clone()]);
+    let outside = tempfile::tempdir().unwrap();
+    // What an operator does who is short of space, and what an attacker would.
+    let bucket = &builder_store::Sha256::of(b"x").to_hex()[..2];
+    let directories = [
+        "hello".to_owned(),
+        format!("inner/{}", inner.uuid),
+        format!("_artifacts/{bucket}"),
+    ];
+    let move_out = |directory: &str, number: usize| {
+        let (from, to) = (
+            server.datadir().join(directory),
+            outside.path().join(number.to_string()),
+        );
+        std::fs::rename(&from, &to).unwrap();
+        std::os::unix::fs::symlink(&to, &from).unwrap();
+    };
+    for (number, directory) in directories.iter().enumerate() {
+        move_out(directory, number);
+    }
+    let all_outside = || {
+        let all = crate::program::succeeds(outside.path(), "find", &["."]);
+        String::from_utf8(all).unwrap().lines().count()
+    };
+    let before = all_outside();
+    for build in [&linked, &inner] {
+        for below in ["console", "script", "exec"] {
+            let answer = server.get(&format!("{}/{below}", build.url()));
+            assert_eq!(answer.status, 500, "{below}: {}", answer.text());
+        }
+        assert_eq!(server.get(&build.url()).status, 200);
+    }
+    let answer = server.get(&format!("{}/f/bin/x", of_bucket.url()));
+    assert_eq!(answer.status, 500);
+    // Nothing is written through one.
+    let answer = server.upload(&build("hello", 4));
+    assert_eq!(answer.status, 409);
+    let said = answer.text();
+    assert!(
+        said.contains("hello is a link in the data directory"),
+        "{said}"
+    );
+    assert!(!said.contains(outside.path().to_str().unwrap()), "{said}");
+    let again = build("other", 5).file("bin/x", "x");
+    assert_eq!(server.upload(&again).status, 500);
+    let data = server.datadir().to_str().unwrap();
+    let db = |arguments: &[&str]| {
+        let all = [&["db"], arguments, &["-d", data]].concat();
+        crate::program::run(server.datadir(), crate::program::BUILDER_WEB, &all)
+    };
+    // A repair neither.
+    std::fs::remove_file(
+        outside
+            .path()
+            .join("0")
+            .join(linked.uuid.to_string())
+            .join("console.txt"),
+    )
+    .unwrap();
+    let before_repair = all_outside();
+    assert_eq!(before_repair, before - 1);
+    let repaired = db(&["verify-data-dir", "--repair"]);
+    assert_eq!(repaired.status.code(), Some(1), "{repaired:?}");
+    let said = String::from_utf8_lossy(&repaired.stdout).into_owned();
+    assert!(said.contains("which is not followed"), "{said}");
+    // Nor is anything removed.
+    assert_eq!(db(&["job-remove", "hello"]).status.code(), Some(0));
+    assert_eq!(all_outside(), before_repair);
+    assert!(!server.datadir().join("_quarantine").exists());
+    let doctor = db(&["doctor", "-c", "/nonexistent"]);
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(
+        said.contains("3 links are in the place of directories"),
+        "{said}"
+    );
+    // All artifacts may be elsewhere, and the data directory itself.
+    std::fs::remove_file(server.datadir().join("_artifacts").join(bucket)).unwrap();
+    std::fs::rename(
+        outside.path().join("2"),
+        server.datadir().join("_artifacts").join(bucket),
+    )
+    .unwrap();
+    move_out("_artifacts", 3);
+    let answer = server.get(&format!("{}/f/bin/x", of_bucket.url()));
+    assert_eq!((answer.status, answer.text().as_str()), (200, "x"));
+    assert_eq!(server.upload(&again).status, 201);
+    let verified = db(&["verify-data-dir", "--json"]);
+    let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert!(!said.contains("_artifacts"), "{said}");
+}
+
+#[test]
+fn a_hook_that_is_a_link_is_run_and_a_broken_one_harms_nobody() {
+    // As on the OCaml server: the directory is the operator's.
+    let server = Server::new();
+    let hooks = server.configdir().join("upload-hooks");
+    std::fs::create_dir(&hooks).unwrap();
+    let real = server.configdir().join("real");
+    let mark = server.configdir().join("ran");
+    std::fs::write(&real, format!("#!/bin/sh\n: > '{}'\n", mark.display())).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&real, executable).unwrap();
+    std::os::unix::fs::symlink(&real, hooks.join("link.sh")).unwrap();
+    std::os::unix::fs::symlink("link-to-itself.sh", hooks.join("link-to-itself.sh")).unwrap();
+    std::os::unix::fs::symlink("/nonexistent", hooks.join("broken.sh")).unwrap();
+    std::os::unix::fs::symlink("/", hooks.join("directory.sh")).unwrap();
+    server.keep(&build("hello", 1).file("bin/x", "x"));
+    crate::server::wait_until("the linked hook has run", || mark.exists());
+}
