@@ -101,6 +101,9 @@ mod proxy;
 mod tokens;
 
 #[cfg(test)]
+mod on_record;
+
+#[cfg(test)]
 mod overload;
 
 #[cfg(test)]

@@ -1,0 +1,236 @@
+//! The record of who did what, and of what was refused.
+
+use crate::program::{BUILDER_WEB, run};
+use crate::server::{basic, exchange, wait_until};
+use crate::tokens::{Site, hello};
+
+#[test]
+fn who_is_not_let_in_where_operators_read_is_on_record_and_cannot_fill_it() {
+    let site = Site::new();
+    let admin = site.token(&["--scope", "admin", "ops"]);
+    let upload = site.token(&["builds"]);
+    let get = |target: &str, authorization: &str| {
+        let headers = [("authorization", authorization)];
+        exchange(site.process.address, "GET", target, &headers, b"").status
+    };
+    let password = basic(("ci", "password"));
+    for target in ["/metrics", "/audit"] {
+        assert_eq!(get(target, "Bearer bwt_wrong"), 401);
+        // Also a password that is right: this is not for it.
+        assert_eq!(get(target, &password), 401);
+        assert_eq!(get(target, &format!("Bearer {upload}")), 403);
+        let nothing = exchange(site.process.address, "GET", target, &[], b"");
+        assert_eq!(nothing.status, 401);
+    }
+    assert_eq!(site.upload("Bearer bwt_wrong", &hello("hello", 1)), 401);
+    let refused = || site.audit(&["--refused", "--action", "log-in"]);
+    wait_until("all are on record", || refused().len() == 7);
+    let told: Vec<String> = refused()
+        .iter()
+        .map(|entry| {
+            assert_eq!(entry["from"], "127.0.0.1");
+            let of = |name: &str| entry[name].as_str().unwrap().to_owned();
+            format!("{}: {}, {}", of("who"), of("subject"), of("detail"))
+        })
+        .collect();
+    let other = "token builds is for uploads; this needs one that was made with --scope admin";
+    let at = |target: &str| {
+        [
+            format!(": {target}, wrong token"),
+            format!("ci: {target}, wrong token"),
+            format!("ci (token builds): {target}, {other}"),
+        ]
+    };
+    let at_upload = [": , wrong token".to_owned()];
+    assert_eq!(
+        told,
+        [&at("/metrics")[..], &at("/audit"), &at_upload].concat()
+    );
+    // A flood is answered, and hardly noted; who has the right token is let in meanwhile.
+    for _ in 0..200 {
+        let status = get("/audit", "Bearer bwt_wrong");
+        assert!([401, 429].contains(&status), "{status}");
+        let status = site.upload("Bearer bwt_wrong", &hello("hello", 1));
+        assert!([401, 429].contains(&status), "{status}");
+    }
+    let noted = refused().len() - told.len();
+    assert!(noted <= 20, "{noted} of 400");
+    assert_eq!(site.get("/audit", &admin).status, 200);
+    let metrics = site.get("/metrics", &admin).text();
+    let count = |result: &str| -> u64 {
+        let name = format!("builder_web_log_ins_total{{result=\"{result}\"}} ");
+        let (_, rest) = metrics.split_once(&name).unwrap();
+        rest.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    assert_eq!(count("wrong") + count("slowed"), 405);
+}
+
+#[test]
+fn what_was_done_and_what_was_refused_is_on_record_and_stays() {
+    let site = Site::new();
+    let user = basic(("ci", "password"));
+    let build = hello("hello", 1);
+    assert_eq!(site.upload(&user, &build), 201);
+    assert_eq!(site.upload(&user, &build), 409);
+    assert_eq!(site.upload(&basic(("e\nvil", "guess")), &build), 401);
+    wait_until("refusals are on record", || {
+        site.audit(&["--refused"]).len() == 2
+    });
+    site.user("user-add", "bob", &[]);
+    site.db(&["access-add", "bob", "hello"]);
+    site.db(&["access-remove", "bob", "hello"]);
+    let _token = site.token(&["x"]);
+    site.db(&["token-revoke", "x"]);
+    site.db(&["user-remove", "bob"]);
+    let uuid = build.uuid.to_string();
+    site.db(&["pin", "--note", "released", &uuid]);
+    site.db(&["unpin", &uuid]);
+    let taken = site.directory.path().join("taken.exec");
+    site.db(&["extract-build", &uuid, "--dest", taken.to_str().unwrap()]);
+    site.db(&["vacuum", "except-latest", "7", "--job", "hello"]);
+    site.db(&["job-remove", "hello"]);
+    site.db(&["import", "--user", "ci", taken.to_str().unwrap()]);
+    let told: Vec<String> = site
+        .audit(&[])
+        .iter()
+        .map(|entry| {
+            let of = |name: &str| entry[name].as_str().unwrap().to_owned();
+            format!("{} {} {}", of("action"), of("subject"), of("outcome"))
+        })
+        .collect();
+    let uuid = build.uuid;
+    assert_eq!(
+        told,
+        [
+            "user-add ci done".to_owned(),
+            format!("upload hello/{uuid} done"),
+            "upload /upload refused".to_owned(),
+            "log-in  refused".to_owned(),
+            "user-add bob done".to_owned(),
+            "access-add bob done".to_owned(),
+            "access-remove bob done".to_owned(),
+            "token-add x done".to_owned(),
+            "token-revoke x done".to_owned(),
+            "user-remove bob done".to_owned(),
+            format!("pin hello/{uuid} done"),
+            format!("unpin hello/{uuid} done"),
+            "vacuum hello done".to_owned(),
+            "job-remove hello done".to_owned(),
+            format!("build-remove hello/{uuid} done"),
+            format!("import hello/{uuid} done"),
+        ]
+    );
+    let uploads = site.audit(&["--user", "ci", "--action", "upload"]);
+    assert_eq!(uploads.len(), 2);
+    assert_eq!(uploads[0]["from"], "127.0.0.1");
+    assert!(!uploads[0]["request"].as_str().unwrap().is_empty());
+    assert!(
+        uploads[1]["detail"]
+            .as_str()
+            .unwrap()
+            .contains(&uuid.to_string())
+    );
+    assert_eq!(site.audit(&["--refused"]).len(), 2);
+    assert_eq!(site.audit(&["--since", "2999-01-01"]).len(), 0);
+    assert_eq!(site.audit(&["--count", "1"])[0]["action"], "import");
+    let pin = &site.audit(&["--action", "pin"])[0];
+    assert_eq!(
+        (&pin["detail"], &pin["from"]),
+        (&"released".into(), &"command line".into())
+    );
+    let import = &site.audit(&["--action", "import"])[0];
+    assert_eq!(import["detail"], "debian-12, in the name of ci");
+    let vacuum = &site.audit(&["--action", "vacuum"])[0];
+    assert_eq!(vacuum["detail"], "all but the latest 7");
+    let table = site.db(&["audit"]);
+    assert_eq!(table.lines().count(), 17, "{table}");
+    // Nobody changes what was.
+    let record = site.directory.path().join("builder-web-record.sqlite3");
+    for sql in [
+        "UPDATE audit SET who = 'x'",
+        "DELETE FROM audit WHERE action = 'upload'",
+    ] {
+        let output = run(
+            site.directory.path(),
+            "sqlite3",
+            &[record.to_str().unwrap(), sql],
+        );
+        assert!(!output.status.success(), "{sql}");
+    }
+    assert_eq!(site.audit(&[]).len(), 16);
+}
+
+#[test]
+fn repairs_and_migrations_are_on_record_when_they_changed_something() {
+    let mut site = Site::new();
+    let user = basic(("ci", "password"));
+    let (damaged, whole) = (hello("hello", 1), hello("hello", 2));
+    for build in [&damaged, &whole] {
+        assert_eq!(site.upload(&user, build), 201);
+    }
+    let data = site.directory.path().to_str().unwrap().to_owned();
+    let noted = |site: &Site, action: &str| -> Vec<String> {
+        let all = site.audit(&["--action", action]);
+        all.iter()
+            .map(|entry| {
+                assert_eq!(entry["from"], "command line");
+                assert_eq!(entry["outcome"], "done");
+                assert_ne!(entry["who"], "");
+                entry["detail"].as_str().unwrap().to_owned()
+            })
+            .collect()
+    };
+    // A migration that is refused, since the server runs.
+    let migrate = |site: &Site, arguments: &[&str]| {
+        let all = [&["migrations"], arguments, &["-d", &data]].concat();
+        run(site.directory.path(), BUILDER_WEB, &all).status.code()
+    };
+    assert_eq!(migrate(&site, &["down", "--to", "17"]), Some(2));
+    site.process.kill();
+    assert_eq!(
+        migrate(&site, &["down", "--to", "16", "--dry-run"]),
+        Some(0)
+    );
+    let told = noted(&site, "migrate");
+    assert_eq!((told.len(), &*told[0]), (2, "down from version 18"));
+    assert!(
+        told[1].starts_with("not down from version 18: "),
+        "{told:?}"
+    );
+    // And those that are done.
+    assert_eq!(migrate(&site, &["down", "--to", "16"]), Some(0));
+    assert_eq!(migrate(&site, &["up", "--to", "17"]), Some(0));
+    assert_eq!(migrate(&site, &["up"]), Some(0));
+    assert_eq!(migrate(&site, &["up"]), Some(0));
+    assert_eq!(
+        noted(&site, "migrate")[2..],
+        ["down from version 18", "up from version 17"]
+    );
+    // Nothing to repair, nothing to note; nor where it is only looked.
+    site.db(&["verify-data-dir", "--repair"]);
+    let (path, content) = (artifact(&data, b"x1"), b"damage");
+    std::fs::write(path, content).unwrap();
+    let stray = format!("{data}/_artifacts/stray");
+    std::fs::write(stray, "stray").unwrap();
+    let look = run(
+        site.directory.path(),
+        BUILDER_WEB,
+        &["db", "verify-data-dir", "-d", &data],
+    );
+    assert_eq!(look.status.code(), Some(1), "{look:?}");
+    assert_eq!(noted(&site, "repair"), [""; 0]);
+    // What is lost for good leaves the exit status at 1.
+    let repair = ["db", "verify-data-dir", "--repair", "-d", &data];
+    let repaired = run(site.directory.path(), BUILDER_WEB, &repair);
+    assert_eq!(repaired.status.code(), Some(1), "{repaired:?}");
+    assert_eq!(noted(&site, "repair"), ["2 problems dealt with"]);
+}
+
+/// Where an artifact is.
+fn artifact(data: &str, content: &[u8]) -> std::path::PathBuf {
+    let name = builder_store::Sha256::of(content).to_hex();
+    std::path::Path::new(data)
+        .join("_artifacts")
+        .join(&name[..2])
+        .join(name)
+}
