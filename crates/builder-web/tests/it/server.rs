@@ -289,27 +289,46 @@ fn copy_directory(from: &Path, to: &Path) {
 }
 
 /// The digest of each file below a directory that is no database, by its path. Without the pictures
-/// of the server: they are drawn in the background, and come when they come.
+/// of the server: they are drawn in the background, and come when they come. What a server removes
+/// while this looks is not there.
 pub(crate) fn files(directory: &Path) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     let mut todo = vec![directory.to_owned()];
     while let Some(next) = todo.pop() {
-        for entry in std::fs::read_dir(&next).unwrap() {
+        let Some(entries) = unless_gone(std::fs::read_dir(&next)) else {
+            assert_ne!(next, directory, "there is no such directory");
+            all.remove(&format!("{}/", name_below(directory, &next)));
+            continue;
+        };
+        for entry in entries {
             let path = entry.unwrap().path();
-            let name = path.strip_prefix(directory).unwrap().display().to_string();
+            let name = name_below(directory, &path);
             if name == "_cache/builder-web" {
                 continue;
             }
             if path.is_dir() {
                 all.insert(format!("{name}/"), String::new());
                 todo.push(path);
-            } else if !name.contains(".sqlite3") {
-                let digest = Sha256::of(&std::fs::read(&path).unwrap());
-                all.insert(name, digest.to_hex());
+            } else if !name.contains(".sqlite3")
+                && let Some(content) = unless_gone(std::fs::read(&path))
+            {
+                all.insert(name, Sha256::of(&content).to_hex());
             }
         }
     }
     all
+}
+
+fn name_below(directory: &Path, path: &Path) -> String {
+    path.strip_prefix(directory).unwrap().display().to_string()
+}
+
+/// Fails with every error but that of a file that is not there, or no more.
+fn unless_gone<T>(read: std::io::Result<T>) -> Option<T> {
+    match read {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        read => Some(read.unwrap()),
+    }
 }
 
 /// Waits for what happens in the background, and fails if it does not.
