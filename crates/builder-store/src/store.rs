@@ -263,6 +263,12 @@ impl Store {
         Ok(value)
     }
 
+    /// For how long another process has been seen to lock the database, or one of ours beside it,
+    /// against those who write; none: none does. Seen by whoever writes, or by asking this.
+    pub fn locked_for(&self) -> Result<Option<Duration>> {
+        self.writer.locked_for()
+    }
+
     /// After a COMMIT that failed, makes sure that it does not succeed in the end. One that failed
     /// when it was synced is in the write-ahead log as a whole: after a crash SQLite would find it
     /// there, unless something else was written in its place.

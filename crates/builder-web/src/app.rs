@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use askama::Template;
 use axum::body::Body;
@@ -65,6 +65,7 @@ struct Inner {
     metrics: Metrics,
     stopping: AtomicBool,
     keeping: AtomicBool,
+    no_room: AtomicU64,
     looking: failures::Looking,
     outlines: Outlines,
     console_sizes: ConsoleSizes,
@@ -128,6 +129,7 @@ impl App {
             metrics,
             stopping: AtomicBool::new(false),
             keeping: AtomicBool::new(false),
+            no_room: AtomicU64::new(0),
             looking: failures::Looking::default(),
             outlines: Outlines::default(),
             console_sizes: ConsoleSizes::default(),
@@ -218,6 +220,17 @@ impl App {
     /// Whether the server was told to stop.
     pub fn stops(&self) -> bool {
         self.0.stopping.load(Ordering::Relaxed)
+    }
+
+    /// The last upload was refused, since there was no room on the disk for so many bytes; or there
+    /// was room for it: 0.
+    pub fn note_room(&self, missing_bytes: u64) {
+        self.0.no_room.store(missing_bytes, Ordering::Relaxed);
+    }
+
+    /// For how many bytes of an upload there was no room; 0: there was room for the last one.
+    pub fn no_room(&self) -> u64 {
+        self.0.no_room.load(Ordering::Relaxed)
     }
 
     /// Which artifacts were found intact.

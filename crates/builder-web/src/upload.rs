@@ -121,17 +121,25 @@ async fn answer(
         let why = error.clone().message();
         refusals::note(app, Refusal { why, ..refused });
     };
+    let size = announced_size(&head.headers);
+    // One byte at least: of what comes in pieces nobody knows how much there is.
+    let note_room = |app: &App, error: &Error| {
+        if matches!(error, Error::NoSpace) {
+            app.note_room(size.unwrap_or(1));
+        }
+    };
     let admitted = async {
-        let size = announced_size(&app, &head.headers).await?;
+        check_size(&app, size).await?;
         let waiting = Held::new(&app.metrics().uploads_waiting);
         let who = Who::User(caller.user.name.clone());
         let place = app.uploads().take(app.metrics(), Some(who)).await?;
         drop(waiting);
-        Ok::<_, Error>((size, place))
+        Ok::<_, Error>(place)
     };
-    let (size, place) = match admitted.await {
-        Ok(admitted) => admitted,
+    let place = match admitted.await {
+        Ok(place) => place,
         Err(error) => {
+            note_room(&app, &error);
             note(&app, &error);
             return refuse_early(&app, error, body, waits, bytes_max);
         }
@@ -147,6 +155,7 @@ async fn answer(
     drop(place);
     match received {
         Ok((Ok(received), _)) => {
+            app.note_room(0);
             let location = urls::build(&received.job, &received.uuid);
             if let Some(call) = received.hook {
                 drop(app.hooks().run(&app, call));
@@ -160,6 +169,7 @@ async fn answer(
             if let Some(body) = body {
                 drain(&app, body, bytes_max);
             }
+            note_room(&app, &error);
             note(&app, &error);
             refusal(error)
         }
@@ -186,12 +196,14 @@ fn refusal(error: Error) -> Response {
     response
 }
 
-/// What `Content-Length` announces, if it may come in at all.
-async fn announced_size(app: &App, headers: &HeaderMap) -> Result<Option<u64>> {
-    let size = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok())
-        .and_then(|length| length.parse::<u64>().ok());
+/// What `Content-Length` announces.
+fn announced_size(headers: &HeaderMap) -> Option<u64> {
+    let length = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
+    length.parse().ok()
+}
+
+/// Whether so much may come in at all.
+async fn check_size(app: &App, size: Option<u64>) -> Result<()> {
     let limit = app.limits().upload_bytes_max;
     if size.is_some_and(|size| size > limit) {
         return Err(Error::TooLarge(format!(
@@ -207,7 +219,7 @@ async fn announced_size(app: &App, headers: &HeaderMap) -> Result<Option<u64>> {
     if free < needed {
         return Err(Error::NoSpace);
     }
-    Ok(size)
+    Ok(())
 }
 
 /// Reads what a refused client still sends, within bounds, while it reads our answer: closing at

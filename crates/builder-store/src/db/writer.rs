@@ -74,6 +74,26 @@ impl Writer {
         }
     }
 
+    /// For how long another process has been seen to keep us from writing; none: it does not. Tries
+    /// to, unless somebody has the connection.
+    pub(crate) fn locked_for(&self) -> Result<Option<Duration>> {
+        let connection = self.state().connection.take();
+        if connection.is_some() {
+            let held = Held {
+                writer: self,
+                connection,
+                came: Instant::now(),
+                wait_max: Duration::ZERO,
+            };
+            match held.begin() {
+                Err(Error::Database(error)) if is_busy(&error) => {}
+                begun => begun?.rollback()?,
+            }
+        }
+        let since = self.state().locked_since;
+        Ok(since.map(|since| since.elapsed()))
+    }
+
     /// Closes the connection, unless somebody has it.
     pub(crate) fn close(&self) {
         drop(self.state().connection.take());

@@ -17,6 +17,9 @@ use crate::respond;
 /// A database or disk that takes longer to answer is not ready.
 const LOOK_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// Another process may lock the database for so long: hooks and commands write, too.
+const LOCKED_TIME_MAX: Duration = Duration::from_secs(3);
+
 /// `GET /healthz`
 pub async fn alive() -> Response {
     ok()
@@ -62,8 +65,24 @@ fn unfit(app: &App, for_uploads: bool) -> Option<&'static str> {
     if store.check_writable().is_err() {
         return Some("the data directory cannot be written");
     }
+    match store.locked_for() {
+        Ok(Some(time)) if time >= LOCKED_TIME_MAX => {
+            return Some("another process has locked the database: uploads are refused");
+        }
+        Ok(_) => {}
+        Err(error) => {
+            error!("{}", with_causes(&error));
+            return Some("the database cannot be written; the log says why");
+        }
+    }
+    // As much as the next upload takes, as far as that can be told: of one that was refused for want
+    // of room it is known.
+    let wanted = app
+        .limits()
+        .disk_reserve_bytes
+        .saturating_add(app.no_room().max(1));
     match store.free_bytes() {
-        Ok(free) if free >= app.limits().disk_reserve_bytes => None,
+        Ok(free) if free >= wanted => None,
         Ok(_) => Some("the disk is full: uploads are refused"),
         Err(error) => {
             error!("{}", with_causes(&error));

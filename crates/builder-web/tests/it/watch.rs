@@ -14,7 +14,9 @@ use tower::ServiceExt;
 use crate::build::build;
 use crate::carry::db;
 use crate::program::Process;
-use crate::server::{ALICE, BUILDER, Server, basic, connect, exchange, now, wait_until};
+use crate::server::{
+    ALICE, Answer, BUILDER, Server, basic, connect, exchange, head, now, wait_until,
+};
 
 /// What Prometheus reads of a server.
 fn metrics(server: &Server) -> String {
@@ -537,6 +539,36 @@ fn a_server_that_cannot_take_uploads_or_is_stopping_is_alive_and_not_ready() {
     server.app.stop_begins();
     assert_eq!(server.get("/readyz").status, 503);
     assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
+fn after_an_upload_for_which_there_was_no_room_none_is_to_be_sent_until_there_is() {
+    let free = Server::new().app.store().free_bytes().unwrap();
+    let server = Server::with(|config| {
+        config.limits.disk_reserve_bytes = free / 2;
+        config.limits.upload_bytes_max = u64::MAX;
+    });
+    let address = server.listen();
+    let ready = || server.get("/readyz?for=uploads").status;
+    assert_eq!(ready(), 200);
+    let authorization = basic(BUILDER);
+    let length = free.to_string();
+    let mut stream = connect(address);
+    let headers = [
+        ("authorization", authorization.as_str()),
+        ("content-length", length.as_str()),
+        ("expect", "100-continue"),
+    ];
+    stream
+        .write_all(head("POST", "/upload", &headers).as_bytes())
+        .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert_eq!(Answer::parse(&answer, false).status, 507);
+    assert_eq!(ready(), 503);
+    // One for which there is room, as after the operator made some.
+    assert_eq!(server.upload(&build("small", 1)).status, 201);
+    assert_eq!(ready(), 200);
 }
 
 #[test]

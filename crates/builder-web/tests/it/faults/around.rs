@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::server::{BUILDER, basic, exchange};
+use crate::server::{BUILDER, basic, exchange, wait_until};
 
 use super::machine::Machine;
 use super::uploads::{get, is_clean, is_whole_or_absent, numbered, upload};
@@ -68,6 +68,14 @@ fn a_database_that_others_lock_is_waited_for_and_then_the_client_is_told_to_come
             "another process has locked the database; try again in 10 s\n"
         );
         is_whole_or_absent(&process, &build, false);
+        wait_until("nobody is to send uploads here", || {
+            ready(&process).0 == 503
+        });
+        assert_eq!(
+            ready(&process).1,
+            "another process has locked the database: uploads are refused"
+        );
+        assert_eq!(get(&process, "/readyz").status, 200);
         // One that ends in time is not noticed.
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| upload(&process, &build));
@@ -77,9 +85,35 @@ fn a_database_that_others_lock_is_waited_for_and_then_the_client_is_told_to_come
             assert_eq!(waits.join().unwrap().status, 201, "{database}");
         });
         is_whole_or_absent(&process, &build, true);
+        assert_eq!(ready(&process).0, 200, "{database}");
         kept.push(build);
     }
     is_clean(&machine);
+}
+
+/// Whether it can take uploads, and why not.
+fn ready(process: &crate::program::Process) -> (u16, String) {
+    let accept = [("accept", "application/json")];
+    let answer = exchange(process.address, "GET", "/readyz?for=uploads", &accept, b"");
+    let why = match answer.status {
+        200 => String::new(),
+        _ => answer.json()["error"].as_str().unwrap().to_owned(),
+    };
+    (answer.status, why)
+}
+
+/// Nobody has to upload for it to be seen.
+#[test]
+fn a_database_that_others_lock_is_seen_by_who_asks_whether_uploads_are_taken() {
+    let machine = Machine::new();
+    let process = machine.serve(&[]);
+    assert_eq!(ready(&process).0, 200);
+    let lock = Lock::hold(&machine, "builder.sqlite3");
+    wait_until("nobody is to send uploads here", || {
+        ready(&process).0 == 503
+    });
+    drop(lock);
+    wait_until("uploads are taken again", || ready(&process).0 == 200);
 }
 
 /// One binary, whose build has the time of the server.
