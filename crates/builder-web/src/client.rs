@@ -6,7 +6,8 @@ use std::str::FromStr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header};
 
 /// Names a request in the log, in the answer, and between us and the proxy.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -42,6 +43,42 @@ impl std::fmt::Display for Peer {
 /// Noted in each request of a connection that this server encrypts itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Encrypted;
+
+/// Noted in each request that does not say which host it is for, or says it twice or in what is no name
+/// of a host: two readers could take it for requests to two sites (RFC 9112, section 3.2).
+#[derive(Debug, Clone, Copy)]
+pub struct Misaddressed;
+
+/// Reads which host a request is for, as it came. What the target itself says goes before the header,
+/// which is then made to say the same.
+pub fn addressed<B>(request: &mut Request<B>) -> Result<(), Misaddressed> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if names_a_host(host.as_bytes()) => {}
+        // Before 1.1 there was no such header.
+        (None, None) if request.version() < Version::HTTP_11 => {}
+        _ => return Err(Misaddressed),
+    }
+    if let Some(authority) = request.uri().authority() {
+        let host = match authority.port() {
+            Some(port) => HeaderValue::try_from(format!("{}:{port}", authority.host())),
+            None => HeaderValue::try_from(authority.host()),
+        };
+        let host = host.map_err(|_| Misaddressed)?;
+        request.headers_mut().insert(header::HOST, host);
+    }
+    Ok(())
+}
+
+/// Whether this is a host, perhaps with a port. An empty one is what a client says whose target has none.
+fn names_a_host(host: &[u8]) -> bool {
+    let is_one = |all: &Authority| {
+        let port = all.as_str().strip_prefix(all.host());
+        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        port.is_some_and(|port| port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+    };
+    host.is_empty() || Authority::try_from(host).is_ok_and(|all| is_one(&all))
+}
 
 /// Peers that speak for others, in `X-Forwarded-For` and its kin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,11 +6,12 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use tracing::{Instrument, debug, info, info_span};
 
 use crate::app::App;
-use crate::client::{Client, Encrypted, Peer, REQUEST_ID};
+use crate::client::{Client, Encrypted, Misaddressed, Peer, REQUEST_ID};
+use crate::error::Error;
 use crate::metrics::Held;
 use crate::pages::assets;
 use crate::respond;
@@ -43,6 +44,18 @@ pub async fn security(request: Request, next: Next) -> Response {
         header::REFERRER_POLICY,
         HeaderValue::from_static("same-origin"),
     );
+    response
+}
+
+/// Refuses a request that does not say which host it is for, and reads no other after it.
+pub async fn host(request: Request, next: Next) -> Response {
+    if request.extensions().get::<Misaddressed>().is_none() {
+        return next.run(request).await;
+    }
+    let what = "a request says which host it is for, once, in a Host header";
+    let mut response = Error::BadRequest(what.to_owned()).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

@@ -359,6 +359,9 @@ impl Serving {
             if encrypted {
                 request.extensions_mut().insert(Encrypted);
             }
+            if let Err(misaddressed) = client::addressed(&mut request) {
+                request.extensions_mut().insert(misaddressed);
+            }
             let request: Request = request.map(axum::body::Body::new);
             // A router is always ready.
             router.clone().call(request)

@@ -121,6 +121,77 @@ fn a_request_that_two_readers_would_end_at_different_places_is_refused() {
 }
 
 #[test]
+fn a_request_says_once_which_host_it_is_for() {
+    let server = Server::new();
+    let address = server.listen();
+    let first_line = |said: &str| said.lines().next().unwrap_or_default().to_owned();
+    for hosts in [
+        "",
+        "host: a\r\nhost: b\r\n",
+        "host: a\r\nHost: a\r\n",
+        "host: a\r\nhost:\r\n",
+        "host: a b\r\n",
+        "host: a/b\r\n",
+        "host: a, b\r\n",
+        "host: user@a\r\n",
+        "host: http://a\r\n",
+        "host: a:b:c\r\n",
+        "host: a:b\r\n",
+        "host: [::1\r\n",
+        "host: \u{e9}\r\n",
+        "x-host: a\r\n",
+    ] {
+        for begin in [
+            "GET / HTTP/1.1",
+            "GET http://a/ HTTP/1.1",
+            "HEAD /nowhere HTTP/1.1",
+        ] {
+            let next = "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n";
+            let said = raw(address, format!("{begin}\r\n{hosts}\r\n{next}").as_bytes());
+            assert_eq!(
+                first_line(&said),
+                "HTTP/1.1 400 Bad Request",
+                "{begin} {hosts:?}: {said}"
+            );
+            assert_eq!(
+                said.matches("HTTP/1.").count(),
+                1,
+                "{begin} {hosts:?}: {said}"
+            );
+            assert!(said.contains("x-request-id: "), "{said}");
+        }
+    }
+    let twice = "GET / HTTP/1.0\r\nhost: a\r\nhost: b\r\n\r\n";
+    assert_eq!(
+        first_line(&raw(address, twice.as_bytes())),
+        "HTTP/1.0 400 Bad Request"
+    );
+    // Those of clients: albatross, mollymawk, curl, wget, a browser, a proxy, and a probe of old.
+    for (version, hosts) in [
+        ("1.1", "host: builds.example\r\n"),
+        ("1.1", "Host: builds.example:3000\r\n"),
+        ("1.1", "HOST:\t127.0.0.1:3000 \r\n"),
+        ("1.1", "Host: [2001:db8::1]:3000\r\n"),
+        ("1.1", "Host: builder_web-1.internal.\r\n"),
+        ("1.1", "Host: xn--bcher-kva.example\r\n"),
+        ("1.1", "Host:\r\n"),
+        ("1.0", "Host: builds.example\r\n"),
+        ("1.0", ""),
+    ] {
+        let request = format!("GET /healthz HTTP/{version}\r\n{hosts}\r\n");
+        let said = raw(address, request.as_bytes());
+        assert!(said.contains(" 200 OK"), "{version} {hosts:?}: {said}");
+    }
+    // A target with a host goes before the header.
+    let request = "GET http://public.example:81/feed.atom HTTP/1.1\r\nhost: other.example\r\n\r\n";
+    let said = raw(address, request.as_bytes());
+    assert!(said.contains("http://public.example:81/"), "{said}");
+    assert!(!said.contains("other.example"), "{said}");
+    // So do those who watch.
+    assert_eq!(exchange(address, "GET", "/healthz", &[], b"").status, 200);
+}
+
+#[test]
 fn what_is_no_request_is_refused_and_harms_nobody() {
     let server = Server::new();
     let address = server.listen();
