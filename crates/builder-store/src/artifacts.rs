@@ -71,6 +71,18 @@ pub(crate) fn from_where_no_link_is<'p>(directory: &Path, path: &'p Path) -> (Pa
     }
 }
 
+/// Directories in which we write and remove, and which therefore are no links: what is behind one
+/// is a stranger's. That of all artifacts may be one: operators put it on another disk.
+pub(crate) const NO_LINKS: [&str; 3] = [STAGING, CACHE, QUARANTINE];
+
+/// Those of them that are links, and what they say they lead to.
+pub(crate) fn links_at_the_top(directory: &Path) -> impl Iterator<Item = (PathBuf, PathBuf)> {
+    let paths = NO_LINKS.map(|name| directory.join(name));
+    // What is no link says of none.
+    let target = |path: PathBuf| fs::read_link(&path).ok().map(|target| (path, target));
+    paths.into_iter().filter_map(target)
+}
+
 /// Refuses to write below a directory that a link leads to.
 pub(crate) fn refuse_links(root: &Path, path: &Path) -> Result<()> {
     match link_on_the_way(root, path) {
@@ -281,6 +293,17 @@ impl Read for ArtifactReader {
     }
 }
 
+/// Opens a directory itself: not one that a link in its place leads to.
+pub(crate) fn open_directory(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, open};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match open(path, flags, Mode::empty()) {
+        Ok(directory) => Ok(File::from(directory)),
+        Err(_) if path.is_symlink() => Err(not_followed(path)),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Makes the names in a directory survive power loss.
 pub(crate) fn sync_directory(directory: &Path) -> Result<()> {
     File::open(directory)
@@ -298,6 +321,10 @@ pub(crate) fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
+/// Where uploads under way are.
+pub(crate) const STAGING: &str = "_staging";
+/// Where pictures are, those of hooks too.
+pub(crate) const CACHE: &str = "_cache";
 /// Where files are kept that are not what they should be.
 pub(crate) const QUARANTINE: &str = "_quarantine";
 
@@ -339,6 +366,7 @@ pub(crate) fn put_aside(directory: &Path, path: &Path) -> Result<PathBuf> {
     }
     let (from, target) = (directory.join(path), directory.join(&to));
     let parent = target.parent().unwrap_or(directory);
+    refuse_links(directory, aside.parent().unwrap_or(&aside))?;
     make_directories(parent, directory)?;
     let created = |source| Error::file("create", &target, source);
     match fs::rename(&from, &target) {

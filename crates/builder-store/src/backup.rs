@@ -16,13 +16,15 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::artifacts::{remove_file, sync_directory, sync_files};
+use crate::artifacts::{
+    ARTIFACTS, CACHE, NO_LINKS, STAGING, refuse_links, remove_file, sync_directory, sync_files,
+};
 use crate::db::record;
 use crate::db::sole::Sole;
 use crate::db::sqlite;
 use crate::names::RESERVED;
 use crate::sha256::HashingWriter;
-use crate::store::{DATABASE, OWN_DATABASE, adopt};
+use crate::store::{DATABASE, OWN_DATABASE, adopt, create_data_directory};
 use crate::tracked::{self, Tracked};
 use crate::{Error, Result, Sha256, Store};
 
@@ -142,7 +144,7 @@ fn unfinished(to: &Path, database: &str) -> PathBuf {
 
 /// Sees to it that the directory is there, and is a backup or empty.
 fn prepare(store: &Store, to: &Path) -> std::result::Result<(), BackupError> {
-    fs::create_dir_all(to).map_err(|source| Error::file("create", to, source))?;
+    create_data_directory(to).map_err(|source| Error::file("create", to, source))?;
     let real =
         |path: &Path| fs::canonicalize(path).map_err(|source| Error::file("look at", path, source));
     let (from, at) = (real(store.directory())?, real(to)?);
@@ -162,7 +164,10 @@ fn prepare(store: &Store, to: &Path) -> std::result::Result<(), BackupError> {
         adopt(&mark, store.directory())?;
         sync_directory(to)?;
     }
-    for child in ["_artifacts", "_staging", "_cache"] {
+    for child in NO_LINKS {
+        refuse_links(to, Path::new(child))?;
+    }
+    for child in [ARTIFACTS, STAGING, CACHE] {
         make_directory(store, &to.join(child))?;
     }
     Ok(())
@@ -200,9 +205,12 @@ fn seize(store: &Store, to: &Path) -> std::result::Result<File, BackupError> {
     Ok(lock)
 }
 
+/// The name of a file while it is copied.
+pub(crate) const HALF: &str = "half";
+
 /// Where a file is while it is copied.
 fn half(to: &Path) -> PathBuf {
-    to.join("_staging").join("half")
+    to.join(STAGING).join(HALF)
 }
 
 /// Copies the databases and then all they name; again while files go away underneath. The paths

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crate::artifacts::{open_beneath, remove_file};
+use crate::artifacts::{CACHE, link_on_the_way, open_beneath, refuse_links, remove_file};
 use crate::store::adopt;
 use crate::{Error, Result, Sha256, Store};
 
@@ -106,6 +106,8 @@ pub enum Drawn {
 /// The pictures of a data directory.
 #[derive(Debug, Clone)]
 pub struct Cache {
+    /// From here on no link is followed.
+    root: PathBuf,
     directory: PathBuf,
 }
 
@@ -144,13 +146,15 @@ impl Cache {
     /// The pictures of a data directory.
     pub fn new(datadir: &Path) -> Cache {
         Cache {
-            directory: datadir.join("_cache"),
+            root: datadir.to_owned(),
+            directory: datadir.join(CACHE),
         }
     }
 
     /// The pictures in a directory that is elsewhere.
     pub fn at(directory: &Path) -> Cache {
         Cache {
+            root: directory.to_owned(),
             directory: directory.to_owned(),
         }
     }
@@ -163,7 +167,7 @@ impl Cache {
     /// The file that an upload hook made of this artifact, of the newest version there is.
     pub fn of_hooks(&self, picture: Picture, sha256: Sha256) -> Result<Option<PathBuf>> {
         let mut versions = Vec::new();
-        for (_, name) in list(&self.directory)? {
+        for (_, name) in self.list(&self.directory)? {
             match hook_directory(&name) {
                 Some((of, version)) if of == picture => versions.push((version, name)),
                 _ => {}
@@ -175,18 +179,21 @@ impl Cache {
             .into_iter()
             .map(|(_, name)| self.directory.join(name).join(&file));
         // A link could lead anywhere: as for artifacts.
-        let is_file = |path: &PathBuf| path.symlink_metadata().is_ok_and(|there| there.is_file());
+        let is_file = |path: &PathBuf| {
+            let is_file = path.symlink_metadata().is_ok_and(|there| there.is_file());
+            is_file && !self.has_link(path)
+        };
         Ok(paths.into_iter().find(is_file))
     }
 
     /// What we have drawn, or found that cannot be drawn.
     pub fn get(&self, drawing: &Drawing) -> Result<Option<Drawn>> {
         let picture = self.path(drawing, drawing.form.extension());
-        if let Some(picture) = read(&picture)? {
+        if let Some(picture) = self.read(&picture)? {
             return Ok(Some(Drawn::Picture(picture)));
         }
         let nothing = self.path(drawing, NOTHING);
-        let why = read(&nothing)?;
+        let why = self.read(&nothing)?;
         Ok(why.map(|why| Drawn::Nothing(String::from_utf8_lossy(&why).into_owned())))
     }
 
@@ -204,6 +211,7 @@ impl Cache {
         let own = self.directory.join(OWN);
         let directory = own.join(own_directory(drawing.picture, drawing.version));
         for directory in [&own, &directory] {
+            refuse_links(&self.root, self.below(directory))?;
             match fs::create_dir(directory) {
                 Ok(()) => adopt(directory, &self.directory)?,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -233,9 +241,9 @@ impl Cache {
     /// script leaves, is [`Maker::Unknown`].
     pub fn entries(&self) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        for (path, name) in list(&self.directory)? {
+        for (path, name) in self.list(&self.directory)? {
             if let Some((picture, version)) = hook_directory(&name) {
-                for (path, name) in list(&path)? {
+                for (path, name) in self.list(&path)? {
                     let sha256 = name.strip_suffix(".html").and_then(Sha256::from_hex);
                     let maker = match sha256 {
                         Some(_) => Maker::Hook(picture, version),
@@ -249,11 +257,11 @@ impl Cache {
                 }
             }
         }
-        for (path, name) in list(&self.directory.join(OWN))? {
+        for (path, name) in self.list(&self.directory.join(OWN))? {
             let Some((picture, version)) = own_version(&name) else {
                 continue;
             };
-            for (path, name) in list(&path)? {
+            for (path, name) in self.list(&path)? {
                 let sha256 = own_artifact(picture, &name);
                 let maker = match sha256 {
                     Some(_) => Maker::Own(picture, version),
@@ -289,7 +297,7 @@ impl Cache {
     /// Removes what other versions of our drawings left, and what was never finished, as long as
     /// `now` is well after it was begun. `current` has every version in use.
     pub fn sweep(&self, current: &[(Picture, u32)], now: SystemTime) -> Result<()> {
-        for (directory, name) in list(&self.directory.join(OWN))? {
+        for (directory, name) in self.list(&self.directory.join(OWN))? {
             let Some(version) = own_version(&name) else {
                 continue;
             };
@@ -298,7 +306,7 @@ impl Cache {
                     .map_err(|source| Error::file("remove", &directory, source))?;
                 continue;
             }
-            for (path, name) in list(&directory)? {
+            for (path, name) in self.list(&directory)? {
                 let begun = fs::metadata(&path).and_then(|metadata| metadata.modified());
                 let left = begun.is_ok_and(|begun| {
                     let age = now.duration_since(begun);
@@ -310,6 +318,63 @@ impl Cache {
             }
         }
         Ok(())
+    }
+
+    /// A path as it is below where links begin to be none of ours.
+    fn below<'p>(&self, path: &'p Path) -> &'p Path {
+        path.strip_prefix(&self.root).unwrap_or(path)
+    }
+
+    fn has_link(&self, path: &Path) -> bool {
+        link_on_the_way(&self.root, self.below(path)).is_some()
+    }
+
+    /// The path and the name of everything in a directory that may not be there. Names that are no
+    /// text are of others, and so is what a link leads to.
+    fn list(&self, directory: &Path) -> Result<Vec<(PathBuf, String)>> {
+        if self.has_link(directory) {
+            return Ok(Vec::new());
+        }
+        let failed = |source| Error::file("read", directory, source);
+        let entries = match fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(Vec::new());
+            }
+            Err(source) => return Err(failed(source)),
+        };
+        let mut all = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            if let Ok(name) = entry.file_name().into_string() {
+                all.push((entry.path(), name));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The bytes of a file that may not be there, if it is one: a link could lead anywhere.
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        let file = match open_beneath(&self.root, self.below(path)) {
+            Ok((file, bytes)) if bytes <= PICTURE_BYTES_MAX => file,
+            Ok((_, bytes)) => {
+                let what = format!("it has {bytes} bytes, a picture {PICTURE_BYTES_MAX} at most");
+                let source = io::Error::new(io::ErrorKind::FileTooLarge, what);
+                return Err(Error::file("read", path, source));
+            }
+            Err(error) if error.is_missing_file() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = Vec::new();
+        file.take(PICTURE_BYTES_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(|source| Error::file("read", path, source))?;
+        Ok(Some(bytes))
     }
 
     fn path(&self, drawing: &Drawing, extension: &str) -> PathBuf {
@@ -367,52 +432,4 @@ fn own_artifact(picture: Picture, name: &str) -> Option<Sha256> {
         }
         Picture::Dependencies => Sha256::from_hex(name),
     }
-}
-
-/// The path and the name of everything in a directory that may not be there. Names that are no
-/// text are of others.
-fn list(directory: &Path) -> Result<Vec<(PathBuf, String)>> {
-    let failed = |source| Error::file("read", directory, source);
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            return Ok(Vec::new());
-        }
-        Err(source) => return Err(failed(source)),
-    };
-    let mut all = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        if let Ok(name) = entry.file_name().into_string() {
-            all.push((entry.path(), name));
-        }
-    }
-    Ok(all)
-}
-
-/// The bytes of a file that may not be there, if it is one: a link could lead anywhere.
-fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-        return Ok(None);
-    };
-    let file = match open_beneath(directory, Path::new(name)) {
-        Ok((file, bytes)) if bytes <= PICTURE_BYTES_MAX => file,
-        Ok((_, bytes)) => {
-            let what = format!("it has {bytes} bytes, a picture {PICTURE_BYTES_MAX} at most");
-            let source = io::Error::new(io::ErrorKind::FileTooLarge, what);
-            return Err(Error::file("read", path, source));
-        }
-        Err(error) if error.is_missing_file() => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut bytes = Vec::new();
-    file.take(PICTURE_BYTES_MAX)
-        .read_to_end(&mut bytes)
-        .map_err(|source| Error::file("read", path, source))?;
-    Ok(Some(bytes))
 }

@@ -8,16 +8,18 @@ use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use builder_exec::Timestamp;
+use uuid::Uuid;
 
-use crate::artifacts::QUARANTINE;
+use crate::artifacts::{ARTIFACTS, QUARANTINE, STAGING, links_at_the_top, open_beneath};
 use crate::migrations::{self, MigrationError, VERSION_MAX};
 use crate::names::RESERVED;
+use crate::stage::{LOCK, is_of_the_ocaml_server, is_ours};
 use crate::store::{DATABASE, OWN_DATABASE};
 use crate::verify::{entries, walk};
-use crate::{Error, OpenError, Result, backup, db, with_causes};
+use crate::{Error, OpenError, Result, Sha256, TextFile, backup, db, with_causes};
 
 /// Bytes of what a backup is marked with: a path.
 const MARK_BYTES_MAX: u64 = 16 * 1024;
@@ -126,6 +128,17 @@ impl Doctor<'_> {
         )
     }
 
+    /// All of it, for commands that walk and follow no link but one whose name ends in a slash.
+    fn everything(&self) -> String {
+        let artifacts = self.directory.join(ARTIFACTS);
+        let places = [self.directory, &artifacts].map(|place| match place.is_symlink() {
+            true => Some(format!("{}/", quoted(place))),
+            false => (place == self.directory).then(|| self.datadir.clone()),
+        });
+        let places: Vec<String> = places.into_iter().flatten().collect();
+        places.join(" ")
+    }
+
     /// Notes why a check could not be made.
     fn checked(&mut self, check: &'static str, checked: Result<()>) {
         if let Err(error) = checked {
@@ -198,17 +211,28 @@ impl Doctor<'_> {
     // --- Files as such.
 
     fn permissions(&mut self) -> Result<()> {
-        let look = |path: &Path| {
-            fs::symlink_metadata(path).map_err(|source| Error::file("look at", path, source))
+        for (link, target) in links_at_the_top(self.directory) {
+            self.refused("links", &OpenError::Link { link, target }.to_string());
+        }
+        let look = |path: &Path| match path == self.directory {
+            // Which may be a link.
+            true => fs::metadata(path),
+            false => fs::symlink_metadata(path),
         };
-        let owner = look(self.directory)?;
+        let owner = look(self.directory)
+            .map_err(|source| Error::file("look at", self.directory, source))?;
         let mut strangers = Vec::new();
         let mut unwritable = Vec::new();
         let mut links = Vec::new();
         let mut todo = entries(self.directory)?;
         // Buckets and builds too, but not what is in them.
+        let artifacts = self.directory.join(ARTIFACTS);
         for path in todo.clone() {
-            if path.is_dir() {
+            let is_directory = match path == artifacts {
+                true => path.is_dir(),
+                false => look(&path).is_ok_and(|there| there.is_dir()),
+            };
+            if is_directory {
                 todo.append(&mut entries(&path).unwrap_or_default());
             }
         }
@@ -219,12 +243,17 @@ impl Doctor<'_> {
             if metadata.uid() != owner.uid() {
                 strangers.push(path.clone());
             }
-            if metadata.is_symlink() && path.is_dir() && self.is_of_builds(&path) {
-                links.push(path);
-                continue;
+            if metadata.is_symlink() {
+                if path.is_dir() && self.is_of_builds(&path) {
+                    links.push(path.clone());
+                }
+                // What another one leads to is none of ours.
+                if path != artifacts && !self.is_of_a_database(&path) {
+                    continue;
+                }
             }
             use rustix::fs::{Access, access};
-            let mode = match metadata.is_dir() {
+            let mode = match path.is_dir() {
                 true => Access::WRITE_OK | Access::READ_OK | Access::EXEC_OK,
                 // What is in a database changes; no other file is written in its place.
                 false if self.is_of_a_database(&path) => Access::WRITE_OK | Access::READ_OK,
@@ -236,17 +265,31 @@ impl Doctor<'_> {
         }
         if let Some(first) = links.first() {
             let link = quoted(first);
+            let target = fs::canonicalize(first).unwrap_or_default();
+            // A line that somebody pastes moves nothing but what is of a data directory.
+            let (what, mend) = match self.could_stand_at(first, &target) {
+                true => (
+                    "where all is that belongs there",
+                    format!(
+                        "rm {link} && mv {} {link}  # or mount it there",
+                        quoted(&target)
+                    ),
+                ),
+                false => (
+                    "where other things are, which stay as they are",
+                    format!("rm {link}"),
+                ),
+            };
             self.add(Finding::new(
                 "links",
                 Level::Problem,
                 format!(
-                    "{} in the place of directories and not followed, such as {}: what is there is not shown, and uploads are refused",
+                    "{} in the place of directories and not followed, so that what is there is not shown, and uploads are refused; such as {}, which leads to {}, {what}",
                     count(links.len(), "link is", "links are"),
-                    first.display()
+                    first.display(),
+                    target.display()
                 ),
-                format!(
-                    "there=$(readlink -f {link}) && rm {link} && mv \"$there\" {link}  # or mount it there"
-                ),
+                mend,
             ));
         }
         if let Some(first) = strangers.first() {
@@ -259,7 +302,7 @@ impl Doctor<'_> {
                     self.directory.display(),
                     first.display()
                 ),
-                format!("chown -R {}: {}", owner.uid(), self.datadir),
+                format!("chown -R {}: {}", owner.uid(), self.everything()),
             ));
         }
         if let Some(first) = unwritable.first() {
@@ -274,7 +317,7 @@ impl Doctor<'_> {
                 format!(
                     "chown -R {}: {1} && chmod -R u+rwX {1}",
                     owner.uid(),
-                    self.datadir
+                    self.everything()
                 ),
             ));
         }
@@ -283,7 +326,7 @@ impl Doctor<'_> {
         if readable && owner.mode() & 0o001 != 0 {
             self.add(Finding::new(
                 "permissions",
-                Level::Note,
+                Level::Warning,
                 format!(
                     "every user of this machine may read {}, which holds password hashes",
                     database.display()
@@ -302,6 +345,31 @@ impl Doctor<'_> {
             .iter()
             .filter_map(|database| name?.strip_prefix(database))
             .any(|rest| ["", "-wal", "-shm"].contains(&rest))
+    }
+
+    /// Whether a directory holds something, and nothing but what builder-web would put where `link` is.
+    fn could_stand_at(&self, link: &Path, target: &Path) -> bool {
+        let below = link.strip_prefix(self.directory).unwrap_or(link);
+        let of_builds = |build: &Path| {
+            let uuid = build.file_name().and_then(|name| name.to_str());
+            uuid.is_some_and(|uuid| Uuid::parse_str(uuid).is_ok()) && holds_only(build, &is_text)
+        };
+        match (below.starts_with(ARTIFACTS), below.components().count()) {
+            (true, _) => {
+                let bucket = below.file_name().and_then(|bucket| bucket.to_str());
+                holds_only(target, &|artifact| {
+                    let name = artifact.file_name().and_then(|name| name.to_str());
+                    let is_one = name.and_then(Sha256::from_hex).is_some();
+                    is_one
+                        && is_file(artifact)
+                        && name
+                            .zip(bucket)
+                            .is_some_and(|(name, of)| name.starts_with(of))
+                })
+            }
+            (false, 1) => holds_only(target, &of_builds),
+            (false, _) => holds_only(target, &is_text),
+        }
     }
 
     /// Whether a path is that of a job or below it, or below that of all artifacts, which may itself
@@ -390,11 +458,14 @@ impl Doctor<'_> {
     }
 
     fn staging(&mut self) -> Result<()> {
-        let (mut left, mut strangers) = (Vec::new(), Vec::new());
-        for path in entries(&self.directory.join("_staging"))? {
+        let (mut left, mut theirs, mut strangers) = (Vec::new(), Vec::new(), Vec::new());
+        for path in staged(self.directory)? {
             match is_locked(&path) {
                 Some(true) => {}
                 Some(false) => left.push(path),
+                None if is_of_the_ocaml_server(&path) => theirs.push(path),
+                // Told of with the backup.
+                None if path.ends_with(backup::HALF) => {}
                 None => strangers.push(path),
             }
         }
@@ -410,16 +481,27 @@ impl Doctor<'_> {
                 self.repair(),
             ));
         }
-        if let Some(first) = strangers.first() {
+        if let Some(first) = theirs.first() {
             self.add(Finding::new(
                 "staging",
                 Level::Warning,
                 format!(
-                    "{} that builder-web did not make, such as {}; a server removes them when it starts",
+                    "{} of uploads to the OCaml server, such as {}; they are removed when builder-web starts",
+                    count(theirs.len(), "directory", "directories"),
+                    first.display()
+                ),
+                format!("rm -r {}/{STAGING}/*-*-*-*-*/", self.datadir),
+            ));
+        }
+        if let Some(first) = strangers.first() {
+            self.add(Finding::of(
+                "staging",
+                Level::Warning,
+                format!(
+                    "{} in {STAGING} that builder-web did not make, and leaves alone, such as {}",
                     count(strangers.len(), "thing", "things"),
                     first.display()
                 ),
-                format!("rm -r {}/_staging/*", self.datadir),
             ));
         }
         Ok(())
@@ -427,9 +509,13 @@ impl Doctor<'_> {
 
     fn quarantine(&mut self) -> Result<()> {
         let (mut files, mut bytes) = (0_usize, 0_u64);
-        walk(&self.directory.join(QUARANTINE), &mut |path| {
+        let quarantine = self.directory.join(QUARANTINE);
+        if quarantine.is_symlink() {
+            return Ok(());
+        }
+        walk(&quarantine, &mut |path| {
             files += 1;
-            bytes += fs::metadata(path).map_or(0, |metadata| metadata.len());
+            bytes += fs::symlink_metadata(path).map_or(0, |metadata| metadata.len());
         })?;
         if files > 0 {
             self.add(Finding::new(
@@ -447,11 +533,41 @@ impl Doctor<'_> {
     }
 }
 
+/// Whether a directory that is no link holds something, and each thing in it is such a one.
+fn holds_only(directory: &Path, is_one: &dyn Fn(&Path) -> bool) -> bool {
+    let all = match fs::symlink_metadata(directory) {
+        Ok(there) if there.is_dir() => entries(directory).unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    !all.is_empty() && all.iter().all(|path| is_one(path))
+}
+
+fn is_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|there| there.is_file())
+}
+
+fn is_text(path: &Path) -> bool {
+    let texts = [TextFile::Console, TextFile::Script];
+    is_file(path) && texts.iter().any(|text| path.ends_with(text.file_name()))
+}
+
+/// What is in `_staging`; what a link in its place leads to is none of ours.
+fn staged(directory: &Path) -> Result<Vec<PathBuf>> {
+    let staging = directory.join(STAGING);
+    match staging.is_symlink() {
+        true => Ok(Vec::new()),
+        false => entries(&staging),
+    }
+}
+
 /// Whether somebody is at work in a directory of `_staging`; none if it is not one of ours.
 fn is_locked(directory: &Path) -> Option<bool> {
-    let Ok(lock) = File::open(directory.join(crate::stage::LOCK)) else {
+    if !is_ours(directory) {
+        return None;
+    }
+    let Ok((lock, _)) = open_beneath(directory, Path::new(LOCK)) else {
         // Killed before it was locked.
-        return crate::stage::is_ours(directory).then_some(false);
+        return Some(false);
     };
     // Given back when the file is closed.
     Some(matches!(

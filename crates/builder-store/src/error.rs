@@ -168,6 +168,17 @@ pub enum OpenError {
         /// The data directory.
         directory: PathBuf,
     },
+    /// A directory in which the server writes and removes is a link.
+    #[error(
+        "{link} is a link to {target}, which is not followed: the server would write there, and remove; \
+         stop the server and, so that a directory is made in its place, remove the link, which leaves what it leads to as it is, with: rm {link}"
+    )]
+    Link {
+        /// The link.
+        link: PathBuf,
+        /// What it leads to, as it says.
+        target: PathBuf,
+    },
     /// `builder.sqlite3` is no SQLite database.
     #[error("{0} is not an SQLite database; check --datadir, or restore the file from a backup")]
     NotADatabase(PathBuf),

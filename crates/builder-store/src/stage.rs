@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::artifacts::{link_on_the_way, remove_file, sync_directory};
+use crate::artifacts::{STAGING, link_on_the_way, open_directory, remove_file, sync_directory};
 use crate::sha256::HashingWriter;
 use crate::store::adopt;
 use crate::{
-    ArtifactPath, Error, JobName, Result, Sha256, Store, Tx, builds, latest, search, stock,
+    ArtifactPath, Error, JobName, Result, Sha256, Store, Tx, backup, builds, latest, search, stock,
     with_causes,
 };
 
@@ -26,17 +26,34 @@ const SPACE_CHECK_BYTES: u64 = 1024 * 1024;
 /// What is about to be moved, a line each: `artifact SHA256` or `build JOB/UUID`.
 const INTENT: &str = "intent";
 
-/// Whether a directory of `_staging` has a name that we give. The OCaml server names them by uuid.
+/// Whether what is in `_staging` is a directory, and has a name that we give.
 pub(crate) fn is_ours(directory: &Path) -> bool {
-    let name = directory.file_name().and_then(|name| name.to_str());
+    let name = directory_name(directory);
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    name.and_then(|name| name.split_once('.'))
+    name.as_ref()
+        .and_then(|name| name.split_once('.'))
         .is_some_and(|(process, number)| digits(process) && digits(number))
 }
 
-/// What is in `_staging` and was not put there by us.
+/// Whether what is in `_staging` may be of the OCaml server: it names its directories by the uuid of
+/// the build.
+pub(crate) fn is_of_the_ocaml_server(directory: &Path) -> bool {
+    directory_name(directory).is_some_and(|name| {
+        Uuid::parse_str(&name).is_ok_and(|uuid| uuid.hyphenated().to_string() == name)
+    })
+}
+
+/// The name of a directory that is one itself, and no link to one.
+fn directory_name(directory: &Path) -> Option<String> {
+    let is_directory = fs::symlink_metadata(directory).is_ok_and(|there| there.is_dir());
+    let name = directory.file_name().filter(|_| is_directory)?;
+    name.to_str().map(str::to_owned)
+}
+
+/// What is in `_staging` of the OCaml server, and of a backup that was interrupted before the
+/// directory was served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Strangers {
+enum Others {
     Leave,
     Remove,
 }
@@ -131,20 +148,20 @@ impl Store {
     /// Of all of `_staging`: shared while a directory is made in it, exclusive while it is swept.
     fn sweep_lock(&self, lock: fn(&File) -> io::Result<()>) -> Result<File> {
         let path = self.staging();
-        File::open(&path)
+        open_directory(&path)
             .and_then(|directory| lock(&directory).map(|()| directory))
             .map_err(|source| Error::file("lock", &path, source))
     }
 
     fn staging(&self) -> PathBuf {
-        self.directory().join("_staging")
+        self.directory().join(STAGING)
     }
 
     /// Removes what interrupted uploads left: their staging directories, and what they had moved
     /// to its place without a row that names it. What others have under way is left alone, and so
     /// is what the OCaml server may have: it knows no locks.
     pub fn sweep_interrupted(&self) -> Result<()> {
-        self.sweep(Strangers::Leave)
+        self.sweep(Others::Leave)
     }
 
     /// Tries again what could not be taken back after an upload of this process failed: the disk
@@ -158,12 +175,13 @@ impl Store {
         }
     }
 
-    /// Like [`Store::sweep_interrupted`], for a server that starts: it is the only one.
+    /// Like [`Store::sweep_interrupted`], and what the OCaml server left, too: for a server that
+    /// starts, which is the only one.
     pub(crate) fn sweep_staging(&self) -> Result<()> {
-        self.sweep(Strangers::Remove)
+        self.sweep(Others::Remove)
     }
 
-    fn sweep(&self, strangers: Strangers) -> Result<()> {
+    fn sweep(&self, others: Others) -> Result<()> {
         let staging = self.staging();
         let _sweeping = self.sweep_lock(File::lock)?;
         let entries =
@@ -174,23 +192,30 @@ impl Store {
             let directory = entry
                 .map_err(|source| Error::file("read", &staging, source))?
                 .path();
-            swept = swept.and(self.sweep_one(&directory, strangers));
+            swept = swept.and(self.sweep_one(&directory, others));
         }
         swept
     }
 
-    fn sweep_one(&self, directory: &Path, strangers: Strangers) -> Result<()> {
+    fn sweep_one(&self, directory: &Path, others: Others) -> Result<()> {
         let path = directory.join(LOCK);
-        // Ours may have been killed before it was locked: whoever makes one keeps us out.
-        if strangers == Strangers::Leave && !path.is_file() && !is_ours(directory) {
+        let is_half = directory.ends_with(backup::HALF)
+            && fs::symlink_metadata(directory).is_ok_and(|there| there.is_file());
+        if is_half && others == Others::Remove {
+            remove_file(directory)?;
+            info!("removed {}, left by a backup", directory.display());
             return Ok(());
         }
-        if !directory.is_dir() {
-            return remove_file(directory);
+        // Whatever else is there, somebody may miss it.
+        let left =
+            is_ours(directory) || (others == Others::Remove && is_of_the_ocaml_server(directory));
+        if !left {
+            return Ok(());
         }
         let lock = match File::open(&path) {
             Ok(lock) => Some(lock),
-            // Left by the OCaml server, which knows no locks and is not running.
+            // Of the OCaml server, which knows no locks and is not running; or ours, killed before
+            // it was locked: whoever makes one keeps us out.
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(source) => return Err(Error::file("open", &path, source)),
         };

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::artifacts::{ARTIFACTS, CACHE, STAGING, links_at_the_top};
 use crate::db::record;
 use crate::db::sole::Sole;
 use crate::db::sqlite::{self, BUSY_TIMEOUT, Use};
@@ -35,6 +36,9 @@ const TABLES: [&str; 7] = [
     "tag",
     "job_tag",
 ];
+
+/// Of a data directory that we make, less what the umask takes.
+const DATA_DIRECTORY_MODE: u32 = 0o750;
 
 pub(crate) const DATABASE: &str = "builder.sqlite3";
 pub(crate) const OWN_DATABASE: &str = "builder-web.sqlite3";
@@ -84,7 +88,7 @@ impl Store {
     /// Makes `directory` a data directory, and creates it if need be. A database that is there
     /// already is left as it is.
     pub fn create(directory: &Path) -> std::result::Result<Created, OpenError> {
-        fs::create_dir_all(directory)
+        create_data_directory(directory)
             .map_err(|source| other(directory, Error::file("create", directory, source)))?;
         let database = directory.join(DATABASE);
         if database.exists() {
@@ -153,6 +157,9 @@ impl Store {
             });
         }
         let mut writer = check_version(directory, &database)?;
+        if let Some((link, target)) = links_at_the_top(directory).next() {
+            return Err(OpenError::Link { link, target });
+        }
         prepare_directories(directory, &writer).map_err(|source| other(directory, source))?;
         prepare_own(directory, &writer, role)?;
         record::prepare(&mut writer, directory)?;
@@ -163,7 +170,7 @@ impl Store {
         let watcher = sqlite::open(&directory.join(DATABASE), Use::Read)?;
         Ok(Store {
             directory: directory.to_owned(),
-            artifacts: Artifacts::new(directory.join("_artifacts")),
+            artifacts: Artifacts::new(directory.join(ARTIFACTS)),
             writer: Writer::new(writer),
             readers: Mutex::new(Readers {
                 idle: Vec::new(),
@@ -185,9 +192,9 @@ impl Store {
         };
         let mut paths = vec![self.directory.clone()];
         for child in [
-            "_artifacts",
-            "_staging",
-            "_cache",
+            ARTIFACTS,
+            STAGING,
+            CACHE,
             DATABASE,
             OWN_DATABASE,
             record::FILE,
@@ -454,6 +461,25 @@ pub(crate) fn other(directory: &Path, source: Error) -> OpenError {
     }
 }
 
+/// Makes a data directory, for its user and group alone; one that is there keeps its mode.
+pub(crate) fn create_data_directory(directory: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    if directory.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = directory.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let made = fs::DirBuilder::new()
+        .mode(DATA_DIRECTORY_MODE)
+        .create(directory);
+    match made {
+        // Made meanwhile.
+        Err(_) if directory.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
 /// Written under another name and renamed, so that an interruption leaves no half schema.
 fn create_database(directory: &Path, database: &Path) -> Result<()> {
     let unfinished = directory.join(format!("{DATABASE}.new"));
@@ -543,7 +569,7 @@ pub(crate) fn check_version(
 /// Makes what is to be there before a build can be kept.
 fn prepare_directories(directory: &Path, writer: &Connection) -> Result<()> {
     // Hooks make directories inside of _cache, without its parent.
-    for child in ["_artifacts", "_staging", "_cache"] {
+    for child in [ARTIFACTS, STAGING, CACHE] {
         let child = directory.join(child);
         if !child.is_dir() {
             fs::create_dir_all(&child).map_err(|source| Error::file("create", &child, source))?;
@@ -591,8 +617,8 @@ fn make_own(writer: &Connection, own: &Path) -> Result<()> {
     for suffix in ["", "-wal", "-shm", "-journal", CLOSED] {
         crate::artifacts::remove_file(&beside(own, suffix))?;
     }
-    // An empty file is an empty database; attaching creates none.
-    File::create(own).map_err(|source| Error::file("create", own, source))?;
+    // Attaching creates none.
+    sqlite::create_file(own).map_err(|source| Error::file("create", own, source))?;
     if let Some(directory) = own.parent() {
         adopt(own, directory)?;
     }

@@ -68,7 +68,9 @@ pub fn verify(store: &Store, cache: &Cache) -> Result<(u64, Vec<CacheProblem>)> 
     for entry in fs::read_dir(directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let known = is_known_directory(&entry.file_name().to_string_lossy());
-        if !known || !entry.path().is_dir() {
+        // A link is followed by nobody.
+        let is_directory = entry.file_type().is_ok_and(|there| there.is_dir());
+        if !known || !is_directory {
             problems.push(CacheProblem::Unknown(entry.path()));
         }
     }

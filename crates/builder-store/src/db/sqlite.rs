@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,6 +22,9 @@ pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
 const STATEMENTS_MAX: usize = 128;
 /// Pages of the database in memory for each connection, in KiB (SQLite wants it negative).
 const PAGE_CACHE_KIB: i64 = -2048;
+
+/// Of a database that we make, less what the umask takes.
+const DATABASE_MODE: u32 = 0o640;
 
 /// How a connection will be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +57,18 @@ pub(crate) fn open(file: &Path, r#use: Use) -> Result<Connection> {
 
 /// Creates an empty database file.
 pub(crate) fn create(file: &Path) -> Result<Connection> {
+    create_file(file).map_err(|source| Error::file("create", file, source))?;
     let connection = Connection::open(file)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(connection)
+}
+
+/// An empty file is an empty database. One that is ours holds password hashes, or who did what from
+/// where, and so is not for everybody, as SQLite would make it; what it keeps beside it has its mode.
+pub(crate) fn create_file(file: &Path) -> io::Result<()> {
+    let mut new = File::options();
+    new.write(true).create_new(true).mode(DATABASE_MODE);
+    new.open(file).map(drop)
 }
 
 /// Puts another file beside the main one, under a name of its own.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use builder_exec::Timestamp;
 
-use super::{Doctor, Finding, Level, count, is_locked, quoted};
+use super::{Doctor, Finding, Level, count, is_locked, quoted, staged};
+use crate::artifacts::{from_where_no_link_is, link_on_the_way};
 use crate::db::record;
 use crate::db::sole::Sole;
 use crate::names::RESERVED_PREFIXES;
@@ -214,12 +215,25 @@ impl Doctor<'_> {
     fn files(&mut self, db: &Sole) -> Result<()> {
         let mut tracked: HashSet<PathBuf> = HashSet::new();
         let mut missing = Vec::new();
+        // The directory that was looked at last, and whether a link leads there.
+        let mut at = (PathBuf::new(), false);
         let mut look = |file: Tracked| {
             let Some(path) = file.path() else {
                 return;
             };
-            let there = fs::metadata(self.directory.join(&path));
+            let there = fs::symlink_metadata(self.directory.join(&path));
+            // Links in the place of directories are told of as such.
+            let directory = path.parent().unwrap_or(&path);
+            if directory != at.0 {
+                let (root, below) = from_where_no_link_is(self.directory, directory);
+                at = (
+                    directory.to_owned(),
+                    link_on_the_way(&root, below).is_some(),
+                );
+            }
             let as_it_should_be = match (&file, there) {
+                _ if at.1 => true,
+                (_, Ok(there)) if !there.is_file() => false,
                 (Tracked::Artifact(_, bytes), Ok(there)) => there.len() == *bytes,
                 (_, there) => there.is_ok(),
             };
@@ -319,7 +333,7 @@ impl Doctor<'_> {
             }
         }
         // An upload that is under way may have moved its files, and not yet named them.
-        let busy = entries(&self.directory.join("_staging"))?
+        let busy = staged(self.directory)?
             .iter()
             .any(|path| is_locked(path) == Some(true));
         let mut strays = Vec::new();

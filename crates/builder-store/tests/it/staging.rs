@@ -108,14 +108,15 @@ fn what_a_crash_had_moved_is_taken_back_at_the_next_start() {
         "1.1",
         &format!("build hello/{}\nartifact {kept}\n", Uuid::from_u128(1)),
     );
-    // Of the OCaml server, without lock and intent; and a file that is nobody's.
+    // Of the OCaml server, without lock and intent.
     let theirs = data
         .path()
         .join("_staging")
         .join(Uuid::from_u128(5).to_string());
     fs::create_dir(&theirs).unwrap();
     fs::write(theirs.join("artifact"), "half").unwrap();
-    fs::write(data.path().join("_staging/file"), "x").unwrap();
+    // Of a backup that was interrupted.
+    fs::write(data.path().join("_staging/half"), "x").unwrap();
     let data = data.reopen();
     assert_eq!((data.files(), staged(&data)), (before, 0));
     assert!(!data.path().join("crashed").exists());
@@ -124,6 +125,29 @@ fn what_a_crash_had_moved_is_taken_back_at_the_next_start() {
             .read(|tx| builds::exists(tx, Uuid::from_u128(1)))
             .unwrap()
     );
+}
+
+#[test]
+fn what_is_neither_ours_nor_of_the_ocaml_server_stays_in_staging() {
+    let data = Data::new();
+    let staging = data.path().join("_staging");
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("lock"), "").unwrap();
+    for name in ["precious.1", "1.precious", "1.", "notes", "{5}", "5"] {
+        fs::create_dir(staging.join(name)).unwrap();
+        fs::write(staging.join(name).join("lock"), "").unwrap();
+    }
+    for name in ["7.7", "file", "00000000-0000-0000-0000-000000000007"] {
+        fs::write(staging.join(name), "x").unwrap();
+    }
+    for name in ["8.8", "00000000-0000-0000-0000-000000000008"] {
+        std::os::unix::fs::symlink(outside.path(), staging.join(name)).unwrap();
+    }
+    let before = staged(&data);
+    let data = data.reopen();
+    data.store.sweep_interrupted().unwrap();
+    assert_eq!(staged(&data), before);
+    assert!(outside.path().join("lock").exists());
 }
 
 #[test]

@@ -140,6 +140,105 @@ fn a_link_in_the_place_of_a_directory_leads_to_nothing_outside_of_the_data_direc
 }
 
 #[test]
+fn a_directory_that_is_written_to_and_swept_is_refused_where_it_is_a_link() {
+    let hello = build("hello", 1).file("bin/x", "x");
+    let (holder, data, at) = crate::carry::empty();
+    crate::carry::write_all(at.as_ref(), std::slice::from_ref(&hello));
+    crate::carry::db(0, &["import", "-d", &data, &at]);
+    let outside = tempfile::tempdir().unwrap();
+    // Names that would be swept, restored from and drawn over.
+    let picture = builder_store::Sha256::of(b"x").to_hex();
+    for below in [
+        "1.1/lock",
+        "plain",
+        "treemap_1/x.html",
+        "builder-web/treemap-1/x.html",
+    ] {
+        let file = outside.path().join(below.replace('x', &picture));
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, "x").unwrap();
+    }
+    let uuid = outside.path().join(hello.uuid.to_string());
+    std::fs::create_dir(uuid).unwrap();
+    // A file that a repair would put aside.
+    let artifact = std::path::Path::new(&data)
+        .join("_artifacts")
+        .join(&picture[..2])
+        .join(&picture);
+    std::fs::write(artifact, "y").unwrap();
+    let before = crate::server::files(outside.path());
+    let run = |arguments: &[&str]| {
+        crate::program::run(holder.path(), crate::program::BUILDER_WEB, arguments)
+    };
+    let backup = holder.path().join("backup");
+    for name in ["_staging", "_cache", "_quarantine"] {
+        let link = std::path::Path::new(&data).join(name);
+        let _there = std::fs::remove_dir_all(&link);
+        std::os::unix::fs::symlink(outside.path(), &link).unwrap();
+        for arguments in [
+            &["-p", "0", "-d", &data][..],
+            &["db", "verify-data-dir", "--repair", "-d", &data],
+            &["db", "verify-cache-dir", "-d", &data],
+            &["db", "vacuum", "except-latest", "1", "-d", &data],
+            &["db", "import", "-d", &data, &at],
+        ] {
+            let refused = run(arguments);
+            let said = String::from_utf8_lossy(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {said}");
+            assert!(said.contains(&format!("{name} is a link to ")), "{said}");
+        }
+        let doctor = run(&["db", "doctor", "-d", &data, "-c", "/nonexistent"]);
+        assert_eq!(doctor.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&doctor.stdout);
+        assert!(said.contains(&format!("$ rm {data}/{name}\n")), "{said}");
+        assert!(!said.contains("1.1"), "{said}");
+        assert_eq!(crate::server::files(outside.path()), before, "{name}");
+        std::fs::remove_file(&link).unwrap();
+        // Nor is a backup made there.
+        std::fs::create_dir_all(&backup).unwrap();
+        std::fs::write(backup.join("builder.sqlite3-backup"), "a backup of x\n").unwrap();
+        let _there = std::fs::remove_dir_all(backup.join(name));
+        std::os::unix::fs::symlink(outside.path(), backup.join(name)).unwrap();
+        let refused = run(&["db", "backup", "-d", &data, backup.to_str().unwrap()]);
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains("which is not followed"), "{said}");
+        std::fs::remove_file(backup.join(name)).unwrap();
+        assert_eq!(crate::server::files(outside.path()), before, "{name}");
+    }
+    crate::carry::db(1, &["verify-data-dir", "--repair", "-d", &data]);
+    assert!(std::path::Path::new(&data).join("_quarantine").is_dir());
+}
+
+#[test]
+fn a_link_that_comes_while_the_server_runs_is_not_followed_either() {
+    let server = Server::new();
+    let outside = tempfile::tempdir().unwrap();
+    for below in ["1.1", "treemap_1"] {
+        std::fs::create_dir(outside.path().join(below)).unwrap();
+    }
+    let picture = builder_store::Sha256::of(b"x").to_hex();
+    std::fs::write(
+        outside.path().join(format!("treemap_1/{picture}.html")),
+        "secret",
+    )
+    .unwrap();
+    let before = crate::server::files(outside.path());
+    for name in ["_staging", "_cache"] {
+        std::fs::remove_dir_all(server.datadir().join(name)).unwrap();
+        std::os::unix::fs::symlink(outside.path(), server.datadir().join(name)).unwrap();
+    }
+    let hello = build("hello", 1).file("bin/x", "x");
+    assert_eq!(server.upload(&hello).status, 500);
+    std::fs::remove_file(server.datadir().join("_staging")).unwrap();
+    std::fs::create_dir(server.datadir().join("_staging")).unwrap();
+    server.keep(&hello);
+    let answer = server.get(&format!("{}/viztreemap", hello.url()));
+    assert!(!answer.text().contains("secret"), "{}", answer.text());
+    assert_eq!(crate::server::files(outside.path()), before);
+}
+
+#[test]
 fn a_hook_that_is_a_link_is_run_and_a_broken_one_harms_nobody() {
     // As on the OCaml server: the directory is the operator's.
     let server = Server::new();

@@ -140,6 +140,49 @@ fn an_empty_directory_becomes_a_data_directory_when_it_is_served() {
 }
 
 #[test]
+fn what_is_made_is_for_user_and_group_and_what_is_there_keeps_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let (holder, data) = directory();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let nested = holder.path().join("srv/builds");
+    let migrated = |at: &Path| {
+        let script = format!(
+            "umask 000; exec {BUILDER_WEB} db migrate -d {}",
+            at.display()
+        );
+        crate::program::succeeds(holder.path(), "sh", &["-c", &script]);
+        // The others are made when it is opened.
+        let script = format!(
+            "umask 000; exec {BUILDER_WEB} db user-list -d {}",
+            at.display()
+        );
+        crate::program::succeeds(holder.path(), "sh", &["-c", &script]);
+    };
+    let databases = [
+        "builder.sqlite3",
+        "builder-web.sqlite3",
+        "builder-web-record.sqlite3",
+    ];
+    migrated(&nested);
+    assert_eq!(mode(&nested), 0o750);
+    for name in databases {
+        assert_eq!(mode(&nested.join(name)), 0o640, "{name}");
+    }
+    std::fs::create_dir(&data).unwrap();
+    let data = Path::new(&data);
+    std::fs::set_permissions(data, PermissionsExt::from_mode(0o755)).unwrap();
+    migrated(data);
+    assert_eq!(mode(data), 0o755);
+    for name in databases {
+        std::fs::set_permissions(data.join(name), PermissionsExt::from_mode(0o644)).unwrap();
+    }
+    migrated(data);
+    for name in databases {
+        assert_eq!(mode(&data.join(name)), 0o644, "{name}");
+    }
+}
+
+#[test]
 fn migrate_creates_a_database_once_and_says_so() {
     let (_holder, data) = directory();
     assert!(migrate(&data).contains("created a database in"));

@@ -61,6 +61,16 @@ impl Place {
             .collect()
     }
 
+    /// A finding that only a person can see to.
+    #[track_caller]
+    fn told(&self, check: &str, what: &str) {
+        let found = self.findings(1);
+        let is_told = |(_, of, said, mend): &(String, String, String, String)| {
+            of == check && said.contains(what) && mend.is_empty()
+        };
+        assert!(found.iter().any(is_told), "{found:#?}");
+    }
+
     /// The one finding of a kind; runs its command, after which it is not found any more.
     #[track_caller]
     fn mended(&self, level: &str, check: &str, what: &str) {
@@ -150,8 +160,18 @@ fn each_finding_comes_with_the_command_that_mends_it() {
     fs::create_dir_all(data.join("_staging/1.1")).unwrap();
     fs::write(data.join("_staging/1.1/lock"), "").unwrap();
     place.mended("warning", "staging", "1 directory of interrupted uploads");
-    fs::create_dir_all(data.join("_staging/of-the-ocaml-server")).unwrap();
-    place.mended("warning", "staging", "builder-web did not make");
+    fs::create_dir_all(data.join(format!("_staging/{}", uuid::Uuid::from_u128(5)))).unwrap();
+    place.mended(
+        "warning",
+        "staging",
+        "1 directory of uploads to the OCaml server",
+    );
+    fs::create_dir_all(data.join("_staging/notes.1")).unwrap();
+    place.told(
+        "staging",
+        "1 thing in _staging that builder-web did not make",
+    );
+    fs::remove_dir(data.join("_staging/notes.1")).unwrap();
 
     fs::write(data.join("builder-web.sqlite3"), "x".repeat(5000)).unwrap();
     for suffix in ["-wal", "-shm"] {
@@ -171,6 +191,82 @@ fn each_finding_comes_with_the_command_that_mends_it() {
     place.mended("warning", "hooks", "b.sh is not run");
     fs::write(hooks.join("c.sh.sample"), "#!/bin/sh\n").unwrap();
     place.mended("note", "hooks", "c.sh.sample is a sample");
+}
+
+#[test]
+fn what_links_lead_to_is_neither_looked_at_nor_moved_by_a_command_that_is_told() {
+    let place = place();
+    let data = Path::new(&place.data);
+    let outside = place.holder.path().join("outside");
+    // Strangers' files, of a kind that is told of where it is ours.
+    for (below, mode) in [("of/strangers", 0o000), ("of/more", 0o755)] {
+        fs::create_dir_all(outside.join(below)).unwrap();
+        fs::set_permissions(outside.join(below), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    std::os::unix::fs::lchown(outside.join("of"), Some(4242), None).ok();
+    let has_all = || {
+        let all = succeeds(&outside, "find", &["."]);
+        String::from_utf8_lossy(&all).lines().count()
+    };
+    let before = has_all();
+    symlink(&outside, data.join("myjob")).unwrap();
+    let of_link = |check: &str| {
+        let found = place.findings(1);
+        found.into_iter().find(|(_, of, ..)| of == check)
+    };
+    assert_eq!(of_link("permissions").map(|found| found.2), None);
+    let (_, _, what, mend) = of_link("links").unwrap();
+    assert!(
+        what.contains(&format!(
+            "leads to {}, where other things are",
+            outside.display()
+        )),
+        "{what}"
+    );
+    assert!(!mend.contains("mv"), "{mend}");
+    place.mended("problem", "links", "1 link is in the place");
+    assert_eq!(has_all(), before);
+    assert!(!data.join("myjob").is_symlink());
+
+    // Builds that an operator put elsewhere come back.
+    let elsewhere = place.holder.path().join("it's elsewhere");
+    fs::rename(data.join("hello"), &elsewhere).unwrap();
+    symlink(&elsewhere, data.join("hello")).unwrap();
+    place.mended("problem", "links", "where all is that belongs there");
+    assert!(data.join("hello").is_dir() && !data.join("hello").is_symlink());
+    db(0, &["verify-data-dir", "-d", &place.data]);
+    // Not if there is anything else.
+    fs::rename(data.join("hello"), &elsewhere).unwrap();
+    fs::write(elsewhere.join("thesis.txt"), "x").unwrap();
+    symlink(&elsewhere, data.join("hello")).unwrap();
+    assert!(!of_link("links").unwrap().3.contains("mv"));
+    let x = builder_store::Sha256::of(b"x").to_hex();
+    let bucket = data.join("_artifacts").join(&x[..2]);
+    fs::remove_file(data.join("hello")).unwrap();
+    fs::remove_file(elsewhere.join("thesis.txt")).unwrap();
+    fs::rename(&elsewhere, data.join("hello")).unwrap();
+    fs::rename(&bucket, &elsewhere).unwrap();
+    symlink(&elsewhere, &bucket).unwrap();
+    place.mended("problem", "links", "where all is that belongs there");
+    db(0, &["verify-data-dir", "-d", &place.data]);
+}
+
+#[test]
+fn what_everybody_may_read_of_the_databases_is_told() {
+    let place = place();
+    let data = Path::new(&place.data);
+    assert!(place.findings(0).is_empty());
+    let mode = |path: &Path, mode: u32| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(data, 0o755);
+    assert!(place.findings(0).is_empty());
+    mode(&data.join("builder.sqlite3"), 0o644);
+    place.mended(
+        "warning",
+        "permissions",
+        "every user of this machine may read",
+    );
 }
 
 #[test]
