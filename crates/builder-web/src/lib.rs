@@ -18,6 +18,7 @@ pub mod cause;
 pub mod client;
 pub mod clock;
 pub mod comparison;
+pub mod connections;
 pub mod console;
 pub mod cursor;
 pub mod derived;

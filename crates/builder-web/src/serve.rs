@@ -2,6 +2,7 @@
 //! what has begun come to its end.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -25,22 +26,25 @@ use tracing::{debug, info, warn};
 use crate::app::App;
 use crate::client::{self, Encrypted, Peer, REQUEST_ID, RequestId};
 use crate::config::Limits;
+use crate::connections::{self, Connection, Connections, Speaker};
 use crate::metrics::{Held, Place};
 use crate::respond;
 use crate::stalling::Stalling;
 use crate::tls::Tls;
 
-/// Descriptors for the databases, uploads and hooks.
-const DESCRIPTORS_RESERVED: usize = 128;
-/// To whom has too many connections.
-const TURNED_AWAY: &str = "too many connections from one address\n";
+/// Descriptors for the databases, uploads and hooks, and for those who are turned away.
+const DESCRIPTORS_RESERVED: usize = 128 + DOOR_MAX + TURNED_AWAY_READ_MAX;
+/// How many are at the door at a time, for whom there may be no place; others wait to be accepted.
+const DOOR_MAX: usize = 64;
+/// How long one that makes way may take for it.
+const WAY_TIME_MAX: Duration = Duration::from_secs(1);
 /// For how long it is written to one, and then for how long, and how much, is read of what it sends:
 /// a connection that is closed before is reset, and the client may never see the answer.
 const TURN_AWAY_TIME_MAX: Duration = Duration::from_secs(1);
 const TURN_AWAY_BYTES_MAX: u64 = 1024 * 1024;
 /// Of how many at a time something is read; connections of others are closed at once.
 const TURNED_AWAY_READ_MAX: usize = 32;
-/// How often a lack of descriptors is noted in the log.
+/// How often a lack of descriptors or places is noted in the log.
 const WARNING_PERIOD: Duration = Duration::from_secs(30);
 
 /// Where connections come in.
@@ -132,7 +136,31 @@ struct Serving {
     router: Router,
     app: App,
     by_address: ByAddress,
+    open: Connections,
+    door: Arc<Semaphore>,
+    of_one_address: Full,
+    of_all: Full,
     turned_away: Arc<Semaphore>,
+}
+
+/// Why there is no place for a client.
+struct Full {
+    /// For the log.
+    what: String,
+    /// For the client.
+    answer: &'static str,
+    /// When that was in the log last, and how often it has been so since.
+    noted: Mutex<(Option<Instant>, u64)>,
+}
+
+impl Full {
+    fn new(what: String, answer: &'static str) -> Full {
+        Full {
+            what,
+            answer,
+            noted: Mutex::default(),
+        }
+    }
 }
 
 /// What a connection takes from others, from when it is accepted to its end.
@@ -140,6 +168,18 @@ struct Seat {
     _place: OwnedSemaphorePermit,
     /// None: the peer may have all there are.
     _among: Option<OfAddress>,
+    /// None: it never has to make way.
+    connection: Option<Connection>,
+}
+
+impl Seat {
+    /// Ends when another client is to have it.
+    async fn makes_way(&self) {
+        match &self.connection {
+            Some(connection) => connection.makes_way().await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// How many times as many connections a site of IPv6 may have as one address.
@@ -246,38 +286,32 @@ pub async fn run(
     }
 }
 
+/// What came in, as it is before anything is said.
+enum Caller {
+    Tcp(TcpStream, Option<Tls>),
+    Unix(UnixStream),
+}
+
 /// Accepts connections for as long as it is let.
 async fn accept_all(listener: Listener, serving: Arc<Serving>) {
     let mut warned: Option<Instant> = None;
     loop {
-        let Ok(place) = serving.places.clone().acquire_owned().await else {
+        let Ok(door) = serving.door.clone().acquire_owned().await else {
             return;
         };
         let accepted = match &listener {
             Listener::Tcp(listener, tls) => match listener.accept().await {
                 Ok((stream, peer)) => {
-                    let peer = Peer::Address(peer.ip());
                     // Answers are written whole; nothing is gained by waiting to fill a packet.
                     stream.set_nodelay(true).map(|()| {
-                        // Before anything is said: who greets for long has a connection, too.
-                        match (serving.seat(peer, place), tls) {
-                            (Ok(seat), None) => serving.serve(stream, peer, false, seat),
-                            (Ok(seat), Some(tls)) => {
-                                greet(serving.clone(), tls.clone(), stream, peer, seat);
-                            }
-                            (Err(place), None) => serving.turn_away(stream, peer, place),
-                            // Without a key there are no words that the client would understand.
-                            (Err(place), Some(_)) => drop(place),
-                        }
+                        let caller = Caller::Tcp(stream, tls.clone());
+                        serving.receive(caller, Peer::Address(peer.ip()), door);
                     })
                 }
                 Err(error) => Err(error),
             },
-            Listener::Unix(listener, _) => listener.accept().await.map(|(stream, _)| match serving
-                .seat(Peer::Unix, place)
-            {
-                Ok(seat) => serving.serve(stream, Peer::Unix, false, seat),
-                Err(place) => serving.turn_away(stream, Peer::Unix, place),
+            Listener::Unix(listener, _) => listener.accept().await.map(|(stream, _)| {
+                serving.receive(Caller::Unix(stream), Peer::Unix, door);
             }),
         };
         if let Err(error) = accepted {
@@ -295,7 +329,11 @@ async fn accept_all(listener: Listener, serving: Arc<Serving>) {
 fn greet(serving: Arc<Serving>, tls: Tls, stream: TcpStream, peer: Peer, seat: Seat) {
     tokio::spawn(async move {
         let time_max = serving.app.limits().head_time_max;
-        match timeout(time_max, tls.accept(stream)).await {
+        let greeted = tokio::select! {
+            greeted = timeout(time_max, tls.accept(stream)) => greeted,
+            () = seat.makes_way() => return,
+        };
+        match greeted {
             Ok(Ok(stream)) => serving.serve(stream, peer, true, seat),
             Ok(Err(error)) => debug!("a client speaks no TLS: {error}"),
             Err(_) => debug!("a client took too long for TLS"),
@@ -311,37 +349,104 @@ impl Serving {
             .header_read_timeout(limits.head_time_max)
             .max_buf_size(limits.head_bytes_max)
             .half_close(true);
+        let max = connections_max(limits);
+        let of_one_address = format!(
+            "connections of an address that has as many as it may have ({}) are answered 503",
+            limits.connections_per_client_max
+        );
+        let of_all = format!(
+            "all places for connections are taken ({max}): one that says nothing is closed for \
+             each that comes, or that one is answered 503"
+        );
         Serving {
             http,
-            places: Arc::new(Semaphore::new(connections_max(limits))),
+            places: Arc::new(Semaphore::new(max)),
             graceful: Mutex::new(Some(GracefulShutdown::new())),
             router,
             app: app.clone(),
             by_address: ByAddress::default(),
+            open: Connections::default(),
+            door: Arc::new(Semaphore::new(DOOR_MAX)),
+            of_one_address: Full::new(of_one_address, "too many connections from one address\n"),
+            of_all: Full::new(of_all, "too many connections\n"),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY_READ_MAX)),
         }
     }
 
-    /// A seat for a connection, or its place back: the peer has as many connections as it may have.
-    fn seat(&self, peer: Peer, place: OwnedSemaphorePermit) -> Result<Seat, OwnedSemaphorePermit> {
-        let trusted = &self.app.config().trusted_proxies;
-        let among = match peer {
-            Peer::Address(address) if !client::is_trusted(peer, trusted) => {
-                let max = self.app.limits().connections_per_client_max;
-                match self.by_address.one_more(address, max) {
-                    Some(among) => Some(among),
-                    None => {
-                        self.app.metrics().busy(Place::Connection);
-                        return Err(place);
-                    }
-                }
-            }
-            _ => None,
+    /// Finds a seat for a client that has come, or tells it that there is none. Meanwhile it is at the
+    /// door.
+    fn receive(self: &Arc<Self>, caller: Caller, peer: Peer, door: OwnedSemaphorePermit) {
+        let network = match peer {
+            // Whoever speaks for others sees to it that these do not have them all.
+            _ if client::is_trusted(peer, &self.app.config().trusted_proxies) => None,
+            Peer::Address(address) => Some(address),
+            Peer::Unix => None,
         };
-        Ok(Seat {
-            _place: place,
-            _among: among,
-        })
+        let max = self.app.limits().connections_per_client_max;
+        // Before anything is said: who greets for long has a connection, too.
+        let among = network.map(|address| (address, self.by_address.one_more(address, max)));
+        let among = match among {
+            Some((_, None)) => return self.turn_away(caller, peer, door, &self.of_one_address),
+            Some((address, Some(among))) => Some((address, among)),
+            None => None,
+        };
+        let open = self.open.clone();
+        let seat = move |place| {
+            let (among, connection) = match among {
+                Some((address, among)) => {
+                    let from = client::site(address).unwrap_or_else(|| client::network(address));
+                    (Some(among), Some(open.add(from)))
+                }
+                None => (None, None),
+            };
+            Seat {
+                _place: place,
+                _among: among,
+                connection,
+            }
+        };
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return self.admit(caller, peer, seat(place));
+        }
+        if !self.open.make_way(Instant::now()) {
+            return self.turn_away(caller, peer, door, &self.of_all);
+        }
+        self.note(peer, &self.of_all);
+        let serving = self.clone();
+        tokio::spawn(async move {
+            let place = serving.places.clone().acquire_owned();
+            match timeout(WAY_TIME_MAX, place).await {
+                Ok(Ok(place)) => {
+                    drop(door);
+                    serving.admit(caller, peer, seat(place));
+                }
+                _ => serving.turn_away(caller, peer, door, &serving.of_all),
+            }
+        });
+    }
+
+    fn admit(self: &Arc<Self>, caller: Caller, peer: Peer, seat: Seat) {
+        match caller {
+            Caller::Tcp(stream, None) => self.serve(stream, peer, false, seat),
+            Caller::Tcp(stream, Some(tls)) => greet(self.clone(), tls, stream, peer, seat),
+            Caller::Unix(stream) => self.serve(stream, peer, false, seat),
+        }
+    }
+
+    /// Counts that there was no place, and notes it in the log once in a while.
+    fn note(&self, peer: Peer, full: &Full) {
+        self.app.metrics().busy(Place::Connection);
+        let mut noted = full.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, count) = &mut *noted;
+        *count += 1;
+        if at.is_none_or(|at| at.elapsed() > WARNING_PERIOD) {
+            warn!(
+                from = %peer,
+                "{}: {count} since this was said last, the last from {peer}",
+                full.what
+            );
+            (*at, *count) = (Some(Instant::now()), 0);
+        }
     }
 
     /// Serves one connection in the background.
@@ -352,7 +457,12 @@ impl Serving {
         let metrics = self.app.metrics();
         let held = Held::new(&metrics.connections);
         let patience = self.app.limits().answer_patience();
-        let stream = Stalling::new(stream, patience, metrics.traffic.clone());
+        let connection = seat.connection.as_ref();
+        let (speaker, sending) = (
+            connection.map(Connection::speaker),
+            connection.map(Connection::sending),
+        );
+        let stream = Stalling::new(stream, patience, metrics.traffic.clone()).telling(sending);
         let router = self.router.clone();
         let service = hyper::service::service_fn(move |mut request: hyper::Request<_>| {
             request.extensions_mut().insert(peer);
@@ -363,8 +473,13 @@ impl Serving {
                 request.extensions_mut().insert(misaddressed);
             }
             let request: Request = request.map(axum::body::Body::new);
+            let speaking = speaker.as_ref().map(Speaker::speaks);
             // A router is always ready.
-            router.clone().call(request)
+            let answer = router.clone().call(request);
+            async move {
+                let answer = answer.await?;
+                Ok::<_, Infallible>(answer.map(|body| connections::lasting(body, speaking)))
+            }
         });
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let graceful = self.graceful.lock().unwrap_or_else(PoisonError::into_inner);
@@ -375,7 +490,14 @@ impl Serving {
         drop(graceful);
         let unreadable = metrics.unreadable.clone();
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let ended = tokio::select! {
+                ended = connection => ended,
+                () = seat.makes_way() => {
+                    debug!(%peer, "a connection that says nothing makes way");
+                    return;
+                }
+            };
+            if let Err(error) = ended {
                 // The client left, or sent no HTTP: that is answered 400 or 431 before it is a
                 // request, and so has no name.
                 if error.is_parse() {
@@ -387,19 +509,29 @@ impl Serving {
         });
     }
 
-    /// Tells a client that has too many connections so, if it reads.
-    fn turn_away<S>(&self, mut stream: S, from: Peer, place: OwnedSemaphorePermit)
+    /// Tells a client for which there is no place so, if it reads.
+    fn turn_away(&self, caller: Caller, from: Peer, door: OwnedSemaphorePermit, full: &Full) {
+        self.note(from, full);
+        match caller {
+            Caller::Tcp(stream, None) => self.tell(stream, from, door, full.answer),
+            Caller::Unix(stream) => self.tell(stream, from, door, full.answer),
+            // Without a key there are no words that the client would understand.
+            Caller::Tcp(_, Some(_)) => {}
+        }
+    }
+
+    fn tell<S>(&self, mut stream: S, from: Peer, door: OwnedSemaphorePermit, why: &'static str)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let id = RequestId::new();
-        debug!(id = id.as_str(), %from, "turned away: too many connections");
+        debug!(id = id.as_str(), %from, "turned away: {}", why.trim_end());
         let answer = format!(
             "HTTP/1.1 503 Service Unavailable\r\nretry-after: 10\r\nconnection: close\r\n{REQUEST_ID}: {}\r\n\
-             content-type: {}\r\ncontent-length: {}\r\n\r\n{TURNED_AWAY}",
+             content-type: {}\r\ncontent-length: {}\r\n\r\n{why}",
             id.as_str(),
             respond::TEXT,
-            TURNED_AWAY.len()
+            why.len()
         );
         let reading = self.turned_away.clone();
         tokio::spawn(async move {
@@ -410,7 +542,7 @@ impl Serving {
             // A client that does not read it knows by the connection's end.
             let told = timeout(TURN_AWAY_TIME_MAX, told).await;
             // Others need not wait for what comes now.
-            drop(place);
+            drop(door);
             if let (Ok(Ok(())), Ok(_reading)) = (told, reading.try_acquire()) {
                 let mut sent = stream.take(TURN_AWAY_BYTES_MAX);
                 let mut nowhere = tokio::io::sink();

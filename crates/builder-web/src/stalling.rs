@@ -3,6 +3,8 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -18,6 +20,8 @@ pub struct Stalling<S> {
     socket: S,
     patience: Patience,
     traffic: Traffic,
+    /// Tells others whether the peer takes nothing.
+    told: Option<Arc<AtomicBool>>,
     /// Since when the peer takes nothing, and what ends then.
     stalled: Option<(Instant, Pin<Box<Sleep>>)>,
 }
@@ -29,8 +33,15 @@ impl<S> Stalling<S> {
             socket,
             patience,
             traffic,
+            told: None,
             stalled: None,
         }
+    }
+
+    /// Sets this for as long as the peer takes nothing.
+    pub fn telling(mut self, told: Option<Arc<AtomicBool>>) -> Stalling<S> {
+        self.told = told;
+        self
     }
 
     fn wrote(
@@ -52,6 +63,9 @@ impl<S> Stalling<S> {
         written: Poll<io::Result<T>>,
         count: usize,
     ) -> Poll<io::Result<T>> {
+        if let Some(told) = &self.told {
+            told.store(written.is_pending(), Ordering::Relaxed);
+        }
         if written.is_ready() {
             let waited = self.stalled.take().map(|(since, _)| since.elapsed());
             self.patience.moved(waited.unwrap_or_default(), count);

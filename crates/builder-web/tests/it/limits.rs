@@ -3,9 +3,11 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
+use builder_web::connections::SILENCE_MIN;
+
 use crate::build::{Build, build, noise};
 use crate::program::run;
-use crate::server::{BUILDER, Server, basic, connect, exchange, head};
+use crate::server::{Answer, BUILDER, Server, basic, connect, exchange, head, wait_until};
 
 fn hello(number: u128) -> Build {
     build("hello", number).file("bin/x", noise(5_000))
@@ -132,13 +134,43 @@ fn a_head_that_is_too_long_is_refused() {
 }
 
 #[test]
-fn more_connections_than_the_limit_wait_for_their_turn() {
+fn who_comes_when_all_connections_are_busy_is_told_when_to_come_again() {
     let server = Server::with(|config| config.limits.connections_max = 2);
     let address = server.listen();
-    let idle = [connect(address), connect(address)];
-    let third = std::thread::spawn(move || exchange(address, "GET", "/", &[], b"").status);
-    drop(idle);
-    assert_eq!(third.join().unwrap(), 200);
+    let authorization = basic(BUILDER);
+    let headers = [
+        ("authorization", authorization.as_str()),
+        ("content-length", "100000"),
+    ];
+    let busy = [connect(address), connect(address)].map(|mut stream| {
+        stream
+            .write_all(head("POST", "/upload", &headers).as_bytes())
+            .unwrap();
+        stream
+    });
+    wait_until("both are busy", || {
+        server.app.metrics().requests_in_flight.get() == 2
+    });
+    // However long they say no more.
+    std::thread::sleep(SILENCE_MIN + Duration::from_millis(200));
+    for request in ["", "GET / HTTP/1.1\r\nhost: x\r\n\r\n"] {
+        let mut third = connect(address);
+        third.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        third.read_to_end(&mut answer).unwrap();
+        let answer = Answer::parse(&answer, false);
+        assert_eq!(
+            (answer.status, answer.header("retry-after")),
+            (503, Some("10"))
+        );
+        assert!(answer.header("x-request-id").is_some());
+        assert_eq!(answer.text(), "too many connections\n");
+    }
+    drop(busy);
+    wait_until("there is room again", || {
+        server.app.metrics().connections.get() == 0
+    });
+    assert_eq!(exchange(address, "GET", "/", &[], b"").status, 200);
 }
 
 #[test]

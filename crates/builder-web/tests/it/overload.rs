@@ -2,14 +2,17 @@
 //! people came for still works, and those turned away are told when to come again.
 
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use builder_web::config::Limits;
+use builder_web::connections::SILENCE_MIN;
 use builder_web::tls::Tls;
 use builder_web::{Clock, routes, serve};
 
 use crate::build::{Build, build};
+use crate::program::Process;
 use crate::server::{Answer, BUILDER, CHEAP, Server, basic, connect, exchange, head, wait_until};
 
 pub(crate) fn hello(number: u128) -> Build {
@@ -361,9 +364,138 @@ fn one_address_cannot_have_all_connections() {
     });
 }
 
+/// A connection of another address of this machine.
+fn connect_from(from: &str, address: SocketAddr) -> TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let stream = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        socket.connect(address).await.unwrap()
+    });
+    let stream = stream.into_std().unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    stream
+}
+
+/// What is sent by those who never come to the end of a head.
+const HALF: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n";
+
+#[test]
+fn whoever_speaks_gets_in_when_some_addresses_hold_all_connections_and_say_nothing() {
+    let (_holder, data, _) = crate::carry::empty();
+    let arguments = ["--connections", "64", "--connections-per-address", "16"];
+    let process = Process::serve(data.as_ref(), &arguments);
+    let address = process.address;
+    // One that began before, and takes its time.
+    let exec = hello(1).exec();
+    let authorization = basic(("builder", "pw"));
+    let length = exec.len().to_string();
+    let headers = [
+        ("authorization", &*authorization),
+        ("content-length", &*length),
+        ("connection", "close"),
+    ];
+    let mut upload = connect(address);
+    let head_of_upload = head("POST", "/upload", &headers);
+    std::io::Write::write_all(&mut upload, head_of_upload.as_bytes()).unwrap();
+    // One of another client, which says nothing for now and is left alone.
+    let mut alone = connect_from("127.0.0.9", address);
+    std::io::Write::write_all(&mut alone, HALF).unwrap();
+    let half = |from: &str| {
+        let mut stream = connect_from(from, address);
+        std::io::Write::write_all(&mut stream, HALF).unwrap();
+        stream
+    };
+    let addresses = ["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"];
+    let mut held: Vec<_> = addresses
+        .iter()
+        .flat_map(|from| (0..16).map(|_| half(from)))
+        .collect();
+    std::thread::sleep(SILENCE_MIN + Duration::from_millis(200));
+    let begin = Instant::now();
+    for _ in 0..20 {
+        // They come again at once.
+        held.push(half("127.0.0.6"));
+        let answer = exchange(address, "GET", "/healthz", &[], b"");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert!(begin.elapsed() < Duration::from_secs(5));
+    std::io::Write::write_all(&mut upload, &exec).unwrap();
+    let mut answer = Vec::new();
+    upload.read_to_end(&mut answer).unwrap();
+    assert_eq!(Answer::parse(&answer, false).status, 201);
+    std::io::Write::write_all(&mut alone, b"connection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    alone.read_to_end(&mut answer).unwrap();
+    assert_eq!(Answer::parse(&answer, false).status, 200);
+    // Once, however often it was so.
+    let log = process.log();
+    let said = "all places for connections are taken (64)";
+    assert_eq!(log.matches(said).count(), 1, "{log}");
+    let metrics = exchange(process.metrics_address(), "GET", "/metrics", &[], b"").text();
+    let busy = metrics
+        .lines()
+        .find(|line| line.starts_with("builder_web_busy_total{place=\"connection\"}"));
+    assert!(busy.is_some_and(|line| !line.ends_with(" 0")), "{busy:?}");
+}
+
+#[test]
+fn a_flood_of_connections_is_answered_one_by_one_and_passes() {
+    let server = Server::with(|config| {
+        config.limits.connections_max = 16;
+        config.limits.connections_per_client_max = 8;
+    });
+    let address = server.listen();
+    let flood = |number: usize| {
+        let mut stream = connect_from(&format!("127.0.0.{}", 2 + number % 8), address);
+        let _reset = std::io::Write::write_all(&mut stream, HALF);
+        stream
+    };
+    // None has said nothing for long enough: all who come are told, at once.
+    let held: Vec<_> = (0..200).map(flood).collect();
+    let begin = Instant::now();
+    let mut told = 0;
+    for _ in 0..20 {
+        let mut stream = connect(address);
+        let request = head("GET", "/healthz", &[("connection", "close")]);
+        let _reset = std::io::Write::write_all(&mut stream, request.as_bytes());
+        let mut answer = Vec::new();
+        let _reset = stream.read_to_end(&mut answer);
+        let answer = Answer::parse(&answer, false);
+        assert!([200, 503].contains(&answer.status));
+        told += usize::from(answer.status == 503);
+    }
+    assert!(told > 0 || begin.elapsed() >= SILENCE_MIN);
+    assert!(begin.elapsed() < Duration::from_secs(10));
+    drop(held);
+    wait_until("all are gone", || {
+        server.app.metrics().connections.get() == 0
+    });
+    assert_eq!(exchange(address, "GET", "/healthz", &[], b"").status, 200);
+}
+
 #[test]
 fn one_address_cannot_have_all_connections_by_never_agreeing_on_tls() {
-    let server = Server::with(|config| config.limits.connections_per_client_max = 2);
+    never_agreeing_on_tls(|limits| limits.connections_per_client_max = 2);
+}
+
+#[test]
+fn who_never_agrees_on_tls_makes_way_when_all_connections_are_taken() {
+    never_agreeing_on_tls(|limits| limits.connections_max = 2);
+}
+
+fn never_agreeing_on_tls(narrow: impl FnOnce(&mut Limits)) {
+    let mut all = 0;
+    let server = Server::with(|config| {
+        narrow(&mut config.limits);
+        all = config.limits.connections_max;
+    });
     let (certificate, key) = certificate(server.configdir());
     let tls = Tls::read(certificate.clone(), key).unwrap();
     let runtime = server.runtime();
@@ -391,6 +523,11 @@ fn one_address_cannot_have_all_connections_by_never_agreeing_on_tls() {
     assert_eq!(curl().stdout, b"ok\n");
     // They say nothing, for as long as they are let.
     let held = [connect(address), connect(address)];
+    if all == 2 {
+        std::thread::sleep(SILENCE_MIN + Duration::from_millis(200));
+        assert_eq!(curl().stdout, b"ok\n");
+        return;
+    }
     wait_until("a third is turned away", || !curl().status.success());
     // At once, and not when it has waited for long.
     let begin = Instant::now();
