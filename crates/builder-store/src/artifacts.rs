@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 
 use crate::sha256::Hasher;
 use crate::store::adopt;
-use crate::{Error, Result, Sha256};
+use crate::{Error, Result, Sha256, restore};
 
 /// The directory of all artifacts, in the data directory.
 pub(crate) const ARTIFACTS: &str = "_artifacts";
@@ -73,7 +73,7 @@ pub(crate) fn from_where_no_link_is<'p>(directory: &Path, path: &'p Path) -> (Pa
 
 /// Directories in which we write and remove, and which therefore are no links: what is behind one
 /// is a stranger's. That of all artifacts may be one: operators put it on another disk.
-pub(crate) const NO_LINKS: [&str; 3] = [STAGING, CACHE, QUARANTINE];
+pub(crate) const NO_LINKS: [&str; 4] = [STAGING, CACHE, QUARANTINE, restore::PLACE];
 
 /// Those of them that are links, and what they say they lead to.
 pub(crate) fn links_at_the_top(directory: &Path) -> impl Iterator<Item = (PathBuf, PathBuf)> {

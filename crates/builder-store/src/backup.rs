@@ -168,7 +168,7 @@ fn prepare(store: &Store, to: &Path) -> std::result::Result<(), BackupError> {
         refuse_links(to, Path::new(child))?;
     }
     for child in [ARTIFACTS, STAGING, CACHE] {
-        make_directory(store, &to.join(child))?;
+        make_directory(store.directory(), &to.join(child))?;
     }
     Ok(())
 }
@@ -209,7 +209,7 @@ fn seize(store: &Store, to: &Path) -> std::result::Result<File, BackupError> {
 pub(crate) const HALF: &str = "half";
 
 /// Where a file is while it is copied.
-fn half(to: &Path) -> PathBuf {
+pub(crate) fn half(to: &Path) -> PathBuf {
     to.join(STAGING).join(HALF)
 }
 
@@ -232,19 +232,12 @@ fn copy_what_is_named(
             keep_mode(&store.directory().join(original), copy)?;
             adopt(copy, store.directory())?;
         }
-        let files = sqlite::read_file(main, |tx| {
-            let artifacts = tracked::artifacts(tx)?.into_iter();
-            let mut files: Vec<Tracked> = artifacts
-                .map(|(sha256, size)| Tracked::Artifact(sha256, size))
-                .collect();
-            files.append(&mut tracked::texts(tx)?);
-            Ok(files)
-        })?;
+        let files = named_files(main)?;
         outcome.files = files.len() as u64;
         outcome.damaged.clear();
         let mut named = HashSet::with_capacity(files.len());
         let mut restless = false;
-        let mut copier = Copier::new(store, to, how);
+        let mut copier = Copier::new(store.directory(), to, store.directory(), how);
         for (done, file) in (1..).zip(&files) {
             tell(Event::Progress {
                 done,
@@ -273,22 +266,37 @@ fn copy_what_is_named(
     Err(BackupError::Restless)
 }
 
-/// Brings files from a data directory into a backup.
-struct Copier<'c> {
-    store: &'c Store,
+/// All files that a database names which is nobody's yet.
+pub(crate) fn named_files(database: &Path) -> Result<Vec<Tracked>> {
+    sqlite::read_file(database, |tx| {
+        let artifacts = tracked::artifacts(tx)?.into_iter();
+        let mut files: Vec<Tracked> = artifacts
+            .map(|(sha256, size)| Tracked::Artifact(sha256, size))
+            .collect();
+        files.append(&mut tracked::texts(tx)?);
+        Ok(files)
+    })
+}
+
+/// Brings files from one data directory into another.
+pub(crate) struct Copier<'c> {
+    from: &'c Path,
     to: &'c Path,
+    /// Whose owner all of it gets.
+    like: &'c Path,
     how: How,
-    added: u64,
-    added_bytes: u64,
+    pub(crate) added: u64,
+    pub(crate) added_bytes: u64,
     /// The last one that was made: files come in the order of their directories.
     directory: PathBuf,
 }
 
 impl<'c> Copier<'c> {
-    fn new(store: &'c Store, to: &'c Path, how: How) -> Copier<'c> {
+    pub(crate) fn new(from: &'c Path, to: &'c Path, like: &'c Path, how: How) -> Copier<'c> {
         Copier {
-            store,
+            from,
             to,
+            like,
             how,
             added: 0,
             added_bytes: 0,
@@ -297,8 +305,8 @@ impl<'c> Copier<'c> {
     }
 
     /// Brings one file; whether it could be had, and is in the backup now.
-    fn bring(&mut self, file: &Tracked, path: &Path) -> Result<bool> {
-        let (from, to) = (self.store.directory().join(path), self.to.join(path));
+    pub(crate) fn bring(&mut self, file: &Tracked, path: &Path) -> Result<bool> {
+        let (from, to) = (self.from.join(path), self.to.join(path));
         let source = look(&from)?;
         let there = look(&to)?;
         // A text is written once, with its build; an artifact is named by what it holds.
@@ -319,13 +327,7 @@ impl<'c> Copier<'c> {
         else {
             return Ok(false);
         };
-        let parent = to.parent().unwrap_or(self.to);
-        if parent != self.directory {
-            for directory in [parent.parent(), Some(parent)].into_iter().flatten() {
-                make_directory(self.store, directory)?;
-            }
-            self.directory = parent.to_owned();
-        }
+        self.make_parents(&to)?;
         if self.how == How::Link && there.is_none() {
             match fs::hard_link(&from, &to) {
                 Ok(()) => {
@@ -346,6 +348,18 @@ impl<'c> Copier<'c> {
             self.count(source.len());
         }
         Ok(copied)
+    }
+
+    /// Makes the directories that lead to a file.
+    pub(crate) fn make_parents(&mut self, file: &Path) -> Result<()> {
+        let parent = file.parent().unwrap_or(self.to);
+        if parent != self.directory {
+            for directory in [parent.parent(), Some(parent)].into_iter().flatten() {
+                make_directory(self.like, directory)?;
+            }
+            self.directory = parent.to_owned();
+        }
+        Ok(())
     }
 
     fn count(&mut self, bytes: u64) {
@@ -378,13 +392,13 @@ impl<'c> Copier<'c> {
         }
         out.sync_all().map_err(failed)?;
         keep_mode(from, &half)?;
-        adopt(&half, self.store.directory())?;
+        adopt(&half, self.like)?;
         fs::rename(&half, to).map_err(|source| Error::file("create", to, source))?;
         Ok(true)
     }
 }
 
-fn look(path: &Path) -> Result<Option<fs::Metadata>> {
+pub(crate) fn look(path: &Path) -> Result<Option<fs::Metadata>> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -392,23 +406,23 @@ fn look(path: &Path) -> Result<Option<fs::Metadata>> {
     }
 }
 
-fn make_directory(store: &Store, directory: &Path) -> Result<()> {
+pub(crate) fn make_directory(like: &Path, directory: &Path) -> Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
     fs::create_dir_all(directory).map_err(|source| Error::file("create", directory, source))?;
-    adopt(directory, store.directory())
+    adopt(directory, like)
 }
 
 /// Gives a copy the mode of the original: the database holds password hashes.
-fn keep_mode(original: &Path, copy: &Path) -> Result<()> {
+pub(crate) fn keep_mode(original: &Path, copy: &Path) -> Result<()> {
     let failed = |source| Error::file("change the mode of", copy, source);
     let mode = fs::metadata(original).map_err(failed)?.permissions();
     fs::set_permissions(copy, mode).map_err(failed)
 }
 
 /// Removes artifacts, consoles and scripts that nothing names; nothing else.
-fn remove_others(to: &Path, named: &HashSet<PathBuf>) -> Result<u64> {
+pub(crate) fn remove_others(to: &Path, named: &HashSet<PathBuf>) -> Result<u64> {
     let mut removed = 0;
     for top in directories(to)? {
         let name = top.file_name().unwrap_or_default().to_string_lossy();

@@ -19,7 +19,7 @@ use crate::names::RESERVED;
 use crate::stage::{LOCK, is_of_the_ocaml_server, is_ours};
 use crate::store::{DATABASE, OWN_DATABASE};
 use crate::verify::{entries, walk};
-use crate::{Error, OpenError, Result, Sha256, TextFile, backup, db, with_causes};
+use crate::{Error, OpenError, Result, Sha256, TextFile, backup, db, restore, with_causes};
 
 /// Bytes of what a backup is marked with: a path.
 const MARK_BYTES_MAX: u64 = 16 * 1024;
@@ -161,6 +161,7 @@ impl Doctor<'_> {
         let checked = self.space();
         self.checked("space", checked);
         self.backup();
+        self.restoring();
         match migrations::status(self.directory) {
             Ok(status) => {
                 if let Some(command) = status.interrupted {
@@ -455,6 +456,34 @@ impl Doctor<'_> {
             ),
             false => Finding::of("backup", Level::Note, format!("this is {text}")),
         });
+    }
+
+    fn restoring(&mut self) {
+        let finish = format!("builder-db migrate --datadir {}", self.datadir);
+        let place = self.directory.join(restore::PLACE);
+        match restore::state(self.directory) {
+            restore::State::None => {}
+            restore::State::AtWork => self.add(Finding::of(
+                "restore",
+                Level::Note,
+                "a backup is being restored".to_owned(),
+            )),
+            restore::State::Complete => self.add(Finding::new(
+                "restore",
+                Level::Problem,
+                "a restore was interrupted when it was nearly done; the next start of a server, or any command, finishes it",
+                finish,
+            )),
+            restore::State::Begun => self.add(Finding::new(
+                "restore",
+                Level::Warning,
+                format!(
+                    "{} is left of a restore that was interrupted before it changed anything; the next one uses what it has",
+                    place.display()
+                ),
+                format!("rm -r {}", quoted(&place)),
+            )),
+        }
     }
 
     fn staging(&mut self) -> Result<()> {

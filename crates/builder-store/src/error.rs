@@ -271,6 +271,21 @@ pub enum OpenError {
         /// The newest this program knows.
         expected: i64,
     },
+    /// What lies beside a database would be written into it, and is of another.
+    #[error(
+        "{log} is of another database than {database}, which was put in its place and has no such log; it is \
+         not to be written into this one. Put it aside with: mv {log} {log}.old && rm -f {}",
+        index_of(.log).display()
+    )]
+    LogOfAnother {
+        /// The database.
+        database: PathBuf,
+        /// The write-ahead log.
+        log: PathBuf,
+    },
+    /// A restore has the directory, or was interrupted when all that was left were renames.
+    #[error("{0} is being restored from a backup; try again when that is done")]
+    Restoring(PathBuf),
     /// What is derived cannot be made anew while others have it open.
     #[error(
         "{0} is damaged or of another version of builder-web, and a server has it open; restart the server, \
@@ -294,6 +309,12 @@ pub enum OpenError {
         #[source]
         source: Error,
     },
+}
+
+/// What SQLite keeps beside a write-ahead log.
+fn index_of(log: &Path) -> PathBuf {
+    let text = log.to_string_lossy();
+    PathBuf::from(format!("{}-shm", text.trim_end_matches("-wal")))
 }
 
 /// An error and what caused it, in one line.

@@ -15,6 +15,7 @@
 //! | `builder-web-record.sqlite3` | ours alone: pins, what was removed; never dropped, see `schema/record.sql` |
 //! | `builder.sqlite3-migration` | what a migration under way does with files, see `migrations/moves.rs` |
 //! | `builder.sqlite3-backup` | marks a directory that is a backup, see `backup.rs` |
+//! | `_restoring/` | what a restore makes before it is put in place, see `restore.rs` |
 //! | `_quarantine/` | files that were not what their row says, put aside by a migration or a repair |
 
 mod artifacts;
@@ -41,6 +42,7 @@ pub mod neighbours;
 pub mod past;
 pub mod record;
 pub mod removal;
+pub mod restore;
 pub mod search;
 pub mod shell;
 pub mod stock;

@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 
 use self::moves::{Journal, Moves};
 use crate::db::sole::{Sole, is_no_database, is_to_be_rolled_back};
-use crate::store::{APPLICATION_ID, DATABASE, OWN_DATABASE};
-use crate::{Error, OpenError, Result, artifacts, with_causes};
+use crate::store::{APPLICATION_ID, DATABASE, OWN_DATABASE, check_logs};
+use crate::{Error, OpenError, Result, artifacts, restore, with_causes};
 
 /// The oldest version there is a way from: older ones were never released.
 pub const VERSION_MIN: i64 = 14;
@@ -616,8 +616,12 @@ fn find_database(directory: &Path) -> std::result::Result<PathBuf, OpenError> {
     if !directory.is_dir() {
         return Err(OpenError::NoDirectory(directory.to_owned()));
     }
+    if restore::is_complete(directory) {
+        return Err(OpenError::Restoring(directory.to_owned()));
+    }
     let database = directory.join(DATABASE);
     if database.is_file() {
+        check_logs(directory)?;
         Ok(database)
     } else {
         Err(OpenError::NoDatabase {

@@ -9,12 +9,13 @@ const NAME_BYTES_MAX: usize = 255;
 const ARTIFACT_PATH_BYTES_MAX: usize = 4096;
 
 /// Names at the top of the data directory that are not jobs.
-pub(crate) const RESERVED: [&str; 6] = [
+pub(crate) const RESERVED: [&str; 7] = [
     "_artifacts",
     "_staging",
     "_cache",
     "_quarantine",
     "_removed",
+    "_restoring",
     "lost+found",
 ];
 /// The databases, and what SQLite, migrations and backups keep beside them.

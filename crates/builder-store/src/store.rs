@@ -11,10 +11,12 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::artifacts::{ARTIFACTS, CACHE, STAGING, links_at_the_top};
 use crate::db::record;
-use crate::db::sole::Sole;
+use crate::db::sole::{Sole, log_of_another};
 use crate::db::sqlite::{self, BUSY_TIMEOUT, Use};
 use crate::db::writer::Writer;
-use crate::{Artifacts, Error, OpenError, Result, Tx, backup, latest, search, stock, with_causes};
+use crate::{
+    Artifacts, Error, OpenError, Result, Tx, backup, latest, restore, search, stock, with_causes,
+};
 
 /// `PRAGMA application_id` of the database, since the OCaml server's first release.
 pub(crate) const APPLICATION_ID: i64 = 1_234_839_235;
@@ -90,6 +92,7 @@ impl Store {
     pub fn create(directory: &Path) -> std::result::Result<Created, OpenError> {
         create_data_directory(directory)
             .map_err(|source| other(directory, Error::file("create", directory, source)))?;
+        restore::finish(directory).map_err(|source| other(directory, source))?;
         let database = directory.join(DATABASE);
         if database.exists() {
             return Ok(Created::Existed);
@@ -107,6 +110,7 @@ impl Store {
         if !directory.is_dir() {
             return Err(OpenError::NotADirectory(directory.to_owned()));
         }
+        restore::finish(directory).map_err(|source| other(directory, source))?;
         let database = directory.join(DATABASE);
         if !database.exists() {
             let mut entries = fs::read_dir(directory)
@@ -150,6 +154,7 @@ impl Store {
         if !directory.is_dir() {
             return Err(OpenError::NotADirectory(directory.to_owned()));
         }
+        restore::finish(directory).map_err(|source| other(directory, source))?;
         if !database.exists() {
             return Err(OpenError::NoDatabase {
                 database,
@@ -161,6 +166,10 @@ impl Store {
             return Err(OpenError::Link { link, target });
         }
         prepare_directories(directory, &writer).map_err(|source| other(directory, source))?;
+        // Whoever restores looks who has the database open after having said that it is complete.
+        if restore::is_complete(directory) {
+            return Err(OpenError::Restoring(directory.to_owned()));
+        }
         prepare_own(directory, &writer, role)?;
         record::prepare(&mut writer, directory)?;
         Store::with_writer(directory, writer).map_err(|source| other(directory, source))
@@ -514,6 +523,7 @@ pub(crate) fn check_version(
         }
         _ => other(directory, error),
     };
+    check_logs(directory)?;
     let connection = sqlite::open(database, Use::Write).map_err(refused)?;
     let pragma = |name| sqlite::pragma_int(&connection, "main", name).map_err(refused);
     let application_id = pragma("application_id")?;
@@ -564,6 +574,18 @@ pub(crate) fn check_version(
         return Err(incomplete(table));
     }
     Ok(connection)
+}
+
+/// Refuses databases beside which lies what SQLite would write into them, and is of others.
+pub(crate) fn check_logs(directory: &Path) -> std::result::Result<(), OpenError> {
+    for name in [DATABASE, record::FILE] {
+        let database = directory.join(name);
+        let log = log_of_another(&database).map_err(|source| other(directory, source))?;
+        if let Some(log) = log {
+            return Err(OpenError::LogOfAnother { database, log });
+        }
+    }
+    Ok(())
 }
 
 /// Makes what is to be there before a build can be kept.

@@ -4,9 +4,9 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -20,6 +20,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 /// Pages of the database in memory, in KiB (SQLite wants it negative): what bounds the memory of a
 /// step, since changed pages beyond it go to the file.
 const PAGE_CACHE_KIB: i64 = -16 * 1024;
+
+/// Where SQLite's locks are, by its file format: in the index of the write-ahead log, and in the
+/// database itself from the byte at 1 GiB on. What the file's name ends in, first byte, bytes.
+const LOCKED: [(&str, u64, u64); 2] = [("-shm", 120, 9), ("", 1 << 30, 512)];
 
 /// A connection, and while it writes the only one.
 #[derive(Debug)]
@@ -102,6 +106,11 @@ impl Sole {
         Ok(Sole { connection })
     }
 
+    /// Copies the database into a new file, which has no write-ahead log.
+    pub(crate) fn copy(&self, to: &Path) -> Result<()> {
+        super::sqlite::copy(&self.connection, "main", to)
+    }
+
     pub(crate) fn pragma(&self, name: &str) -> Result<i64> {
         super::sqlite::pragma_int(&self.connection, "main", name)
     }
@@ -159,6 +168,42 @@ pub(crate) fn is_no_database(error: &Error) -> bool {
         if error.sqlite_error_code() == Some(ErrorCode::NotADatabase))
 }
 
+/// A write-ahead log that lies beside a database which has none, and so is of another that was there
+/// before: SQLite would write it into this one. Of a database that has one, nothing tells whose it is.
+pub(crate) fn log_of_another(file: &Path) -> Result<Option<PathBuf>> {
+    if !file.is_file() || uses_wal(file)? || !has_log(file) {
+        return Ok(None);
+    }
+    // Somebody may have begun with one since: the header is written first.
+    let none = !uses_wal(file)? && has_log(file);
+    Ok(none.then(|| log_of(file)))
+}
+
+/// Whether another process has a database open, as far as its locks tell: also where the database is
+/// damaged. One that has no write-ahead log is locked while it is read or written only. Not to be asked
+/// by who has it open: the locks of a process end when it closes a file.
+pub(crate) fn is_open_elsewhere(database: &Path) -> Result<bool> {
+    use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
+    for (suffix, start, length) in LOCKED {
+        let mut path = database.as_os_str().to_owned();
+        path.push(suffix);
+        let path = Path::new(&path);
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened.map_err(|source| Error::file("open", path, source))?,
+        };
+        let mut lock = Flock::from(FlockType::WriteLock);
+        lock.offset_type = FlockOffsetType::Set;
+        (lock.start, lock.length) = (start, length);
+        let other = fcntl_getlk(&file, &lock)
+            .map_err(|error| Error::file("look at the locks of", path, error.into()))?;
+        if other.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Whether the database was last written with a write-ahead log: its header says so.
 fn uses_wal(file: &Path) -> Result<bool> {
     let mut header = Vec::new();
@@ -170,7 +215,11 @@ fn uses_wal(file: &Path) -> Result<bool> {
 
 /// Whether there is a write-ahead log with something in it.
 fn has_log(file: &Path) -> bool {
+    fs::metadata(log_of(file)).is_ok_and(|log| log.len() > 0)
+}
+
+fn log_of(file: &Path) -> PathBuf {
     let mut log = file.as_os_str().to_owned();
     log.push("-wal");
-    fs::metadata(log).is_ok_and(|log| log.len() > 0)
+    log.into()
 }

@@ -74,7 +74,7 @@ impl Doctor<'_> {
                 level,
                 format!("{name} is damaged: {first} ({} in all)", problems.len()),
                 format!(
-                    "cp BACKUP/{name} {}/  # from a backup, with the server stopped; {name}-wal and {name}-shm are to be removed",
+                    "cp BACKUP/{name} {0}/ && rm -f {0}/{name}-wal {0}/{name}-shm  # from a backup, with the server stopped; all of it: builder-db restore BACKUP",
                     self.datadir
                 ),
             ));

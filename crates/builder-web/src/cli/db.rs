@@ -13,6 +13,7 @@ mod password;
 mod pins;
 mod record;
 mod remove;
+mod restore;
 mod run_hooks;
 mod table;
 mod tokens;
@@ -113,6 +114,11 @@ enum DbCommand {
     Doctor(doctor::DoctorArgs),
     /// Make a backup, or bring one up to date, while the server serves
     Backup(backup::BackupArgs),
+    /// Make the data directory what a backup is, while no server has it open
+    ///
+    /// What was there is put aside, not removed. Interrupted, it has changed nothing, or is finished
+    /// by the next command or start of the server.
+    Restore(restore::RestoreArgs),
     /// Take in exec files without a server
     Import(import::ImportArgs),
     /// Write builds as exec files to a directory
@@ -158,6 +164,7 @@ pub(super) fn run(args: DbArgs) -> anyhow::Result<()> {
         DbCommand::VerifyCacheDir(args) => verify_cache_dir::run(&args),
         DbCommand::Doctor(args) => doctor::run(&args),
         DbCommand::Backup(args) => backup::run(&args),
+        DbCommand::Restore(args) => restore::run(&args),
         DbCommand::Import(args) => import::run(&args),
         DbCommand::Export(args) => export::export(&args),
         DbCommand::ExtractBuild(args) => export::extract(&args),

@@ -46,6 +46,7 @@ const DB_GROUPS: &[(&str, &[&str])] = &[
             "verify-cache-dir",
             "verify-input-id",
             "backup",
+            "restore",
             "audit",
         ],
     ),
@@ -131,6 +132,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "NAME backup /var/backups/builder-web  # the same again, each night",
             "NAME backup --copy /mnt/other-disk/builder-web",
             "builder-web --datadir /var/backups/builder-web  # to look at it, or to go on with it",
+        ],
+    ),
+    (
+        "restore",
+        &[
+            "NAME restore /var/backups/builder-web  # with the server stopped",
+            "NAME restore --datadir /srv/builds /mnt/other-disk/builder-web",
         ],
     ),
     (

@@ -12,15 +12,15 @@ use crate::cli::upload;
 use crate::program::{Process, succeeds};
 use crate::server::{exchange, files};
 
-struct Place {
-    _holder: tempfile::TempDir,
-    data: String,
-    dest: String,
+pub(crate) struct Place {
+    pub(crate) _holder: tempfile::TempDir,
+    pub(crate) data: String,
+    pub(crate) dest: String,
     at: String,
 }
 
 /// A data directory with builds, and where a backup may go.
-fn place() -> Place {
+pub(crate) fn place() -> Place {
     let (holder, data, at) = empty();
     write_all(Path::new(&at), &some_builds());
     db(0, &["import", "-d", &data, &at]);
@@ -34,7 +34,7 @@ fn place() -> Place {
 }
 
 impl Place {
-    fn backup(&self, more: &[&str]) -> String {
+    pub(crate) fn backup(&self, more: &[&str]) -> String {
         db(
             0,
             &[&["backup", "-d", &self.data, &self.dest], more].concat(),
@@ -42,7 +42,7 @@ impl Place {
         .0
     }
 
-    fn add(&self, build: &Build) {
+    pub(crate) fn add(&self, build: &Build) {
         let file = format!("{}/{}.exec", self.at, build.uuid);
         fs::write(&file, build.exec()).unwrap();
         db(0, &["import", "-d", &self.data, &file]);
@@ -60,7 +60,7 @@ impl Place {
     }
 
     /// What the builds consist of: every file that the database names.
-    fn content(&self, of: &str) -> BTreeMap<String, String> {
+    pub(crate) fn content(&self, of: &str) -> BTreeMap<String, String> {
         let mut all = files(Path::new(of));
         all.retain(|path, _| !path.starts_with('_') || path.starts_with("_artifacts/"));
         all.retain(|path, _| !path.ends_with('/'));
@@ -68,7 +68,7 @@ impl Place {
     }
 }
 
-fn rows(directory: &str) -> String {
+pub(crate) fn rows(directory: &str) -> String {
     let database = format!("{directory}/builder.sqlite3");
     String::from_utf8(succeeds(
         Path::new(directory),

@@ -174,6 +174,9 @@ mod malformed;
 mod removed;
 
 #[cfg(test)]
+mod restore;
+
+#[cfg(test)]
 mod demo;
 
 #[cfg(test)]
