@@ -187,6 +187,10 @@ fn packages_are_all_made_with_the_same_rust() {
     let version = version.trim();
     let container = fs::read_to_string(workspace().join("packaging/oci/Containerfile")).unwrap();
     assert!(container.contains(&format!("FROM rust:{version}-slim-bookworm")));
+    // Else rustup looks for the one that rust-toolchain.toml names, which the image does not have.
+    let toolchain = format!("ENV RUSTUP_TOOLCHAIN={version}\n");
+    let copied = container.split_once("COPY . .").unwrap().0;
+    assert!(copied.contains(&toolchain));
     let least = env!("CARGO_PKG_RUST_VERSION");
     let numbers = |version: &str| -> Vec<u32> {
         let parts = version.split('.');
