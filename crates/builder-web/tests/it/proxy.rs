@@ -113,18 +113,13 @@ fn configuration(directory: &Path, port: u16, upstream: &str) -> String {
     );
     replace("builds.example.org", "localhost");
     replace("proxy_pass http://127.0.0.1:3000;", upstream);
-    replace("listen 443 ssl;", &format!("listen 127.0.0.1:{port} ssl;"));
-    if !knows_http2_on() {
-        let (_, before) = server
-            .split_once("before: ")
-            .expect("what older nginx want is said");
-        assert!(before.starts_with("listen 443 ssl http2\n"));
-        let old = server.lines().filter(|line| !line.contains("http2 on;"));
-        server = old
-            .collect::<Vec<_>>()
-            .join("\n")
-            .replace(" ssl;", " ssl http2;");
+    // The line as it stands is that of Debian's nginx; newer ones take both, and prefer what the comment has.
+    let (line, newer) = ("listen 443 ssl http2;", "listen 443 ssl; http2 on;");
+    assert!(server.contains(&format!("{line} # from nginx 1.25.1 on, rather: {newer}\n")));
+    if knows_http2_on() {
+        server = server.replace(&format!("{line} # from nginx 1.25.1 on, rather: "), "");
     }
+    server = server.replace("listen 443 ", &format!("listen 127.0.0.1:{port} "));
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|of| format!("{of}_temp_path {at}/{of};\n"))
         .concat();
