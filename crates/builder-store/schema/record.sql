@@ -83,14 +83,68 @@ CREATE TABLE record.audit (
   times INTEGER NOT NULL DEFAULT 1 -- what was refused again and again has one row, of the last time
 );
 CREATE INDEX record.idx_audit_refused ON audit(action, id) WHERE outcome = 'refused';
-CREATE TRIGGER record.audit_is_kept BEFORE DELETE ON audit WHEN old.outcome <> 'refused'
+CREATE TRIGGER record.audit_is_kept BEFORE DELETE ON audit
+WHEN old.outcome <> 'refused'
+  OR old.id > coalesce((SELECT id FROM refusal_end WHERE action = old.action), -1)
 BEGIN
-  SELECT RAISE(ABORT, 'what was done stays in the audit record');
+  SELECT RAISE(ABORT, 'what was done stays in the audit record, and so do the newest refusals');
+END;
+-- REPLACE removes the row that is in its way, and no trigger of DELETE is run for that.
+CREATE TRIGGER record.audit_replaces_nothing BEFORE INSERT ON audit
+WHEN EXISTS (SELECT 1 FROM audit WHERE id = new.id)
+BEGIN
+  SELECT RAISE(ABORT, 'the audit record is only added to');
+END;
+CREATE TRIGGER record.audit_goes_on AFTER INSERT ON audit
+WHEN new.id < (SELECT max(id) FROM audit)
+BEGIN
+  SELECT RAISE(ABORT, 'the audit record is only added to');
 END;
 CREATE TRIGGER record.audit_is_final BEFORE UPDATE ON audit
 BEGIN
   SELECT RAISE(ABORT, 'the audit record is only added to');
 END;
+
+-- Up to which entry refusals of an action may be dropped: all but the newest 50000.
+CREATE TABLE record.refusal_end (
+  action TEXT PRIMARY KEY NOT NULL,
+  id INTEGER NOT NULL -- of an entry
+) WITHOUT ROWID;
+CREATE TRIGGER record.refusal_end_is_new BEFORE INSERT ON refusal_end
+WHEN new.id > coalesce((SELECT id FROM audit WHERE outcome = 'refused' AND action = new.action
+                        ORDER BY id DESC LIMIT 1 OFFSET 50000), -1)
+BEGIN
+  SELECT RAISE(ABORT, 'the newest refusals of each action stay in the audit record');
+END;
+CREATE TRIGGER record.refusal_end_stays_new BEFORE UPDATE ON refusal_end
+WHEN new.id > coalesce((SELECT id FROM audit WHERE outcome = 'refused' AND action = new.action
+                        ORDER BY id DESC LIMIT 1 OFFSET 50000), -1)
+BEGIN
+  SELECT RAISE(ABORT, 'the newest refusals of each action stay in the audit record');
+END;
+
+-- Entries of acts in builder.sqlite3, before it is seen that they took place. COMMIT is done in this
+-- file before it is in that one; who writes next enters what took place, and forgets the rest.
+CREATE TABLE record.pending (
+  id INTEGER PRIMARY KEY NOT NULL,
+  at_d INTEGER NOT NULL,      -- as in audit, up to detail
+  at_ps INTEGER NOT NULL,
+  who TEXT NOT NULL,
+  address TEXT NOT NULL,
+  request TEXT NOT NULL,
+  action TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  detail TEXT NOT NULL,
+  witness TEXT NOT NULL,      -- what tells: "build", it is there; "no build", it is not; "user", as
+  witness_name TEXT NOT NULL, -- the digest says. Of which uuid or user name
+  witness_state BLOB          -- of a user after the act; NULL: there is none
+);
+
+-- By what it is known again when the file is another one: builder.sqlite3-record says the same.
+CREATE TABLE record.identity (
+  id TEXT PRIMARY KEY NOT NULL
+) WITHOUT ROWID;
+INSERT INTO record.identity VALUES (lower(hex(randomblob(16))));
 
 -- Builds whose upload hooks have not all ended. Written before the build is: a row without a build
 -- is of an upload that was interrupted.
@@ -101,5 +155,5 @@ CREATE TABLE record.hook_run (
   tries INTEGER NOT NULL          -- after an interruption
 ) WITHOUT ROWID;
 
-PRAGMA record.user_version = 6;
+PRAGMA record.user_version = 7;
 PRAGMA record.application_id = 1651987013;

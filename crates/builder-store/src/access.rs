@@ -32,6 +32,15 @@ pub fn remove(tx: &mut Tx<'_>, user_id: i64, job_id: i64) -> Result<bool> {
     Ok(removed > 0)
 }
 
+/// The jobs on a user's list, by their rows.
+pub(crate) fn jobs_of(tx: &mut Tx<'_>, user_id: i64) -> Result<Vec<i64>> {
+    tx.query(
+        r#"SELECT job FROM access_list WHERE "user" = $1 ORDER BY job"#,
+        &[user_id.into()],
+        |row| row.int(0),
+    )
+}
+
 /// Takes all jobs off a user's list.
 pub(crate) fn clear(tx: &mut Tx<'_>, user_id: i64) -> Result<()> {
     tx.execute(

@@ -3,12 +3,13 @@
 //!
 //! It is a file of its own because the v18 database keeps its schema, and what is derived is made
 //! anew at will. The OCaml server and its tools know nothing of it: what it says of a build holds
-//! only as far as `builder.sqlite3` does not say otherwise. COMMIT is atomic in each file by itself;
-//! where a change concerns both, the order is chosen such that what a power failure leaves between
-//! the two is harmless, and mended at the next start.
+//! only as far as `builder.sqlite3` does not say otherwise. COMMIT is atomic in each file by itself, and is
+//! done in this one first: what a power failure leaves between the two is a row here about what did
+//! not take place, which is harmless, and mended by who writes next (`pending`) or at the next start.
 
 pub mod audit;
 pub mod hook_runs;
+pub mod pending;
 pub mod pins;
 pub mod removed;
 pub mod tokens;

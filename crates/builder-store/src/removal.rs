@@ -23,6 +23,8 @@ use uuid::Uuid;
 
 use crate::artifacts::{link_on_the_way, sync_directory};
 use crate::db::Row;
+use crate::record::audit::{self, Actor, Outcome};
+use crate::record::pending::{self, Witness};
 use crate::record::removed;
 use crate::stage::remove_directory;
 use crate::{Error, JobName, Result, Sha256, Store, Tx, builds, derived};
@@ -135,6 +137,14 @@ impl Plan {
 }
 
 impl Listed {
+    /// A word for how it ended.
+    pub fn outcome(&self) -> &'static str {
+        match self.successful {
+            true => "successful",
+            false => "failed",
+        }
+    }
+
     /// From the columns of [`list`].
     fn from_row(row: &Row<'_>) -> Result<Listed> {
         Ok(Listed {
@@ -267,9 +277,12 @@ fn orphans(tx: &mut Tx<'_>, builds: &[Listed]) -> Result<Vec<(Sha256, u64)>> {
 impl Store {
     /// Removes builds: their rows in one transaction, then the files that no row names any more.
     /// Interrupted, builds are whole or gone, and [`Store::finish_removals`] removes what is left.
+    ///
+    /// The audit record says of each that `actor` removed it.
     pub fn remove(
         &self,
         goal: &Goal,
+        actor: &Actor,
         now: &Timestamp,
         tell: &mut dyn FnMut(Event),
     ) -> Result<Removed> {
@@ -280,7 +293,7 @@ impl Store {
         }
         let plan = self.read(|tx| plan(tx, goal))?;
         self.record(&plan, now)?;
-        let (builds, pinned) = self.remove_rows(goal, &plan)?;
+        let (builds, pinned) = self.remove_rows(goal, &plan, actor, now)?;
         let files = self.mend_and_sweep(tell)?;
         // What is derived can be derived again: no reason to fail.
         if !builds.is_empty()
@@ -322,7 +335,13 @@ impl Store {
 
     /// Removes the rows of what was recorded and still qualifies, in one transaction. Those builds,
     /// and those that stay because they are pinned.
-    fn remove_rows(&self, goal: &Goal, plan: &Plan) -> Result<(Vec<Listed>, Vec<Listed>)> {
+    fn remove_rows(
+        &self,
+        goal: &Goal,
+        plan: &Plan,
+        actor: &Actor,
+        now: &Timestamp,
+    ) -> Result<(Vec<Listed>, Vec<Listed>)> {
         let recorded: HashSet<i64> = plan.builds.iter().map(|build| build.id).collect();
         self.write(|tx| {
             let (mut builds, pinned) = select(tx, goal)?;
@@ -334,6 +353,16 @@ impl Store {
                 && all == builds.len()
             {
                 remove_job_rows(tx, *job)?;
+            }
+            for build in &builds {
+                let subject = format!("{}/{}", build.job, build.uuid);
+                let event = audit::Event {
+                    action: audit::BUILD_REMOVE,
+                    subject: &subject,
+                    outcome: Outcome::Done,
+                    detail: build.outcome(),
+                };
+                pending::add(tx, actor, &event, Witness::NoBuild(build.uuid), now)?;
             }
             Ok((builds, pinned))
         })

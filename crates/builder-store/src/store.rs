@@ -13,7 +13,8 @@ use crate::artifacts::{ARTIFACTS, CACHE, STAGING, links_at_the_top};
 use crate::db::record;
 use crate::db::sole::{Sole, log_of_another};
 use crate::db::sqlite::{self, BUSY_TIMEOUT, Use};
-use crate::db::writer::Writer;
+use crate::db::writer::{Held, Writer};
+use crate::record::pending;
 use crate::{
     Artifacts, Error, OpenError, Result, Tx, backup, latest, restore, search, stock, with_causes,
 };
@@ -44,6 +45,8 @@ const DATA_DIRECTORY_MODE: u32 = 0o750;
 
 pub(crate) const DATABASE: &str = "builder.sqlite3";
 pub(crate) const OWN_DATABASE: &str = "builder-web.sqlite3";
+/// The name that the database is attached by to the connection that writes.
+const BUILDER: &str = "builder";
 /// What the name of the mark beside it ends in that tells what was closed.
 const CLOSED: &str = "-closed";
 
@@ -161,18 +164,39 @@ impl Store {
                 directory: directory.to_owned(),
             });
         }
-        let mut writer = check_version(directory, &database)?;
+        let failed = |source| other(directory, source);
+        let checked = check_version(directory, &database)?;
         if let Some((link, target)) = links_at_the_top(directory).next() {
             return Err(OpenError::Link { link, target });
         }
-        prepare_directories(directory, &writer).map_err(|source| other(directory, source))?;
+        prepare_directories(directory, &checked).map_err(failed)?;
         // Whoever restores looks who has the database open after having said that it is complete.
         if restore::is_complete(directory) {
             return Err(OpenError::Restoring(directory.to_owned()));
         }
-        prepare_own(directory, &writer, role)?;
+        // In this order: see `crate::record`.
+        let mut writer = sqlite::open_to_attach().map_err(failed)?;
         record::prepare(&mut writer, directory)?;
-        Store::with_writer(directory, writer).map_err(|source| other(directory, source))
+        sqlite::attach(&writer, &database, BUILDER).map_err(failed)?;
+        prepare_own(directory, &writer, role)?;
+        let store = Store::with_writer(directory, writer).map_err(failed)?;
+        store.settle_interrupted();
+        Ok(store)
+    }
+
+    /// Enters into the audit record what was interrupted on the way there.
+    fn settle_interrupted(&self) {
+        let settled = self.read(pending::is_any).and_then(|any| match any {
+            // Who writes begins with that.
+            true => self.write(|_| Ok(())),
+            false => Ok(()),
+        });
+        if let Err(error) = settled {
+            tracing::warn!(
+                "acts that were interrupted are not in the audit record yet: {}",
+                with_causes(&error)
+            );
+        }
     }
 
     fn with_writer(directory: &Path, writer: Connection) -> Result<Store> {
@@ -274,8 +298,22 @@ impl Store {
     ) -> Result<T> {
         let held = self.writer.take(wait_max)?;
         let mut tx = Tx::Sqlite(held.begin()?);
+        if pending::is_any(&mut tx)? {
+            drop(tx);
+            // What is seen not to have taken place must not do so later.
+            overwrite_failed_commit(held.connection())?;
+            tx = Tx::Sqlite(held.begin()?);
+            pending::settle(&mut tx)?;
+        }
         let value = write(&mut tx)?;
+        let has_acted = pending::is_any(&mut tx)?;
         tx.commit()?;
+        if has_acted && let Err(error) = enter_acts(&held) {
+            tracing::warn!(
+                "what was done is entered into the audit record later: {}",
+                with_causes(&error)
+            );
+        }
         Ok(value)
     }
 
@@ -289,10 +327,7 @@ impl Store {
     /// when it was synced is in the write-ahead log as a whole: after a crash SQLite would find it
     /// there, unless something else was written in its place.
     pub(crate) fn settle_failed_commit(&self) -> Result<()> {
-        let held = self.writer.take(BUSY_TIMEOUT)?;
-        // The number that it has: written, nothing is changed.
-        let writer = held.connection();
-        Ok(writer.pragma_update(Some("main"), "user_version", SCHEMA_VERSION)?)
+        overwrite_failed_commit(self.writer.take(BUSY_TIMEOUT)?.connection())
     }
 
     /// A number that is another one after every commit to `builder.sqlite3`, by whichever process.
@@ -452,6 +487,26 @@ pub(crate) fn adopt(path: &Path, like: &Path) -> Result<()> {
 /// not be given to those who wait.
 pub(crate) fn give_way() {
     std::thread::sleep(Duration::from_millis(1));
+}
+
+/// Writes to `builder.sqlite3` the number that it has: nothing is changed, but what a COMMIT that
+/// failed may have left in the write-ahead log.
+fn overwrite_failed_commit(writer: &Connection) -> Result<()> {
+    Ok(writer.pragma_update(Some(BUILDER), "user_version", SCHEMA_VERSION)?)
+}
+
+/// Enters acts into the audit record that have just been committed. It is not synced: lost with the
+/// power, it is done again by whoever writes next.
+fn enter_acts(held: &Held<'_>) -> Result<()> {
+    let writer = held.connection();
+    sqlite::sync_commits(writer, record::SCHEMA, false)?;
+    let entered = held.begin().and_then(|tx| {
+        let mut tx = Tx::Sqlite(tx);
+        pending::settle(&mut tx)?;
+        tx.commit()
+    });
+    sqlite::sync_commits(writer, record::SCHEMA, true)?;
+    entered
 }
 
 /// A panic elsewhere leaves a connection usable: SQLite rolled its transaction back.

@@ -16,7 +16,7 @@ const APPLICATION_ID: i64 = 1_651_987_013;
 /// The name of the file, in the data directory.
 pub const FILE: &str = "builder-web-record.sqlite3";
 /// The name the file is attached by.
-const SCHEMA: &str = "record";
+pub(crate) const SCHEMA: &str = "record";
 
 /// A change of the schema. Frozen once it was released: the next change is the next step.
 struct Step {
@@ -50,6 +50,10 @@ const STEPS: &[Step] = &[
     Step {
         up: include_str!("../../schema/record/6-up.sql"),
         down: include_str!("../../schema/record/6-down.sql"),
+    },
+    Step {
+        up: include_str!("../../schema/record/7-up.sql"),
+        down: include_str!("../../schema/record/7-down.sql"),
     },
 ];
 
@@ -92,8 +96,9 @@ pub(crate) fn attach(connection: &Connection, directory: &Path) -> Result<()> {
 /// Takes the schema back to an older version, for an older builder-web. What the steps in between
 /// brought is lost.
 pub fn take_back(directory: &Path, version: i64) -> std::result::Result<(), OpenError> {
-    let mut writer =
-        crate::store::check_version(directory, &directory.join(crate::store::DATABASE))?;
+    let database = directory.join(crate::store::DATABASE);
+    let _checked = crate::store::check_version(directory, &database)?;
+    let mut writer = sqlite::open_to_attach().map_err(|source| other(directory, source))?;
     prepare(&mut writer, directory)?;
     move_to(&mut writer, version.clamp(0, newest()))
         .map_err(|error| refused(directory, &directory.join(FILE), error))

@@ -39,7 +39,17 @@ pub(crate) enum Use {
 pub(crate) fn open(file: &Path, r#use: Use) -> Result<Connection> {
     // A reader needs the write flag too: in WAL mode it notes in shared memory what it reads.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(file, flags)?;
+    configured(Connection::open_with_flags(file, flags)?, r#use)
+}
+
+/// Opens a connection that writes to nothing but the files that are attached to it. COMMIT is done in
+/// one after the other, in the order in which they were attached.
+pub(crate) fn open_to_attach() -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    configured(Connection::open_in_memory_with_flags(flags)?, Use::Write)
+}
+
+fn configured(connection: Connection, r#use: Use) -> Result<Connection> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.pragma_update(None, "cache_size", PAGE_CACHE_KIB)?;
@@ -79,8 +89,14 @@ pub(crate) fn attach(connection: &Connection, file: &Path, schema: &str) -> Resu
     })?;
     connection.execute("ATTACH DATABASE ?1 AS ?2", [path, schema])?;
     connection.pragma_update(Some(schema), "cache_size", PAGE_CACHE_KIB)?;
-    connection.pragma_update(Some(schema), "synchronous", "FULL")?;
-    Ok(())
+    sync_commits(connection, schema, true)
+}
+
+/// Whether COMMIT returns when what it wrote is synced, from the next transaction on. If not, the next
+/// one that is synced syncs it too.
+pub(crate) fn sync_commits(connection: &Connection, schema: &str, sync: bool) -> Result<()> {
+    let mode = if sync { "FULL" } else { "NORMAL" };
+    Ok(connection.pragma_update(Some(schema), "synchronous", mode)?)
 }
 
 /// Pages of a database that are copied at a time.

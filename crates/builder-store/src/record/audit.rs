@@ -7,7 +7,7 @@ use builder_exec::Timestamp;
 use crate::db::{Row, Value, days, picoseconds};
 use crate::{Result, Tx};
 
-/// Refusals of an action that are kept; older ones are dropped.
+/// Refusals of an action that are kept; older ones are dropped. Triggers of the schema have it too.
 pub const REFUSALS_MAX: i64 = 50_000;
 /// Actions that anybody was ever refused: more than there are.
 const ACTIONS_MAX: usize = 64;
@@ -18,6 +18,8 @@ const TEXT_CHARS_MAX: usize = 300;
 pub const UPLOAD: &str = "upload";
 /// A build was brought on the command line.
 pub const IMPORT: &str = "import";
+/// A build was removed.
+pub const BUILD_REMOVE: &str = "build-remove";
 /// Every file was read, and is what it should be.
 pub const VERIFY: &str = "verify";
 /// Every file was read, and some are not what they should be.
@@ -123,7 +125,8 @@ impl Entry {
     }
 }
 
-/// Adds an entry.
+/// Adds an entry of something that changes no more than the record: what is done to
+/// `builder.sqlite3` is added by [`pending::add`](super::pending::add).
 pub fn add(tx: &mut Tx<'_>, actor: &Actor, event: &Event<'_>, now: &Timestamp) -> Result<()> {
     add_times(tx, actor, event, 1, now)
 }
@@ -168,12 +171,24 @@ pub fn prune_refusals(tx: &mut Tx<'_>) -> Result<()> {
             |row| row.text_opt(0),
         )?;
         let Some(next) = next.flatten() else { break };
-        tx.execute(
-            "DELETE FROM record.audit WHERE outcome = 'refused' AND action = $1 AND id <=
-               (SELECT id FROM record.audit WHERE outcome = 'refused' AND action = $1
-                ORDER BY id DESC LIMIT 1 OFFSET $2)",
+        let end = tx.query_opt(
+            "SELECT id FROM record.audit WHERE outcome = 'refused' AND action = $1
+             ORDER BY id DESC LIMIT 1 OFFSET $2",
             &[next.as_str().into(), REFUSALS_MAX.into()],
+            |row| row.int(0),
         )?;
+        if let Some(end) = end {
+            // Triggers see to it that no others go.
+            tx.execute(
+                "INSERT INTO record.refusal_end (action, id) VALUES ($1, $2)
+                 ON CONFLICT (action) DO UPDATE SET id = excluded.id",
+                &[next.as_str().into(), end.into()],
+            )?;
+            tx.execute(
+                "DELETE FROM record.audit WHERE outcome = 'refused' AND action = $1 AND id <= $2",
+                &[next.as_str().into(), end.into()],
+            )?;
+        }
         action = next;
     }
     Ok(())

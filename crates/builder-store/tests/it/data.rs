@@ -157,3 +157,12 @@ pub(crate) fn texts(staging: &Staging<'_>) {
         out.finish().unwrap();
     }
 }
+
+/// Who acts in these tests.
+pub(crate) fn operator() -> builder_store::record::audit::Actor {
+    builder_store::record::audit::Actor {
+        who: "operator".to_owned(),
+        address: "command line".to_owned(),
+        request: String::new(),
+    }
+}

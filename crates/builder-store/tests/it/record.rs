@@ -3,12 +3,13 @@
 use std::fs;
 
 use builder_exec::Timestamp;
+use builder_store::record::audit::{self, Event, Filter, Outcome};
 use builder_store::record::{self, pins};
-use builder_store::{OpenError, Store};
+use builder_store::{OpenError, Store, Tx};
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::data::{Data, New};
+use crate::data::{Data, New, operator};
 
 const FILE: &str = "builder-web-record.sqlite3";
 
@@ -126,4 +127,99 @@ fn the_record_is_made_once_by_whoever_comes_first() {
             }
         });
     }
+}
+
+fn refuse(tx: &mut Tx<'_>, action: &str, count: i64) -> builder_store::Result<()> {
+    let event = Event {
+        action,
+        subject: "",
+        outcome: Outcome::Refused,
+        detail: "",
+    };
+    (0..count).try_for_each(|_| audit::add(tx, &operator(), &event, &Timestamp::EPOCH))
+}
+
+#[test]
+fn of_each_action_the_newest_refusals_stay_and_nobody_can_take_them_away() {
+    let data = Data::new();
+    let write = |write: fn(&mut Tx<'_>) -> builder_store::Result<()>| data.store.write(write);
+    write(|tx| {
+        refuse(tx, "upload", 5)?;
+        refuse(tx, "log-in", audit::REFUSALS_MAX + 3)
+    })
+    .unwrap();
+    let sql = Connection::open(data.path().join(FILE)).unwrap();
+    let left = || -> Vec<i64> {
+        let mut counts = sql
+            .prepare("SELECT count(*) FROM audit GROUP BY action ORDER BY action")
+            .unwrap();
+        let counts = counts.query_map([], |row| row.get(0)).unwrap();
+        counts.map(Result::unwrap).collect()
+    };
+    let oldest = "DELETE FROM audit WHERE id IN (SELECT min(id) FROM audit GROUP BY action)";
+    assert!(sql.execute_batch(oldest).is_err());
+    write(audit::prune_refusals).unwrap();
+    assert_eq!(left(), [audit::REFUSALS_MAX, 5]);
+    for id in ["6", "8", "9", "100000"] {
+        let _earlier = sql.execute_batch(&format!(
+            "INSERT INTO refusal_end VALUES ('log-in', {id})
+             ON CONFLICT (action) DO UPDATE SET id = excluded.id"
+        ));
+        assert!(sql.execute_batch(oldest).is_err(), "{id}");
+        assert_eq!(left(), [audit::REFUSALS_MAX, 5]);
+    }
+    // One more, and the oldest may go again.
+    write(|tx| refuse(tx, "log-in", 1)).unwrap();
+    write(audit::prune_refusals).unwrap();
+    assert_eq!(left(), [audit::REFUSALS_MAX, 5]);
+}
+
+/// What the audit record says of `action`.
+fn noted(store: &Store, action: &str) -> Vec<(String, String)> {
+    let filter = Filter {
+        action: Some(action),
+        ..Filter::default()
+    };
+    let all = store.read(|tx| audit::newest(tx, &filter, 100)).unwrap();
+    all.into_iter()
+        .rev()
+        .map(|entry| (entry.subject, entry.detail))
+        .collect()
+}
+
+#[test]
+fn what_was_interrupted_is_entered_if_it_took_place() {
+    let data = Data::new();
+    data.keep(1, &New("hello", "p", 100, &[("bin/x", "x")]));
+    let sql = Connection::open(data.path().join(FILE)).unwrap();
+    let pending = |action: &str, witness: &str, name: &str| {
+        sql.execute(
+            "INSERT INTO pending VALUES (NULL, 1, 0, 'who', '-', '', ?1, ?2, '', ?3, ?2, NULL)",
+            [action, name, witness],
+        )
+        .unwrap();
+    };
+    let (here, gone) = (
+        Uuid::from_u128(1).to_string(),
+        Uuid::from_u128(2).to_string(),
+    );
+    for uuid in [&here, &gone] {
+        pending("upload", "build", uuid);
+        pending("build-remove", "no build", uuid);
+    }
+    pending("user-remove", "user", "user");
+    pending("user-remove", "user", "carol");
+    pending("something", "of a newer version", "new");
+    // A command, which only reads.
+    let beside = Store::open_beside(data.path()).unwrap();
+    let plain = |subject: &str| (subject.to_owned(), String::new());
+    assert_eq!(noted(&beside, "upload"), [plain(&here)]);
+    assert_eq!(noted(&beside, "build-remove"), [plain(&gone)]);
+    assert_eq!(noted(&beside, "user-remove"), [plain("carol")]);
+    let unknown = " (interrupted: it may have taken place)".to_owned();
+    assert_eq!(noted(&beside, "something"), [("new".to_owned(), unknown)]);
+    let left: i64 = sql
+        .query_row("SELECT count(*) FROM pending", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(left, 0);
 }

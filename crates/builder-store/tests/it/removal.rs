@@ -9,7 +9,7 @@ use builder_store::removal::{self, Event, Files, Goal, Keep};
 use builder_store::{Sha256, Store, builds, jobs};
 use uuid::Uuid;
 
-use crate::data::{Data, New};
+use crate::data::{Data, New, operator};
 
 fn vacuum(keep: Keep) -> Goal {
     Goal::Vacuum {
@@ -24,7 +24,9 @@ fn now() -> Timestamp {
 }
 
 fn remove(data: &Data, goal: &Goal) -> removal::Removed {
-    data.store.remove(goal, &now(), &mut |_| {}).unwrap()
+    data.store
+        .remove(goal, &operator(), &now(), &mut |_| {})
+        .unwrap()
 }
 
 fn numbers(builds: &[removal::Listed]) -> Vec<u128> {
@@ -340,7 +342,12 @@ fn uploads_of_the_same_content_beside_a_removal_keep_it() {
             let beside = Store::open_beside(&path).unwrap();
             while !done.load(Ordering::Relaxed) {
                 beside
-                    .remove(&vacuum(Keep::EndedAfter(now())), &now(), &mut |_| {})
+                    .remove(
+                        &vacuum(Keep::EndedAfter(now())),
+                        &operator(),
+                        &now(),
+                        &mut |_| {},
+                    )
                     .unwrap();
                 // Who waits for the writer's lock polls.
                 std::thread::sleep(std::time::Duration::from_millis(40));
@@ -375,9 +382,14 @@ fn only_one_removal_runs_at_a_time_and_a_start_waits_for_none() {
         let waits = scope.spawn(|| {
             let mut waited = false;
             data.store
-                .remove(&vacuum(Keep::Latest(1)), &now(), &mut |event| {
-                    waited |= event == Event::Waiting;
-                })
+                .remove(
+                    &vacuum(Keep::Latest(1)),
+                    &operator(),
+                    &now(),
+                    &mut |event| {
+                        waited |= event == Event::Waiting;
+                    },
+                )
                 .unwrap();
             waited
         });

@@ -6,7 +6,7 @@ use builder_store::verdict::{self, Verdict};
 use builder_store::{builds, jobs, latest, removal};
 use uuid::Uuid;
 
-use crate::data::{Data, New};
+use crate::data::{Data, New, operator};
 
 use Verdict::{BuiltOnce, Changed, Failed, NotReproducible, Reproduced, Unchanged};
 
@@ -246,7 +246,9 @@ fn an_input_with_many_builds_is_judged_as_one_with_few() {
         keep: removal::Keep::Latest(10),
     };
     let now = Timestamp::from_unix(1_700_000_000, 0).unwrap();
-    data.store.remove(&goal, &now, &mut |_| {}).unwrap();
+    data.store
+        .remove(&goal, &operator(), &now, &mut |_| {})
+        .unwrap();
     assert_eq!(verdict_on(&data, 40), by(38));
     data.keep_from("i", 2, &New("a", "p", 100, &output("same")));
     assert_eq!(verdict_on(&data, 40), by(38));
@@ -293,7 +295,9 @@ fn who_repeats_oneself_is_told_from_others() {
         keep: removal::Keep::Latest(1),
     };
     let now = Timestamp::from_unix(1_700_000_000, 0).unwrap();
-    data.store.remove(&goal, &now, &mut |_| {}).unwrap();
+    data.store
+        .remove(&goal, &operator(), &now, &mut |_| {})
+        .unwrap();
     assert_eq!(verdict_on(&data, 59), reproduced(58, 2));
     data.store.catch_up().unwrap();
     assert_eq!(verdict_on(&data, 59), reproduced(58, 2));

@@ -9,7 +9,7 @@ use builder_store::removal::Goal;
 use builder_store::verify::{Mended, Plan, Report, repair};
 use builder_store::{Sha256, jobs};
 
-use crate::data::{Data, New};
+use crate::data::{Data, New, operator};
 
 const BINARY: &str = "the bytes of a binary";
 
@@ -83,7 +83,9 @@ fn what_no_build_names_any_more_is_not_put_back() {
     let job = all.iter().find(|job| job.name == "hello").unwrap();
     let goal = Goal::Job(job.id);
     let now = Timestamp::from_unix(1_700_000_000, 0).unwrap();
-    data.store.remove(&goal, &now, &mut |_| {}).unwrap();
+    data.store
+        .remove(&goal, &operator(), &now, &mut |_| {})
+        .unwrap();
     assert_eq!(mended(&data, report, &[]), [Mended::Meanwhile]);
     assert!(!binary(&data).exists());
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use builder_exec::{ErrorKind, ExecutionResult, Part, Reader, Timestamp};
 use builder_store::builds::{self, NewBuild};
-use builder_store::record::audit::{self, Event, Outcome};
+use builder_store::record::audit::{Event, Outcome};
 use builder_store::record::hook_runs;
+use builder_store::record::pending::{self, Witness};
 use builder_store::search;
 use builder_store::tags::{self, Tag};
 use builder_store::{
@@ -300,7 +301,8 @@ fn keep(app: &App, caller: &Caller, arriving: Arriving<'_>, build: Build) -> Res
             outcome: Outcome::Done,
             detail: &detail,
         };
-        audit::add(tx, &caller.actor, &event, &app.now())
+        let witness = Witness::Build(build.uuid);
+        pending::add(tx, &caller.actor, &event, witness, &app.now())
     });
     match kept {
         Ok(_) => {

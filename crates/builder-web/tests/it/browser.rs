@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::build::build;
 use crate::demo_site::demo_site;
 use crate::links;
-use crate::server::{Server, now};
+use crate::server::{Server, now, operator};
 use window::Browser;
 
 /// The demo's builds, at an address.
@@ -185,7 +185,9 @@ impl Site {
             keep: Keep::Latest(2),
         };
         let store = Store::open_beside(self.server.datadir()).unwrap();
-        store.remove(&goal, &now(), &mut |_| {}).unwrap();
+        store
+            .remove(&goal, &operator(), &now(), &mut |_| {})
+            .unwrap();
         let download = format!("{page}/f/{file}");
         assert_eq!(self.server.get(&download).status, 410);
         [page, download]

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::build::{Build, build, noise};
 use crate::carry::{db, is_verified};
+use crate::faults::acts::each_build_is_on_record;
 use crate::interrupted::Random;
 use crate::program::Process;
 use crate::server::{BUILDER, CHEAP, basic, files, head, wait_until};
@@ -108,6 +109,7 @@ fn download(address: SocketAddr, build: &Build, seen: &mut Downloads) -> bool {
 fn check<'b>(data: &Path, tried: impl Iterator<Item = (&'b Uuid, &'b (Build, bool))>) {
     let store = Store::open(data).unwrap();
     is_verified(&store);
+    each_build_is_on_record(&store);
     for (uuid, (build, answered)) in tried {
         if !is_whole(&store, build) {
             assert!(!answered, "build {uuid} was answered 201 and is gone");

@@ -2,6 +2,7 @@
 //! that goes back, a database that others lock. Whatever happens, no build is lost that was
 //! answered 201, none is half there, and the server goes on when the fault is gone.
 
+pub(crate) mod acts;
 mod around;
 mod forgotten;
 mod machine;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::build::{Build, build, failed};
 use crate::program::succeeds;
-use crate::server::{ALICE, CHEAP, Server, now, wait_until};
+use crate::server::{ALICE, CHEAP, Server, now, operator, wait_until};
 
 const DAY: i64 = 24 * 60 * 60;
 
@@ -477,7 +477,7 @@ fn a_page_stays_where_it_was_when_the_build_it_begins_at_is_removed() {
     server
         .app
         .store()
-        .remove(&goal, &now(), &mut |_| {})
+        .remove(&goal, &operator(), &now(), &mut |_| {})
         .unwrap();
     let page = server.page(&format!("/job/hello?before={last}"));
     assert_eq!(

@@ -146,9 +146,24 @@ fn what_was_done_and_what_was_refused_is_on_record_and_stays() {
     assert_eq!(table.lines().count(), 17, "{table}");
     // Nobody changes what was.
     let record = site.directory.path().join("builder-web-record.sqlite3");
+    let forged = |id: &str| {
+        format!(
+            "INTO audit SELECT {id}, at_d, at_ps, 'x', address, request, action, subject, outcome,
+               detail, times FROM audit WHERE id = 2"
+        )
+    };
     for sql in [
         "UPDATE audit SET who = 'x'",
+        "UPDATE OR REPLACE audit SET id = 1 WHERE id = 2",
         "DELETE FROM audit WHERE action = 'upload'",
+        "DELETE FROM audit WHERE outcome = 'refused'",
+        &format!("REPLACE {}", forged("id")),
+        &format!("INSERT OR REPLACE {}", forged("1")),
+        // Nor is anything put before it.
+        &format!("INSERT {}", forged("0")),
+        &format!("INSERT {}", forged("-1")),
+        "INSERT INTO refusal_end VALUES ('log-in', 1000)",
+        "REPLACE INTO refusal_end VALUES ('upload', 3)",
     ] {
         let output = run(
             site.directory.path(),
@@ -157,7 +172,9 @@ fn what_was_done_and_what_was_refused_is_on_record_and_stays() {
         );
         assert!(!output.status.success(), "{sql}");
     }
-    assert_eq!(site.audit(&[]).len(), 16);
+    let after = site.audit(&[]);
+    assert_eq!(after.len(), 16);
+    assert!(after.iter().all(|entry| entry["who"] != "x"));
 }
 
 #[test]

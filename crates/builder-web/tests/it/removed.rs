@@ -8,7 +8,7 @@ use builder_store::removal::{Goal, Keep};
 use builder_store::{Sha256, Store};
 
 use crate::build::{Build, build};
-use crate::server::{BUILDER, Server, wait_until};
+use crate::server::{BUILDER, Server, operator, wait_until};
 
 /// Two builds of the same input and output, an older one with another output, and none besides.
 struct Story {
@@ -49,7 +49,7 @@ pub(crate) fn removed_by_vacuum(server: &Server) -> usize {
     let now = Timestamp::from_civil(2027, 1, 1, 10, 0, 0).unwrap();
     let removed = Store::open_beside(server.datadir())
         .unwrap()
-        .remove(&goal, &now, &mut |_| {})
+        .remove(&goal, &operator(), &now, &mut |_| {})
         .unwrap();
     removed.builds.len()
 }

@@ -37,6 +37,15 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_civil(2026, 5, 12, 4, 13, 33).unwrap()
 }
 
+/// Who acts on the command line.
+pub(crate) fn operator() -> builder_store::record::audit::Actor {
+    builder_store::record::audit::Actor {
+        who: "operator".to_owned(),
+        address: "command line".to_owned(),
+        request: String::new(),
+    }
+}
+
 pub(crate) struct Server {
     pub(crate) app: App,
     router: Router,

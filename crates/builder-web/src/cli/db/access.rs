@@ -79,7 +79,7 @@ fn change<T>(
                 return Ok(Err(no_job(job)));
             };
             let changed = change(tx, &user, job)?;
-            audit::note(tx, action, &user.name, &args.job)?;
+            audit::note_of_user(tx, action, &user.name, &args.job)?;
             Ok(Ok(changed))
         })
         .context("change the access list")?;

@@ -2,6 +2,7 @@
 
 use builder_exec::Timestamp;
 use builder_store::record::audit::{self, Event, Filter, Outcome};
+use builder_store::record::pending::{self, Witness};
 use builder_store::{Store, Tx};
 use clap::Args;
 
@@ -75,7 +76,25 @@ pub(super) fn run(args: &AuditArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Notes what a command has done, in its transaction.
+/// Notes what a command has done to a user, in its transaction and at the end of it.
+pub(super) fn note_of_user(
+    tx: &mut Tx<'_>,
+    action: &str,
+    name: &str,
+    detail: &str,
+) -> builder_store::Result<()> {
+    let event = Event {
+        action,
+        subject: name,
+        outcome: Outcome::Done,
+        detail,
+    };
+    let witness = Witness::User(name);
+    pending::add(tx, &account(), &event, witness, &Clock::System.now())
+}
+
+/// Notes what a command has done, in its transaction: what changes no more than the record, or was
+/// done before.
 pub(in crate::cli) fn note(
     tx: &mut Tx<'_>,
     action: &str,

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::access::no_job;
+use super::account::account;
 use super::audit;
 use super::table::Table;
 use crate::cli::{DatadirArg, Refused, say, say_note};
@@ -194,17 +195,8 @@ fn run(store: &Store, goal: &Goal, event: &Noted<'_>, output: &OutputArgs) -> an
             .write(|tx| audit::note(tx, event.action, event.subject, event.detail))
             .context("note the removal in the audit record")?;
         let removed = store
-            .remove(goal, &Clock::System.now(), &mut tell)
+            .remove(goal, &account(), &Clock::System.now(), &mut tell)
             .context("remove builds; what was begun is finished by the next run, or the next start of the server")?;
-        store
-            .write(|tx| {
-                for build in &removed.builds {
-                    let subject = format!("{}/{}", build.job, build.uuid);
-                    audit::note(tx, "build-remove", &subject, outcome(build))?;
-                }
-                Ok(())
-            })
-            .context("note the removal in the audit record")?;
         (removed.builds, removed.pinned, removed.files)
     };
     if output.json {
@@ -252,14 +244,6 @@ fn tell(event: Event) {
     }
 }
 
-fn outcome(build: &Listed) -> &'static str {
-    if build.successful {
-        "successful"
-    } else {
-        "failed"
-    }
-}
-
 /// Build by build, or job by job when there are many.
 fn say_builds(builds: &[Listed]) {
     if builds.is_empty() {
@@ -273,7 +257,7 @@ fn say_builds(builds: &[Listed]) {
                 build.job.clone(),
                 build.platform.clone(),
                 build.start.to_rfc3339(),
-                outcome(build).to_owned(),
+                build.outcome().to_owned(),
             ]);
         }
         return table.say();

@@ -80,7 +80,7 @@ pub(super) fn add(args: &PasswordArgs) -> anyhow::Result<()> {
         .write(|tx| {
             let added = users::add(tx, name, &password, !args.unrestricted)?;
             if added == Added::Added {
-                audit::note(tx, "user-add", name, args.may())?;
+                audit::note_of_user(tx, "user-add", name, args.may())?;
             }
             Ok(added)
         })
@@ -119,7 +119,7 @@ pub(super) fn update(args: &PasswordArgs) -> anyhow::Result<()> {
         .write(|tx| {
             let updated = users::update(tx, name, &password, !args.unrestricted)?;
             if updated {
-                audit::note(tx, "user-update", name, args.may())?;
+                audit::note_of_user(tx, "user-update", name, args.may())?;
             }
             Ok(updated)
         })
@@ -150,7 +150,7 @@ pub(super) fn remove(args: &UserArgs) -> anyhow::Result<()> {
             }
             // Those that were made meanwhile.
             let since = revoke_tokens(tx, name, "removed")?;
-            audit::note(tx, "user-remove", name, "")?;
+            audit::note_of_user(tx, "user-remove", name, "")?;
             Ok((removed, since))
         })
         .context("remove the user")?;
@@ -186,7 +186,7 @@ pub(super) fn disable(args: &UserArgs) -> anyhow::Result<()> {
                 return Ok((false, Vec::new()));
             }
             let since = revoke_tokens(tx, name, "disabled")?;
-            audit::note(tx, "user-disable", name, "")?;
+            audit::note_of_user(tx, "user-disable", name, "")?;
             Ok((true, since))
         })
         .context("disable the user")?;

@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -28,7 +29,7 @@ enum control {
   KINDS,     /* kinds of calls that are counted, as bits of `enum kind` */
   FIRST,     /* the first of these that fails, counted from one */
   COUNT,     /* how many fail from there on */
-  ERROR,     /* with which errno */
+  ERROR,     /* with which errno; one below 0 kills */
   SEEN,      /* how many were counted */
   FAILED,    /* how many failed */
   CLOCK,     /* seconds that the clock of the day is off */
@@ -109,6 +110,7 @@ static int fails(int kind, const char *path) {
   if (!first || number < first || number - first >= count) return 0;
   __atomic_add_fetch(&control[FAILED], 1, __ATOMIC_SEQ_CST);
   errno = (int)get(ERROR);
+  if (errno < 0) kill(getpid(), SIGKILL);
   return 1;
 }
 

@@ -9,6 +9,7 @@ use crate::program::Process;
 use crate::server::{Answer, BUILDER, basic, exchange};
 use crate::whole::{self, is_whole};
 
+use super::acts::each_build_is_on_record;
 use super::machine::{Fault, Machine, errno, kind};
 
 /// More than any upload has of one kind of steps.
@@ -79,6 +80,7 @@ fn nothing_is_staged(machine: &Machine) {
 fn all_are_kept(machine: &Machine, process: &Process, kept: &[Build]) {
     let store = Store::open_beside(machine.datadir()).unwrap();
     is_verified(&store);
+    each_build_is_on_record(&store);
     nothing_is_staged(machine);
     // The newest may be half there; those before were looked at when they were it.
     for build in kept.iter().rev().take(2) {
