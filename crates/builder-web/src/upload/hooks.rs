@@ -6,6 +6,8 @@
 //! waits for them; one that is killed runs them again at its next start: that they are to be run is
 //! on record before the build is, until all have ended.
 
+mod kin;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -28,6 +30,7 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use self::kin::Mark;
 use crate::app::App;
 use crate::config::Config;
 use crate::error::with_causes;
@@ -421,12 +424,13 @@ struct Run {
 impl Run {
     async fn run(self) -> HookEnd {
         let (hook, uuid) = (self.hook.display(), self.uuid);
-        let child = match self.start(Command::new(&self.hook)) {
+        let mark = Mark::new();
+        let child = match self.start(Command::new(&self.hook), &mark) {
             // A script that does not say what runs it is the shell's.
             Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
                 let mut shell = Command::new("/bin/sh");
                 shell.arg(&self.hook);
-                self.start(shell)
+                self.start(shell, &mark)
             }
             child => child,
         };
@@ -437,12 +441,15 @@ impl Run {
                 return HookEnd::Failed;
             }
         };
-        let group = child.id();
         let stdout = tokio::spawn(self.output("stdout").log(child.stdout.take()));
         let stderr = tokio::spawn(self.output("stderr").log(child.stderr.take()));
         let ended = timeout(self.time_max, child.wait()).await;
-        if ended.is_err() {
-            end_group(group);
+        // It is not waited for yet: its number is nobody else's.
+        if let (Err(_), Some(hook)) = (&ended, child.id()) {
+            let killed = tokio::task::spawn_blocking(move || mark.end(hook)).await;
+            if let Err(error) = killed {
+                error!("a hook was not killed: {error}");
+            }
         }
         // Its last words come before its end. What it left running may go on printing: that is
         // read for as long as it does.
@@ -474,9 +481,11 @@ impl Run {
         }
     }
 
-    fn start(&self, mut program: Command) -> io::Result<Child> {
+    fn start(&self, mut program: Command, mark: &Mark) -> io::Result<Child> {
+        let (variable, value) = mark.variable();
         program
             .args(&self.arguments)
+            .env(variable, value)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -558,18 +567,5 @@ impl Output {
         let (hook, stream) = (self.hook.display(), self.stream);
         let text = visible(&text.to_string());
         info!(build.uuid = %self.uuid, stream, "hook {hook}: {text}");
-    }
-}
-
-/// Ends a hook with everything it started.
-fn end_group(group: Option<u32>) {
-    let group = group
-        .and_then(|group| i32::try_from(group).ok())
-        .and_then(rustix::process::Pid::from_raw);
-    if let Some(group) = group
-        && let Err(error) =
-            rustix::process::kill_process_group(group, rustix::process::Signal::KILL)
-    {
-        warn!("a hook cannot be killed: {error}");
     }
 }

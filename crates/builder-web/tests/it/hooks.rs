@@ -222,6 +222,74 @@ fn a_hook_that_never_ends_is_killed_with_all_it_started() {
     );
 }
 
+/// The numbers of the processes of this machine that have this word among their arguments.
+#[cfg(target_os = "linux")]
+fn running(word: &str) -> Vec<String> {
+    let all = fs::read_dir("/proc").unwrap();
+    all.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let arguments = fs::read(entry.path().join("cmdline")).ok()?;
+        let mut arguments = arguments.split(|byte| *byte == 0);
+        let has_it = arguments.any(|one| one == word.as_bytes());
+        has_it.then(|| entry.file_name().into_string().ok())?
+    })
+    .collect()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_left_the_process_group_of_a_hook_is_killed_with_it_and_nothing_else() {
+    let server = Server::with(|config| config.limits.hook_time_max = Duration::from_secs(3));
+    // Numbers that are nobody else's on this machine.
+    let base = 100_000 + u64::from(std::process::id()) * 8;
+    let [inherits, forgets, daemon, chain, stays] =
+        [0, 1, 2, 3, 4].map(|of| (base + of).to_string());
+    let mut stranger = std::process::Command::new("sleep")
+        .arg(&stays)
+        .env("BUILDER_WEB_HOOK", "another")
+        .spawn()
+        .unwrap();
+    // One that ends in time leaves something running, and one that does not.
+    hook(
+        &server,
+        "quick.sh",
+        0o755,
+        &format!("setsid sleep {stays} > /dev/null 2>&1 &"),
+    );
+    let endless = format!(
+        "setsid sleep {inherits} &\n\
+         setsid env -i /bin/sleep {forgets} &\n\
+         (setsid sh -c 'sleep {daemon} & exit' &)\n\
+         setsid sh -c 'while :; do setsid sleep {chain} & sleep 0.02; done' &\n\
+         sleep 1000"
+    );
+    hook(&server, "endless.sh", 0o755, &endless);
+    server.keep(&hello(1));
+    for word in [&inherits, &forgets, &daemon, &chain] {
+        wait_until("all are there", || !running(word).is_empty());
+    }
+    for word in [&inherits, &forgets, &daemon, &chain] {
+        wait_until("all have ended", || running(word).is_empty());
+    }
+    assert_eq!(running(&stays).len(), 2);
+    // Nor is any of it left behind as a child of ours that nobody waits for.
+    let ourselves = std::process::id().to_string();
+    let ours = || {
+        let all = succeeds(
+            server.configdir(),
+            "ps",
+            &["--no-headers", "-o", "stat", "--ppid", &ourselves],
+        );
+        let all = String::from_utf8_lossy(&all).into_owned();
+        all.lines().filter(|state| state.starts_with('Z')).count()
+    };
+    wait_until("none is a zombie", || ours() == 0);
+    for left in running(&stays) {
+        succeeds(server.configdir(), "kill", &[left]);
+    }
+    stranger.wait().unwrap();
+}
+
 #[test]
 fn hooks_run_a_few_at_a_time_and_all_are_run() {
     let server = Server::with(|config| config.limits.hooks_concurrent_max = 2);
