@@ -4,6 +4,7 @@
 //! A job's name is from outside; the encoder escapes it.
 
 mod events;
+mod former;
 pub mod influx;
 mod process;
 mod stock;

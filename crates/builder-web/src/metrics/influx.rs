@@ -1,5 +1,5 @@
-//! `--influx`: every ten seconds all metrics go to a collector as Influx line protocol over TCP, as
-//! the OCaml server did while it ran on Dream. Nothing waits for the collector and nothing is kept
+//! `--influx`: every ten seconds all metrics go to a collector as Influx line protocol over TCP, and
+//! beside them what the OCaml server sent while it ran on Dream (`former.rs`). Nothing waits for the collector and nothing is kept
 //! for it: while it is away, its values are lost.
 
 use std::fmt::Write as _;
@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
+use super::former;
 use crate::app::App;
 
 /// Where Telegraf listens, and what the OCaml server took.
@@ -86,7 +87,9 @@ pub async fn send(app: App, to: Collector, period: Duration) {
     let mut reached: Option<bool> = None;
     loop {
         ticks.tick().await;
-        let lines = lines(&super::text(&app).await, app.now());
+        let text = super::text(&app).await;
+        let at = nanoseconds(app.now());
+        let lines = lines(&text, at) + &former::lines(&text, SENDER, at);
         let sent = timeout(TIME_MAX, write(&mut connection, &to, &lines)).await;
         let error = match sent {
             Ok(Ok(())) => None,
@@ -117,11 +120,14 @@ async fn write(connection: &mut Option<TcpStream>, to: &Collector, lines: &str) 
     stream.write_all(lines.as_bytes()).await
 }
 
+/// A time, as line protocol has it.
+fn nanoseconds(at: Timestamp) -> i128 {
+    i128::from(at.unix_seconds()) * 1_000_000_000 + i128::from(at.picoseconds_of_second() / 1000)
+}
+
 /// Prometheus' text as line protocol: a measurement a sample, its labels as tags, its value as the
 /// field `value`.
-fn lines(text: &str, now: Timestamp) -> String {
-    let at = i128::from(now.unix_seconds()) * 1_000_000_000
-        + i128::from(now.picoseconds_of_second() / 1000);
+fn lines(text: &str, at: i128) -> String {
     let mut lines = String::new();
     for sample in text.lines().filter(|line| !line.starts_with('#')) {
         let Some((series, value)) = sample.rsplit_once(' ') else {
@@ -204,7 +210,7 @@ mod tests {
                     y_bucket{le=\"+Inf\",route=\"/job/{job}\"} 2.5\n\
                     z{job=\"a b,c=d\\\"e\\\\f\\ng\",platform=\"\"} 3\nw NaN\n";
         assert_eq!(
-            lines(text, Timestamp::from_unix(1, 5).unwrap()),
+            lines(text, nanoseconds(Timestamp::from_unix(1, 5).unwrap())),
             "x_total,vm=builder-web value=1 1000000005\n\
              y_bucket,vm=builder-web,le=+Inf,route=/job/{job} value=2.5 1000000005\n\
              z,vm=builder-web,job=a\\ b\\,c\\=d\"e\\\\f\\ g value=3 1000000005\n"

@@ -485,6 +485,29 @@ fn every_metric_that_dashboard_alerts_and_documentation_name_exists_and_is_named
 
 #[test]
 fn influx_gets_the_same_and_again_after_it_was_away() {
+    // Under its names, what the OCaml server sent, and panels show.
+    const FORMER: [(&str, &[&str]); 3] = [
+        ("http_response", &["total=", "2xx=1i"]),
+        (
+            "resource_usage",
+            &[
+                "utime=", "stime=", "maxrss=", "minflt=", "maxflt=", "nswap=0i",
+            ],
+        ),
+        (
+            "kinfo_mem",
+            &[
+                "vsize=",
+                "rss=",
+                "tsize=",
+                "dsize=",
+                "ssize=",
+                "runtime=",
+                "uptime=",
+                "cow_faults=",
+            ],
+        ),
+    ];
     let server = Server::of(&[build("a job, with=signs", 1).file("bin/x", "x")]);
     let collector = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = collector.local_addr().unwrap();
@@ -497,9 +520,31 @@ fn influx_gets_the_same_and_again_after_it_was_away() {
         let lines: Vec<String> = BufReader::new(stream)
             .lines()
             .map(|line| line.unwrap())
-            .take(200)
+            .take(400)
             .collect();
-        for line in &lines {
+        for (name, fields) in FORMER {
+            let start = format!("{name},vm=builder-web ");
+            let line = lines.iter().find_map(|line| line.strip_prefix(&start));
+            let (values, at) = line.unwrap().split_once(' ').unwrap();
+            assert_eq!(at, "1778559213000000000");
+            let values: Vec<&str> = values.split(',').collect();
+            for field in fields {
+                let is_there = |value: &&&str| value.starts_with(field);
+                assert!(
+                    values.iter().find(is_there).is_some(),
+                    "{field} of {line:?}"
+                );
+            }
+            for value in values {
+                let (_, number) = value.split_once('=').unwrap();
+                assert!(
+                    number.trim_end_matches('i').parse::<f64>().is_ok(),
+                    "{value}"
+                );
+            }
+        }
+        let is_former = |line: &String| FORMER.iter().any(|(name, _)| line.starts_with(name));
+        for line in lines.iter().filter(|line| !is_former(line)) {
             let parts: Vec<&str> = line.rsplitn(3, ' ').collect();
             assert_eq!(parts[0], "1778559213000000000", "{line}");
             let number = parts[1].strip_prefix("value=").unwrap();
