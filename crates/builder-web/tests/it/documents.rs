@@ -198,3 +198,47 @@ fn packages_are_all_made_with_the_same_rust() {
     };
     assert!(numbers(version) >= numbers(least), "{version}, {least}");
 }
+
+#[test]
+fn the_book_lifts_each_setting_that_keeps_hooks_from_gaining_rights() {
+    // Those of systemd.exec(5) that bring NoNewPrivileges with them, and the rights themselves.
+    const KEEPING: [&str; 17] = [
+        "CapabilityBoundingSet",
+        "LockPersonality",
+        "MemoryDenyWriteExecute",
+        "NoNewPrivileges",
+        "PrivateDevices",
+        "ProtectClock",
+        "ProtectHostname",
+        "ProtectKernelLogs",
+        "ProtectKernelModules",
+        "ProtectKernelTunables",
+        "RestrictAddressFamilies",
+        "RestrictNamespaces",
+        "RestrictRealtime",
+        "RestrictSUIDSGID",
+        "SystemCallArchitectures",
+        "SystemCallFilter",
+        "SystemCallLog",
+    ];
+    let unit = workspace().join("packaging/debian/builder-web.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    let chapter = chapter("systemd.md");
+    let (_, lifting) = chapter.split_once("    NoNewPrivileges=no\n").unwrap();
+    let (lifting, _) = lifting.split_once("\n\n").unwrap();
+    let mut lifted = 0;
+    for name in KEEPING {
+        let is_set = unit
+            .lines()
+            .any(|line| line.starts_with(&format!("{name}=")));
+        if is_set && name != "NoNewPrivileges" {
+            let line = lifting
+                .lines()
+                .find_map(|line| line.trim().strip_prefix(&format!("{name}=")));
+            let lifts = line.is_some_and(|value| ["", "no", "~"].contains(&value));
+            assert!(lifts, "{name}: {line:?}");
+            lifted += 1;
+        }
+    }
+    assert_eq!(lifted, lifting.matches('=').count() - 1, "{lifting}");
+}
