@@ -36,6 +36,9 @@ pub enum Error {
         /// The link, below the data directory.
         link: PathBuf,
     },
+    /// Whoever brings the build may not add it any more; nothing was changed.
+    #[error("who brings this build may not add it any more")]
+    NotAdmitted,
     /// The disk is full (or the quota is used up).
     #[error("no space left for {path}")]
     NoSpace {
@@ -107,6 +110,15 @@ impl Error {
             error.sqlite_error_code(),
             Some(DatabaseBusy | DatabaseLocked)
         )
+    }
+
+    /// Whether a row was to name another one that is not there any more.
+    pub fn is_missing_row(&self) -> bool {
+        let Error::Database(error) = self else {
+            return false;
+        };
+        error.sqlite_error().map(|error| error.extended_code)
+            == Some(rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY)
     }
 
     /// Whether space on the disk is what was missing.

@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use builder_exec::Timestamp;
 use builder_store::record::audit::{self, Actor};
-use builder_store::record::tokens::Token;
+use builder_store::record::tokens::{self as tokens_of_record, Token};
 use builder_store::users::{self, PasswordHash, User};
 use builder_store::{Sha256, Tx, access};
 use subtle::ConstantTimeEq;
@@ -31,6 +32,7 @@ use crate::metrics::{LogIn, Place, Queue};
 use crate::places::{Places, Who};
 use attempts::Attempts;
 use refusals::{Refusal, Source};
+use tokens::Found;
 
 /// Bytes of a derived key and of a salt, as the OCaml server makes them.
 const HASH_BYTES: usize = 32;
@@ -160,9 +162,12 @@ pub struct Caller {
     pub action: &'static str,
     /// Whether upload hooks are run for a build it brings.
     pub runs_hooks: bool,
+    /// Acts on the command line, where whoever may write to the data directory may do anything.
+    is_local: bool,
 }
 
-const LOG_IN: &str = "log-in";
+/// How the audit record names a log-in.
+pub const LOG_IN: &str = "log-in";
 /// Why a log-in was not looked at.
 const TOO_SOON: &str = "too soon after others that were wrong";
 
@@ -175,12 +180,13 @@ impl Caller {
             user,
             token: None,
             runs_hooks: false,
+            is_local: true,
         }
     }
 
     fn of(user: User, token: Option<Token>, client: Option<&Client>) -> Caller {
         let who = match &token {
-            Some(token) => format!("{} (token {})", user.name, token.name),
+            Some(token) => tokens::who(token),
             None => user.name.clone(),
         };
         Caller {
@@ -189,6 +195,7 @@ impl Caller {
             user,
             token,
             runs_hooks: true,
+            is_local: false,
         }
     }
 }
@@ -224,9 +231,15 @@ pub async fn authenticate(
     let Some(given) = credentials(headers, app.limits().credential_bytes_max) else {
         return Err(Error::Unauthorized);
     };
-    if let Some((user, token)) = tokens::find(app, &given).await? {
-        app.metrics().log_in(LogIn::Right);
-        return Ok(Caller::of(user, Some(token), client));
+    match tokens::find(app, &given).await? {
+        Found::Good(user, token) => {
+            app.metrics().log_in(LogIn::Right);
+            return Ok(Caller::of(user, Some(token), client));
+        }
+        Found::WorthNothing(token, why) => {
+            return Err(tokens::refuse(app, &given, &token, &why, client, ""));
+        }
+        Found::Nothing => {}
     }
     let from = client.and_then(Client::network);
     let name = given.name.clone();
@@ -353,11 +366,51 @@ fn slowed_down(app: &App, given: &Credentials, from: Option<IpAddr>) -> Result<(
     }
 }
 
-/// Whether who acts may add builds to a job.
-pub fn may_upload(tx: &mut Tx<'_>, caller: &Caller, job: &str) -> builder_store::Result<bool> {
-    let Caller { user, token, .. } = caller;
-    Ok(token.as_ref().is_none_or(|token| token.allows(job))
-        && (!user.restricted || access::allows(tx, user.id, job)?))
+/// Whether who acts may add builds to a job as things are now, and if not, why: an upload may take
+/// days, and a user or a token be worth nothing since it began.
+pub fn may_upload(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    job: &str,
+    now: &Timestamp,
+) -> builder_store::Result<Result<()>> {
+    let Caller { actor, .. } = caller;
+    if caller.is_local {
+        return Ok(Ok(()));
+    }
+    let user = users::by_name(tx, &caller.user.name)?;
+    // Somebody else may have been given the name.
+    let user = user.filter(|user| user.id == caller.user.id);
+    if let Some(token) = &caller.token {
+        let flaw = match tokens_of_record::by_id(tx, token.id)? {
+            Some(token) => tokens::flaw(&token, user.as_ref(), now),
+            None => Some("which is not known any more".to_owned()),
+        };
+        if let Some(flaw) = flaw {
+            return Ok(Err(tokens::worth_nothing(&tokens::why(token, &flaw))));
+        }
+    }
+    let name = &caller.user.name;
+    let user = match user {
+        Some(user) if !user.is_disabled() => user,
+        user => {
+            let what = if user.is_some() {
+                "disabled"
+            } else {
+                "removed"
+            };
+            let why = format!("user {name} was {what}");
+            return Ok(Err(Error::WorthNothing(why)));
+        }
+    };
+    let by_token = caller.token.as_ref().is_none_or(|token| token.allows(job));
+    if by_token && (!user.restricted || access::allows(tx, user.id, job)?) {
+        return Ok(Ok(()));
+    }
+    Ok(Err(Error::Forbidden(format!(
+        "user {} may not upload to job {job}",
+        actor.who
+    ))))
 }
 
 /// What was given to log in: a name and a password, or a token alone.

@@ -34,6 +34,8 @@ pub enum Error {
     BadRequest(String),
     /// Nobody, or nobody we know by that password, may do this.
     Unauthorized,
+    /// What was given to log in with is what it should be, and is worth nothing any more.
+    WorthNothing(String),
     /// This user may not do this.
     Forbidden(String),
     /// It is there already.
@@ -83,7 +85,7 @@ impl Error {
             Error::NotFound(_) => StatusCode::NOT_FOUND,
             Error::Gone(_) => StatusCode::GONE,
             Error::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Error::Unauthorized => StatusCode::UNAUTHORIZED,
+            Error::Unauthorized | Error::WorthNothing(_) => StatusCode::UNAUTHORIZED,
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::Conflict(_) => StatusCode::CONFLICT,
             Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -104,6 +106,7 @@ impl Error {
             Error::NotFound(message)
             | Error::Gone(message)
             | Error::BadRequest(message)
+            | Error::WorthNothing(message)
             | Error::Forbidden(message)
             | Error::Conflict(message)
             | Error::TooLarge(message)
@@ -149,6 +152,7 @@ impl From<builder_store::Error> for Error {
             Store::BuildExists { .. } | Store::JobNameTaken { .. } => {
                 Error::Conflict(error.to_string())
             }
+            Store::NotAdmitted => Error::Forbidden(error.to_string()),
             Store::JobIsLink { .. } => {
                 error!("{}", with_causes(&error));
                 Error::Conflict(error.to_string())
@@ -178,7 +182,7 @@ impl IntoResponse for Error {
         let mut response = self.status().into_response();
         let headers = response.headers_mut();
         match &self {
-            Error::Unauthorized => {
+            Error::Unauthorized | Error::WorthNothing(_) => {
                 headers.insert(
                     header::WWW_AUTHENTICATE,
                     HeaderValue::from_static("Basic realm=\"builder-web\""),

@@ -101,7 +101,9 @@ async fn answer(
         Ok(caller) => caller,
         Err(error) => {
             let bytes_max = match error {
-                Error::Unauthorized if auth::are_given(&app, &head.headers) => {
+                Error::Unauthorized | Error::WorthNothing(_)
+                    if auth::are_given(&app, &head.headers) =>
+                {
                     app.limits().wrong_password_drain_bytes_max
                 }
                 _ => app.limits().stranger_drain_bytes_max,

@@ -1,5 +1,9 @@
 //! The tables `record.token` and `record.token_job`: what programs log in with. Of a token itself
 //! only the digest is kept; who has the file cannot log in with it.
+//!
+//! One that was seen expired stays so, whatever the clock says later: it is then noted as revoked at
+//! the very time of its expiry, which to any version is worth nothing. Nobody who revokes one hits
+//! that picosecond.
 
 use builder_exec::Timestamp;
 
@@ -36,6 +40,8 @@ pub struct Token {
     pub expires: Option<Timestamp>,
     /// When it was revoked.
     pub revoked: Option<Timestamp>,
+    /// Whether it was seen expired: then it is, though the clock may have been put back.
+    pub was_expired: bool,
     /// The last day that it let somebody in, as days since 1970; none: never, or not since that is
     /// kept.
     pub used_day: Option<i64>,
@@ -74,6 +80,7 @@ impl Token {
     pub fn is_good(&self, now: &Timestamp) -> bool {
         self.scope != Scope::Unknown
             && self.revoked.is_none()
+            && !self.was_expired
             && self.expires.is_none_or(|expires| *now < expires)
     }
 
@@ -90,6 +97,8 @@ impl Token {
                 None => Ok(None),
             }
         };
+        let (expires, revoked) = (time(6)?, time(8)?);
+        let was_expired = revoked.is_some() && revoked == expires;
         Ok(Token {
             id: row.int(0)?,
             name: row.text(1)?,
@@ -101,8 +110,9 @@ impl Token {
             },
             jobs: Vec::new(),
             created: row.timestamp(4)?,
-            expires: time(6)?,
-            revoked: time(8)?,
+            expires,
+            revoked: revoked.filter(|_| !was_expired),
+            was_expired,
             used_day: row.int_opt(10)?,
         })
     }
@@ -160,6 +170,18 @@ pub fn by_digest(tx: &mut Tx<'_>, sha256: &Sha256) -> Result<Option<Token>> {
     found.map(|token| token.with_jobs(tx)).transpose()
 }
 
+/// The token of this row, good or not.
+pub fn by_id(tx: &mut Tx<'_>, id: i64) -> Result<Option<Token>> {
+    let found = tx.query_opt(
+        "SELECT id, name, username, scope, created_d, created_ps, expires_d, expires_ps, revoked_d,
+           revoked_ps, used_d
+         FROM record.token WHERE id = $1",
+        &[id.into()],
+        Token::from_row,
+    )?;
+    found.map(|token| token.with_jobs(tx)).transpose()
+}
+
 /// All tokens, those that are worth nothing any more too, by name.
 pub fn all(tx: &mut Tx<'_>) -> Result<Vec<Token>> {
     let tokens = tx.query(
@@ -177,7 +199,8 @@ pub fn all(tx: &mut Tx<'_>) -> Result<Vec<Token>> {
 pub fn revoke(tx: &mut Tx<'_>, name: &str, now: &Timestamp) -> Result<bool> {
     let revoked = tx.execute(
         "UPDATE record.token SET revoked_d = $1, revoked_ps = $2
-         WHERE name = $3 AND revoked_d IS NULL",
+         WHERE name = $3
+           AND (revoked_d IS NULL OR revoked_d = expires_d AND revoked_ps = expires_ps)",
         &[days(now), picoseconds(now), name.into()],
     )?;
     Ok(revoked > 0)
@@ -202,6 +225,27 @@ pub fn note_use(tx: &mut Tx<'_>, token: &Token, now: &Timestamp) -> Result<()> {
     tx.execute(
         "UPDATE record.token SET used_d = $1 WHERE id = $2 AND (used_d IS NULL OR used_d < $1)",
         &[days(now), token.id.into()],
+    )?;
+    Ok(())
+}
+
+/// Whether there is a token that has expired and of which that is not noted.
+pub fn any_expired(tx: &mut Tx<'_>, now: &Timestamp) -> Result<bool> {
+    let found = tx.query_opt(
+        "SELECT 1 FROM record.token WHERE revoked_d IS NULL
+           AND (expires_d < $1 OR expires_d = $1 AND expires_ps <= $2) LIMIT 1",
+        &[days(now), picoseconds(now)],
+        |row| row.int(0),
+    )?;
+    Ok(found.is_some())
+}
+
+/// Notes all that have expired, so that they stay so.
+pub fn note_expired(tx: &mut Tx<'_>, now: &Timestamp) -> Result<()> {
+    tx.execute(
+        "UPDATE record.token SET revoked_d = expires_d, revoked_ps = expires_ps
+         WHERE revoked_d IS NULL AND (expires_d < $1 OR expires_d = $1 AND expires_ps <= $2)",
+        &[days(now), picoseconds(now)],
     )?;
     Ok(())
 }

@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use super::{LegacyArgs, MetricsAddress, Refused, ServeArgs, SiteArgs, arenas, start_log};
 use crate::app::App;
-use crate::auth::refusals;
+use crate::auth::{self, refusals};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::derived;
@@ -167,6 +167,7 @@ pub(super) fn run_server(
         let addresses = addresses.join(", ");
         let datadir = config.datadir.display().to_string();
         let app = App::new(store, config, Clock::System);
+        auth::tokens::note_expired(&app);
         let stops = Arc::new(AtomicBool::new(false));
         let follows = tokio::spawn(follow(app.clone(), stops.clone()));
         let cache = app.store().cache();

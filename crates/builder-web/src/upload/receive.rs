@@ -67,7 +67,7 @@ struct Readme {
 }
 
 /// Receives an `exec` file. The user's right to the job and the uuid are checked as soon as they
-/// have been read, before any artifact is kept.
+/// have been read, before any artifact is kept; and once more when the build is.
 pub fn exec(app: &App, caller: &Caller, input: &mut dyn Read) -> Result<Received> {
     let limits = builder_exec::Limits {
         exec_bytes_max: app.limits().upload_bytes_max,
@@ -225,17 +225,15 @@ struct Build {
 }
 
 fn check_access(app: &App, caller: &Caller, job: &JobName) -> Result<()> {
-    if app
-        .store()
-        .read(|tx| auth::may_upload(tx, caller, job.as_str()))?
-    {
-        return Ok(());
-    }
+    let may = |tx: &mut Tx<'_>| auth::may_upload(tx, caller, job.as_str(), &app.now());
+    app.store()
+        .read(may)?
+        .inspect_err(|_| refusing(caller, job))
+}
+
+/// Notes in the log that who acts may not add builds to a job.
+fn refusing(caller: &Caller, job: &JobName) {
     info!(job.name = %job, user.name = %caller.actor.who, "refused an upload of {job} by {}", caller.actor.who);
-    Err(Error::Forbidden(format!(
-        "user {} may not upload to job {job}",
-        caller.actor.who
-    )))
 }
 
 /// Everything has arrived: files to their places, rows into the database, together.
@@ -276,7 +274,15 @@ fn keep(app: &App, caller: &Caller, arriving: Arriving<'_>, build: Build) -> Res
             .write(|tx| hook_runs::ask(tx, build.uuid, &app.now()));
         asked.map_err(|error| not_kept(&build.job, error))?;
     }
+    // Rights were looked at when the job was read, which may be days ago. Here nobody takes them away
+    // before the build is there, since that is written too.
+    let mut refused = None;
     let kept = staging.commit(build.uuid, &build.job, &row, &artifacts, |tx, kept| {
+        let may = auth::may_upload(tx, caller, build.job.as_str(), &app.now())?;
+        if let Err(error) = may {
+            refused = Some(error);
+            return Err(builder_store::Error::NotAdmitted);
+        }
         let readme = readme.as_ref().map(|readme| readme.text.as_str());
         for (tag, value) in [
             (Tag::Section, about.section.as_deref()),
@@ -336,6 +342,14 @@ fn keep(app: &App, caller: &Caller, arriving: Arriving<'_>, build: Build) -> Res
                 // for already.
                 let forget = |tx: &mut Tx<'_>| hook_runs::ended(tx, build.uuid);
                 let _forgotten = app.store().write_within(FORGETTING_TIME_MAX, forget);
+            }
+            if let Some(refused) = refused {
+                refusing(caller, &build.job);
+                return Err(refused);
+            }
+            // The row of a user who was removed is not there to be named.
+            if error.is_missing_row() {
+                check_access(app, caller, &build.job)?;
             }
             return Err(not_kept(&build.job, error));
         }

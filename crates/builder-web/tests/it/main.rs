@@ -101,6 +101,9 @@ mod proxy;
 mod tokens;
 
 #[cfg(test)]
+mod worth_nothing;
+
+#[cfg(test)]
 mod on_record;
 
 #[cfg(test)]

@@ -75,10 +75,8 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
         false => LogArgs::quiet(),
     })?;
     let user = uploader(&store, args.user.as_deref())?;
-    let caller = Caller {
-        runs_hooks: args.hooks,
-        ..Caller::local(user, account())
-    };
+    let mut caller = Caller::local(user, account());
+    caller.runs_hooks = args.hooks;
     store
         .sweep_interrupted()
         .context("remove what an interrupted upload left")?;
