@@ -251,3 +251,64 @@ fn artifact(data: &str, content: &[u8]) -> std::path::PathBuf {
         .join(&name[..2])
         .join(name)
 }
+
+#[test]
+fn what_a_token_may_do_and_what_an_update_changes_is_on_record() {
+    let site = Site::new();
+    assert_eq!(
+        site.upload(&basic(("ci", "password")), &hello("hello", 1)),
+        201
+    );
+    let expires = ["--expires", "2999-01-31", "--job", "hello", "some"];
+    for arguments in [&["all"][..], &["--scope", "admin", "ops"], &expires] {
+        site.token(arguments);
+    }
+    for options in [&["--unrestricted"][..], &[], &[]] {
+        site.user("user-update", "ci", options);
+    }
+    site.db(&["user-disable", "ci"]);
+    site.user("user-update", "ci", &["--unrestricted"]);
+    let details = |action: &str| -> Vec<String> {
+        let entries = site.audit(&["--action", action]);
+        let entries = entries.iter();
+        entries
+            .map(|entry| entry["detail"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(
+        details("token-add"),
+        [
+            "upload for ci, for ever, all jobs of the user",
+            "admin for ci, for ever",
+            "upload for ci, until 2999-01-31T00:00:00-00:00, jobs: hello",
+        ]
+    );
+    assert_eq!(
+        details("user-update"),
+        [
+            "password changed; unrestricted as before",
+            "password changed; unrestricted → restricted",
+            "password changed; restricted as before",
+            "password changed; disabled → unrestricted",
+        ]
+    );
+}
+
+#[test]
+fn an_action_that_there_is_not_is_refused_and_that_nothing_is_found_is_said() {
+    let site = Site::new();
+    let said = site.db_refuses(&["audit", "--action", "tokenadd"]);
+    assert!(
+        said.contains("token-add") && said.contains("verify-faults"),
+        "{said}"
+    );
+    for json in [&[][..], &["--json"]] {
+        let empty = [&["audit", "--user", "nobodyatall"], json].concat();
+        let output = run(site.directory.path(), BUILDER_WEB, &site.arguments(&empty));
+        assert!(output.status.success());
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "no entries\n");
+        let found = [&["audit", "--action", "user-add"], json].concat();
+        let output = run(site.directory.path(), BUILDER_WEB, &site.arguments(&found));
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    }
+}

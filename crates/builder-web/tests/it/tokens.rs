@@ -496,3 +496,45 @@ fn guessing_is_slowed_down_where_operators_read_as_it_is_at_uploads() {
         })
     });
 }
+
+#[test]
+fn a_token_for_a_job_to_which_it_adds_nothing_yet_is_made_and_that_is_told() {
+    let site = Site::new();
+    assert_eq!(
+        site.upload(&basic(("ci", "password")), &hello("hello", 1)),
+        201
+    );
+    site.user("user-add", "bob", &[]);
+    site.db(&["access-add", "bob", "hello"]);
+    let said = |user: &str, name: &str, jobs: &[&str]| {
+        let mut arguments = vec!["token-add", "--user", user, name];
+        for job in jobs {
+            arguments.extend(["--job", job]);
+        }
+        let output = run(
+            site.directory.path(),
+            BUILDER_WEB,
+            &site.arguments(&arguments),
+        );
+        assert!(output.status.success(), "{output:?}");
+        assert!(output.stdout.starts_with(b"bwt_"));
+        let said = String::from_utf8(output.stderr).unwrap();
+        let notes = said.lines().filter(|line| line.starts_with("note: "));
+        notes.map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(said("ci", "a", &["hello"]), [""; 0]);
+    assert_eq!(said("ci", "b", &[]), [""; 0]);
+    assert_eq!(said("bob", "c", &["hello"]), [""; 0]);
+    let yet = said("ci", "d", &["hello", "typojob"]);
+    assert_eq!(yet.len(), 1, "{yet:?}");
+    assert!(yet[0].contains("there is no job typojob yet"), "{yet:?}");
+    assert!(yet[0].contains("builder-db token-revoke d"), "{yet:?}");
+    let never = said("bob", "e", &["typojob"]);
+    assert!(never[0].contains("bob is restricted"), "{never:?}");
+    site.db(&["access-remove", "bob", "hello"]);
+    let not = said("bob", "f", &["hello"]);
+    assert!(
+        not[0].contains("builder-db access-add bob hello"),
+        "{not:?}"
+    );
+}

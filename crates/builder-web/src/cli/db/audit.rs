@@ -5,13 +5,42 @@ use builder_store::record::audit::{self, Event, Filter, Outcome};
 use builder_store::record::pending::{self, Witness};
 use builder_store::{Store, Tx};
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 
 use super::account::account;
 use super::table::Table;
-use crate::cli::{DatadirArg, say};
-use crate::show::visible;
+use crate::auth;
+use crate::cli::{DatadirArg, say, say_note};
 use crate::view::AuditEntry;
 use crate::{Clock, times};
+
+/// The actions there are, by what they are of.
+const ACTIONS: [&str; 24] = [
+    audit::UPLOAD,
+    audit::IMPORT,
+    auth::LOG_IN,
+    "user-add",
+    "user-update",
+    "user-disable",
+    "user-remove",
+    "access-add",
+    "access-remove",
+    "token-add",
+    "token-revoke",
+    "pin",
+    "unpin",
+    "vacuum",
+    "job-remove",
+    "build-remove",
+    "run-hooks",
+    audit::BACKUP,
+    "restore",
+    audit::VERIFY,
+    audit::VERIFY_FAULTS,
+    "repair",
+    "migrate",
+    "record-take-back",
+];
 
 #[derive(Debug, Args)]
 pub(super) struct AuditArgs {
@@ -20,8 +49,8 @@ pub(super) struct AuditArgs {
     /// By this user, with whichever token, or this account on the command line
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// What was done: upload, log-in, user-add, token-revoke, …
-    #[arg(long, value_name = "ACTION")]
+    /// What was done, or refused
+    #[arg(long, value_name = "ACTION", value_parser = PossibleValuesParser::new(ACTIONS))]
     action: Option<String>,
     /// What was refused alone
     #[arg(long)]
@@ -47,6 +76,9 @@ pub(super) fn run(args: &AuditArgs) -> anyhow::Result<()> {
         before: None,
     };
     let mut entries = store.read(|tx| audit::newest(tx, &filter, args.count))?;
+    if entries.is_empty() {
+        say_note("no entries");
+    }
     // As a log is read: the newest last.
     entries.reverse();
     if args.json {
@@ -61,14 +93,14 @@ pub(super) fn run(args: &AuditArgs) -> anyhow::Result<()> {
     for entry in entries {
         table.row([
             entry.at.to_rfc3339(),
-            visible(&entry.actor.who),
+            entry.actor.who,
             entry.actor.address,
             entry.action,
-            visible(&entry.subject),
+            entry.subject,
             entry.outcome,
             match entry.times {
-                1 => visible(&entry.detail),
-                times => format!("{} ({times} times)", visible(&entry.detail)),
+                1 => entry.detail,
+                times => format!("{} ({times} times)", entry.detail),
             },
         ]);
     }
@@ -83,6 +115,7 @@ pub(super) fn note_of_user(
     name: &str,
     detail: &str,
 ) -> builder_store::Result<()> {
+    debug_assert!(ACTIONS.contains(&action), "{action} is not among ACTIONS");
     let event = Event {
         action,
         subject: name,
@@ -101,6 +134,7 @@ pub(in crate::cli) fn note(
     subject: &str,
     detail: &str,
 ) -> builder_store::Result<()> {
+    debug_assert!(ACTIONS.contains(&action), "{action} is not among ACTIONS");
     let event = Event {
         action,
         subject,

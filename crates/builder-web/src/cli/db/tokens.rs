@@ -3,7 +3,8 @@
 use anyhow::Context;
 use builder_exec::Timestamp;
 use builder_store::record::tokens::{self, NewToken, Scope, Token};
-use builder_store::{JobName, Store, users};
+use builder_store::users::{self, User};
+use builder_store::{JobName, Store, Tx, access, jobs};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
@@ -84,9 +85,9 @@ pub(super) fn add(args: &AddArgs) -> anyhow::Result<()> {
     }
     let store = Store::open_beside(&args.datadir.datadir)?;
     let token = auth::tokens::new();
-    store
+    let notes = store
         .write(|tx| {
-            match users::by_name(tx, &args.user)? {
+            let user = match users::by_name(tx, &args.user)? {
                 None => return Ok(Err(unknown(&args.user))),
                 Some(user) if user.is_disabled() => {
                     return Ok(Err(Refused(format!(
@@ -94,8 +95,8 @@ pub(super) fn add(args: &AddArgs) -> anyhow::Result<()> {
                         user.name
                     ))));
                 }
-                Some(_) => {}
-            }
+                Some(user) => user,
+            };
             let new = NewToken {
                 name,
                 user: &args.user,
@@ -109,17 +110,61 @@ pub(super) fn add(args: &AddArgs) -> anyhow::Result<()> {
                     "there is, or was, a token {name} already; choose another name"
                 ))));
             }
-            let detail = format!("{} for {}", scope.name(), args.user);
-            audit::note(tx, "token-add", name, &detail)?;
-            Ok(Ok(()))
+            audit::note(tx, "token-add", name, &detail(args, scope))?;
+            Ok(Ok(notes_of_jobs(tx, args, &user)?))
         })
         .context("add the token")??;
+    for note in notes {
+        say_note(&format!("note: {note}"));
+    }
     say_note(&format!(
         "token {name} for user {}; it is shown this once. Give it as the password of {}, or as Authorization: Bearer",
         args.user, args.user
     ));
     say(&token);
     Ok(())
+}
+
+/// What a new token may do, for the record. The jobs last: of many, not all are kept.
+fn detail(args: &AddArgs, scope: Scope) -> String {
+    let until = match args.expires {
+        Some(expires) => format!("until {}", expires.to_rfc3339()),
+        None => "for ever".to_owned(),
+    };
+    let jobs = match (scope, args.jobs.is_empty()) {
+        (Scope::Admin | Scope::Unknown, _) => String::new(),
+        (Scope::Upload, true) => ", all jobs of the user".to_owned(),
+        (Scope::Upload, false) => format!(", jobs: {}", args.jobs.join(", ")),
+    };
+    format!("{} for {}, {until}{jobs}", scope.name(), args.user)
+}
+
+/// Jobs of a token to which it adds no builds yet. No reason to refuse it: a job is there from its
+/// first build on, which may be the one that the token is for.
+fn notes_of_jobs(
+    tx: &mut Tx<'_>,
+    args: &AddArgs,
+    user: &User,
+) -> builder_store::Result<Vec<String>> {
+    let AddArgs { user: name, .. } = args;
+    let mut notes = Vec::new();
+    for job in &args.jobs {
+        let is_there = jobs::id_by_name(tx, job)?.is_some();
+        match (is_there, user.restricted) {
+            (true, true) if !access::allows(tx, user.id, job)? => notes.push(format!(
+                "user {name} may not upload to job {job}, and so may not the token: builder-db access-add {name} {job}"
+            )),
+            (false, true) => notes.push(format!(
+                "there is no job {job}: a job is there from its first build on, which is for a user without restrictions, and {name} is restricted"
+            )),
+            (false, false) => notes.push(format!(
+                "there is no job {job} yet, the first build of which the token may add; if another was meant: builder-db token-revoke {}",
+                args.name
+            )),
+            (true, _) => {}
+        }
+    }
+    Ok(notes)
 }
 
 pub(super) fn list(args: &ListArgs) -> anyhow::Result<()> {

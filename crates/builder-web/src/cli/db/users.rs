@@ -57,6 +57,25 @@ impl PasswordArgs {
             "may upload to the jobs on its access list"
         }
     }
+
+    /// What another password and access change, for the record.
+    fn changes(&self, before: &users::User) -> String {
+        let is = access(false, !self.unrestricted);
+        let was = access(before.is_disabled(), before.restricted);
+        match was == is {
+            true => format!("password changed; {is} as before"),
+            false => format!("password changed; {was} → {is}"),
+        }
+    }
+}
+
+/// What a user may do, in a word.
+fn access(disabled: bool, restricted: bool) -> &'static str {
+    match (disabled, restricted) {
+        (true, _) => "disabled",
+        (false, true) => "restricted",
+        (false, false) => "unrestricted",
+    }
 }
 
 pub(super) fn add(args: &PasswordArgs) -> anyhow::Result<()> {
@@ -117,9 +136,12 @@ pub(super) fn update(args: &PasswordArgs) -> anyhow::Result<()> {
     say_revoked(&revoked);
     let updated = store
         .write(|tx| {
+            let Some(before) = users::by_name(tx, name)? else {
+                return Ok(false);
+            };
             let updated = users::update(tx, name, &password, !args.unrestricted)?;
             if updated {
-                audit::note_of_user(tx, "user-update", name, args.may())?;
+                audit::note_of_user(tx, "user-update", name, &args.changes(&before))?;
             }
             Ok(updated)
         })
@@ -220,11 +242,7 @@ fn say_revoked(tokens: &[String]) {
 pub(super) fn list(args: &ListArgs) -> anyhow::Result<()> {
     let store = Store::open_beside(&args.datadir.datadir)?;
     let all = store.read(users::all)?;
-    let access = |user: &users::Listed| match (user.disabled, user.restricted) {
-        (true, _) => "disabled",
-        (false, true) => "restricted",
-        (false, false) => "unrestricted",
-    };
+    let access = |user: &users::Listed| access(user.disabled, user.restricted);
     if args.json {
         let users: Vec<_> = all
             .iter()
