@@ -3,6 +3,7 @@
 //! be opened. Reads no artifact: that is [`verify`](crate::verify).
 
 mod databases;
+mod look_alikes;
 
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};

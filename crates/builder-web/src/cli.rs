@@ -29,6 +29,7 @@ use self::limits::LimitArgs;
 use self::log::{say_error, say_note, start as start_log};
 use crate::client::TrustedProxy;
 use crate::metrics::influx::Collector;
+use crate::unseen;
 
 /// Exit status when the data directory cannot be served until somebody mends it, as of the OCaml
 /// server; also when the command line makes no sense. A service is not started again after it, so
@@ -333,14 +334,17 @@ struct Refused(String);
 #[error("the answer is no")]
 struct AnswerIsNo;
 
-/// What a command answers. Nobody may be reading any more: that is no reason to stop.
+/// What a command answers, with names from outside as [`unseen`] shows them. Nobody may be reading any
+/// more: that is no reason to stop.
 fn say(text: &str) {
+    let text = unseen::lines(text);
     let _: std::io::Result<()> = writeln!(std::io::stdout(), "{text}");
 }
 
 /// What a command asks; the answer is on the same line. On standard error, so that it is seen when
 /// the output goes elsewhere.
 fn say_question(text: &str) {
+    let text = unseen::lines(text);
     let _: std::io::Result<()> = write!(std::io::stderr(), "{text}");
 }
 

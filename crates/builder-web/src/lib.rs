@@ -58,6 +58,7 @@ pub mod stalling;
 pub mod stream;
 pub mod times;
 pub mod tls;
+pub mod unseen;
 pub mod urls;
 pub mod view;
 

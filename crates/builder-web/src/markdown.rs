@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use askama::filters::Safe;
 use comrak::arena_tree::NodeEdge;
 use comrak::nodes::NodeValue;
 
@@ -35,6 +36,11 @@ impl Html {
     pub fn bytes(&self) -> usize {
         self.0.len()
     }
+
+    /// For a template, which prints it as it is.
+    pub fn as_it_is(&self) -> Safe<&str> {
+        Safe(&self.0)
+    }
 }
 
 impl fmt::Display for Html {
@@ -42,8 +48,6 @@ impl fmt::Display for Html {
         f.write_str(&self.0)
     }
 }
-
-impl askama::filters::HtmlSafe for Html {}
 
 /// Blocks and spans inside of each other, at most: READMEs have ten or so. The time to clean HTML
 /// grows with the square of the depth, and someone may send a README that is nothing but depth.

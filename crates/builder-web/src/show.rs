@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use builder_exec::Timestamp;
 
+use crate::unseen;
+
 /// A size in bytes with two to three digits and a binary unit: `1.4 MiB`.
 pub fn bytes(bytes: &u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -81,11 +83,10 @@ pub const VERDICTS: [(&str, &str); 6] = [
     ("failed", "failed"),
 ];
 
-/// A text from outside, so that none of it moves the cursor of a terminal or begins a line of a log.
+/// A text from outside, so that none of it moves the cursor of a terminal, begins a line of a log, or
+/// is not seen.
 pub fn visible(text: &str) -> String {
-    text.chars()
-        .map(|char| if char.is_control() { '\u{fffd}' } else { char })
-        .collect()
+    unseen::line(text).into_owned()
 }
 
 /// A number with its noun: `1 build`, `2 builds`.

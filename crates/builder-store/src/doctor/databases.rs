@@ -40,6 +40,8 @@ impl Doctor<'_> {
         self.checked("rows", checked);
         let checked = self.files(&db);
         self.checked("files", checked);
+        let checked = self.look_alikes(&db);
+        self.checked("jobs", checked);
         let record = self.directory.join(record::FILE);
         if record.exists() {
             let checked = Sole::look(&record).and_then(|record| {

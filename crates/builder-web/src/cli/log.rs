@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::{LogArgs, Refused};
+use crate::unseen;
 
 /// Begins the log.
 pub(super) fn start(log: &LogArgs) -> anyhow::Result<()> {
@@ -41,7 +42,7 @@ pub(super) fn say_note(text: &str) {
 }
 
 fn say_at(level: Level, text: &str) {
-    let line = format!("{text}\n");
+    let line = format!("{}\n", unseen::lines(text));
     let _: io::Result<()> = Said(level).write_all(line.as_bytes());
 }
 
@@ -65,10 +66,15 @@ struct Said(Level);
 
 impl Write for Said {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        if !is_journal() {
-            return io::stderr().write(text);
+        // Colours are the formatter's own; of what it was given, it leaves nothing but what is not seen.
+        let shown = match std::str::from_utf8(text) {
+            Ok(text) => unseen::shown(text),
+            Err(_) => String::from_utf8_lossy(text),
+        };
+        match is_journal() {
+            true => io::stderr().write_all(&with_priority(self.0, shown.as_bytes()))?,
+            false => io::stderr().write_all(shown.as_bytes())?,
         }
-        io::stderr().write_all(&with_priority(self.0, text))?;
         Ok(text.len())
     }
 

@@ -104,6 +104,9 @@ mod tokens;
 mod worth_nothing;
 
 #[cfg(test)]
+mod unseen;
+
+#[cfg(test)]
 mod on_record;
 
 #[cfg(test)]

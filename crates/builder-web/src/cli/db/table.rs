@@ -1,8 +1,10 @@
 //! Lists as people read them.
 
 use crate::cli::say;
+use crate::show::visible;
 
-/// Columns as wide as what is in them, without borders: lines that `awk` takes apart too.
+/// Columns as wide as what is in them, without borders: lines that `awk` takes apart too. What is in
+/// them may be from outside.
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
 }
@@ -15,6 +17,7 @@ impl Table {
     }
 
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        let cells = cells.map(|cell| visible(&cell));
         self.rows.push(cells.to_vec());
     }
 
