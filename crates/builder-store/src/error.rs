@@ -158,7 +158,7 @@ pub enum OpenError {
     },
     /// The database has nothing in it, or not all that it should.
     #[error(
-        "{database} lacks the table {table}; restore the file from a backup, \
+        "{database} lacks the table {table}; restore a backup with builder-db restore, \
          or, if it never held anything, remove it and run: builder-web db migrate -d {directory}"
     )]
     Incomplete {
@@ -192,7 +192,9 @@ pub enum OpenError {
         target: PathBuf,
     },
     /// `builder.sqlite3` is no SQLite database.
-    #[error("{0} is not an SQLite database; check --datadir, or restore the file from a backup")]
+    #[error(
+        "{0} is not an SQLite database; check --datadir, or restore a backup with builder-db restore"
+    )]
     NotADatabase(PathBuf),
     /// The database belongs to another program.
     #[error(
