@@ -11,6 +11,7 @@ mod input;
 mod limits;
 mod log;
 mod migrations;
+mod ocaml;
 mod opam;
 mod progress;
 mod serve;
@@ -194,9 +195,10 @@ struct LogArgs {
     /// Write the log as JSON, an object a line
     #[arg(long)]
     log_json: bool,
-    /// What to log: a level, or levels by module as in RUST_LOG
-    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
-    log_level: String,
+    /// What to log: a level, or levels by module as in RUST_LOG [default: info]
+    // Without a default of clap, so that it is known whether anything was said.
+    #[arg(long, env = "RUST_LOG", value_name = "FILTER")]
+    log_level: Option<String>,
 }
 
 impl LogArgs {
@@ -204,7 +206,7 @@ impl LogArgs {
     fn quiet() -> LogArgs {
         LogArgs {
             log_json: false,
-            log_level: "warn".to_owned(),
+            log_level: Some("warn".to_owned()),
         }
     }
 }
@@ -213,7 +215,7 @@ impl LogArgs {
     /// The same for one that runs hooks: with what they print.
     fn of_hooks() -> LogArgs {
         LogArgs {
-            log_level: "warn,builder_web::upload::hooks=info".to_owned(),
+            log_level: Some("warn,builder_web::upload::hooks=info".to_owned()),
             ..LogArgs::quiet()
         }
     }
@@ -226,6 +228,24 @@ struct LegacyArgs {
     cachedir: Option<PathBuf>,
     #[arg(long, hide = true)]
     run_batch_viz: bool,
+    #[arg(short, long, hide = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    #[arg(long, hide = true, value_name = "LEVEL")]
+    verbosity: Option<ocaml::Level>,
+    #[arg(short, long, hide = true)]
+    quiet: bool,
+    #[arg(
+        short,
+        long,
+        alias = "logging-levels",
+        hide = true,
+        value_name = "SOURCE:LEVEL",
+        value_delimiter = ','
+    )]
+    logs: Vec<ocaml::Threshold>,
+    /// Ours has colours on a terminal, and nowhere else.
+    #[arg(long, hide = true, value_name = "WHEN")]
+    color: Option<String>,
 }
 
 /// The data directory.

@@ -39,7 +39,7 @@ pub(super) struct DbArgs {
 #[derive(Debug, Args)]
 struct OcamlArgs {
     #[arg(long, value_name = "LEVEL", global = true, hide = true)]
-    verbosity: Option<String>,
+    verbosity: Option<super::ocaml::Level>,
     #[arg(short, long, global = true, hide = true, action = clap::ArgAction::Count)]
     verbose: u8,
     #[arg(short, long, global = true, hide = true)]

@@ -15,10 +15,14 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::{LogArgs, Refused};
 use crate::unseen;
 
+/// What is logged when nothing is said.
+const DEFAULT: &str = "info";
+
 /// Begins the log.
 pub(super) fn start(log: &LogArgs) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&log.log_level)
-        .map_err(|error| Refused(format!("--log-level {:?}: {error}", log.log_level)))?;
+    let filter = log.log_level.as_deref().unwrap_or(DEFAULT);
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| Refused(format!("--log-level {filter:?}: {error}")))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)

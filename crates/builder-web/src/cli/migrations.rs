@@ -12,7 +12,7 @@ use builder_store::migrations::{
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::progress::Progress;
-use super::{DatadirArg, Refused, say, say_error};
+use super::{DatadirArg, Refused, ocaml, say, say_error};
 
 /// `builder-migrations`, under its own name.
 #[derive(Debug, Parser)]
@@ -115,7 +115,7 @@ struct RunArgs {
     quiet: bool,
     /// As of the OCaml tool: quiet, error, warning, info or debug
     #[arg(long, value_name = "LEVEL", hide = true)]
-    verbosity: Option<String>,
+    verbosity: Option<ocaml::Level>,
 }
 
 fn user_and_platform(argument: &str) -> Result<(String, String), String> {
@@ -168,10 +168,11 @@ fn go(goal: Goal, platforms: PlatformArgs, run: RunArgs) -> anyhow::Result<()> {
         platforms: by_user,
         dry_run: run.dry_run,
     };
-    let quiet = run.quiet || matches!(run.verbosity.as_deref(), Some("quiet" | "error"));
+    let level = ocaml::level(run.verbose, run.verbosity, run.quiet);
+    let quiet = level.is_some_and(|level| level <= ocaml::Level::Error);
     let mut narrator = Narrator {
         dry_run: run.dry_run,
-        verbose: run.verbose > 0 || matches!(run.verbosity.as_deref(), Some("info" | "debug")),
+        verbose: level.is_some_and(|level| level >= ocaml::Level::Info),
         quiet,
         progress: None,
     };

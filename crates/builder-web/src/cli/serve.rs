@@ -37,10 +37,23 @@ const FOLLOW_PERIOD: Duration = Duration::from_secs(10);
 const SWEEP_PERIOD: Duration = DAY;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
+pub(super) fn run(mut arguments: ServeArgs) -> anyhow::Result<()> {
     arenas::few();
+    let legacy = arguments.legacy.log();
+    // What is said in our own words counts.
+    let overruled = legacy.filter.is_some() && arguments.log.log_level.is_some();
+    arguments.log.log_level = arguments.log.log_level.or(legacy.filter);
     start_log(&arguments.log)?;
     warn_of(&arguments.legacy);
+    if overruled {
+        warn!("-v, -q, --verbosity and --logs are ignored beside --log-level or RUST_LOG");
+    }
+    if !legacy.unknown.is_empty() {
+        warn!(
+            "--logs is ignored for {}: the log has no such sources; --log-level names ours",
+            legacy.unknown.join(", ")
+        );
+    }
     let limits = arguments.limits.limits();
     let site = site(arguments.site)?;
     let config = Config {

@@ -268,6 +268,9 @@ fn options_of_the_ocaml_server_are_accepted_with_a_word_on_what_became_of_them()
         "0",
         "-h",
         "127.0.0.2",
+        "-vv",
+        "--color=never",
+        "--logs=caqti:debug",
     ];
     let process = Process::serve(Path::new(&data), &legacy);
     assert_eq!(
@@ -276,10 +279,43 @@ fn options_of_the_ocaml_server_are_accepted_with_a_word_on_what_became_of_them()
         "-h is --host"
     );
     let log = process.log();
-    for warned in ["--cachedir /old is ignored", "--run-batch-viz is ignored"] {
+    for warned in [
+        "--cachedir /old is ignored",
+        "--run-batch-viz is ignored",
+        "--logs is ignored for caqti",
+    ] {
         assert!(log.contains(warned), "{warned} in {log}");
     }
+    assert_eq!(log.matches("WARN").count(), 4, "and the configuration: {log}");
     assert_eq!(exchange(process.address, "GET", "/", &[], b"").status, 200);
+    wait_until("-vv is debug", || process.log().contains("DEBUG"));
+}
+
+#[test]
+fn the_ocaml_servers_options_for_the_log_say_how_much_is_logged() {
+    let (_holder, data) = directory();
+    migrate(&data);
+    // Refused after the log has begun, and the warnings of the start.
+    let said = |arguments: &[&str]| {
+        let nowhere = ["-d", &data, "--site-logo", "/nonexistent"];
+        let arguments = [&nowhere[..], &["--cachedir", "x"], arguments].concat();
+        let output = call(BUILDER_WEB, &arguments, "");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(said(&["-v"]).contains("--cachedir x is ignored"));
+    assert!(!said(&["-q"]).contains("--cachedir x is ignored"));
+    assert!(!said(&["-l", "*:error"]).contains("--cachedir x is ignored"));
+    let beside = said(&["--quiet", "--log-level", "info"]);
+    assert!(
+        beside.contains("are ignored beside --log-level"),
+        "{beside}"
+    );
+    refuses(
+        &["-d", &data, "--verbosity=loud"],
+        "",
+        &["none of quiet, error"],
+    );
 }
 
 #[test]
