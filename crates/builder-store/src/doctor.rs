@@ -18,10 +18,12 @@ use crate::artifacts::{ARTIFACTS, QUARANTINE, STAGING, links_at_the_top, open_be
 use crate::migrations::{self, MigrationError, VERSION_MAX};
 use crate::names::RESERVED;
 use crate::stage::{LOCK, is_of_the_ocaml_server, is_ours};
-use crate::store::{DATABASE, OWN_DATABASE};
+use crate::store::{DATABASE, OWN_DATABASE, read_only};
 use crate::verify::{entries, walk};
 use crate::{Error, OpenError, Result, Sha256, TextFile, backup, db, restore, with_causes};
 
+/// The check that finds a file system on which nothing can be written.
+const READ_ONLY: &str = "read-only";
 /// Bytes of what a backup is marked with: a path.
 const MARK_BYTES_MAX: u64 = 16 * 1024;
 
@@ -187,6 +189,8 @@ impl Doctor<'_> {
                     ));
                 }
             }
+            Err(MigrationError::Open(OpenError::ReadOnly { .. }))
+                if self.findings.iter().any(|of| of.check == READ_ONLY) => {}
             Err(MigrationError::Open(error)) => self.refused("database", &error.to_string()),
             Err(error) => self.refused("database", &error.to_string()),
         }
@@ -226,6 +230,7 @@ impl Doctor<'_> {
         let mut strangers = Vec::new();
         let mut unwritable = Vec::new();
         let mut links = Vec::new();
+        let mut is_read_only = false;
         let mut todo = entries(self.directory)?;
         // Buckets and builds too, but not what is in them.
         let artifacts = self.directory.join(ARTIFACTS);
@@ -261,9 +266,15 @@ impl Doctor<'_> {
                 false if self.is_of_a_database(&path) => Access::WRITE_OK | Access::READ_OK,
                 false => Access::READ_OK,
             };
-            if access(&path, mode).is_err() {
-                unwritable.push(path);
+            match access(&path, mode) {
+                Ok(()) => {}
+                // No owner and no mode would help.
+                Err(rustix::io::Errno::ROFS) => is_read_only = true,
+                Err(_) => unwritable.push(path),
             }
+        }
+        if is_read_only {
+            self.refused(READ_ONLY, &read_only(self.directory).to_string());
         }
         if let Some(first) = links.first() {
             let link = quoted(first);

@@ -169,6 +169,24 @@ pub enum OpenError {
         /// What is missing.
         table: &'static str,
     },
+    /// The directory is there, and nothing is in it.
+    #[error(
+        "there is no database in {0}, which is empty; check --datadir, or create one there with: \
+         builder-web db migrate -d {0}"
+    )]
+    Empty(PathBuf),
+    /// The file system cannot be written by anybody.
+    #[error(
+        "{directory} cannot be written: its file system is mounted read-only{}; \
+         a disk with errors is mounted so, too, and dmesg tells; else mount it to be written with: {}",
+        unit(.by_systemd, .directory), mounting(.directory)
+    )]
+    ReadOnly {
+        /// The data directory.
+        directory: PathBuf,
+        /// Whether systemd started this process: its units have ways to mount it so for them alone.
+        by_systemd: bool,
+    },
     /// The directory holds other things and no database.
     #[error(
         "there is no database {database}, and {directory} is not empty; \
@@ -329,6 +347,29 @@ pub enum OpenError {
 fn index_of(log: &Path) -> PathBuf {
     let text = log.to_string_lossy();
     PathBuf::from(format!("{}-shm", text.trim_end_matches("-wal")))
+}
+
+/// What to look at where a service of systemd is told that nothing can be written.
+fn unit(by_systemd: &bool, directory: &Path) -> String {
+    if !by_systemd {
+        return String::new();
+    }
+    format!(
+        ", perhaps for this service alone: ProtectSystem=strict does that unless its unit has \
+         ReadWritePaths={} (systemctl edit builder-web)",
+        directory.display()
+    )
+}
+
+/// The command that lets the file system of a directory be written.
+fn mounting(directory: &Path) -> String {
+    let place = crate::shell::quoted(&directory.display().to_string());
+    let options = if cfg!(target_os = "freebsd") {
+        "-u -o rw"
+    } else {
+        "-o remount,rw"
+    };
+    format!("mount {options} \"$(df -P {place} | awk 'END {{print $6}}')\"")
 }
 
 /// An error and what caused it, in one line.

@@ -20,7 +20,9 @@ use std::path::{Path, PathBuf};
 
 use self::moves::{Journal, Moves};
 use crate::db::sole::{Sole, is_no_database, is_to_be_rolled_back};
-use crate::store::{APPLICATION_ID, DATABASE, OWN_DATABASE, check_logs};
+use crate::store::{
+    APPLICATION_ID, DATABASE, OWN_DATABASE, check_logs, is_read_only, no_database, read_only,
+};
 use crate::{Error, OpenError, Result, artifacts, restore, with_causes};
 
 /// The oldest version there is a way from: older ones were never released.
@@ -624,10 +626,7 @@ fn find_database(directory: &Path) -> std::result::Result<PathBuf, OpenError> {
         check_logs(directory)?;
         Ok(database)
     } else {
-        Err(OpenError::NoDatabase {
-            database,
-            directory: directory.to_owned(),
-        })
+        Err(no_database(directory))
     }
 }
 
@@ -666,6 +665,8 @@ fn refused(directory: &Path, error: Error) -> MigrationError {
         MigrationError::Open(OpenError::NotADatabase(database))
     } else if is_to_be_rolled_back(&error) {
         MigrationError::RolledBackFirst(database)
+    } else if is_read_only(directory) {
+        MigrationError::Open(read_only(directory))
     } else {
         MigrationError::Store(error)
     }

@@ -114,19 +114,7 @@ impl Store {
             return Err(OpenError::NotADirectory(directory.to_owned()));
         }
         restore::finish(directory).map_err(|source| other(directory, source))?;
-        let database = directory.join(DATABASE);
-        if !database.exists() {
-            let mut entries = fs::read_dir(directory)
-                .map_err(|source| other(directory, Error::file("read", directory, source)))?;
-            // A file system of its own has a lost+found from the start.
-            if entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "lost+found")) {
-                return Err(OpenError::NoDatabase {
-                    database,
-                    directory: directory.to_owned(),
-                });
-            }
-            create_database(directory, &database).map_err(|source| other(directory, source))?;
-        }
+        fill_if_empty(directory)?;
         let store = Store::open_as(directory, Role::Server)?;
         store.check_writable()?;
         // From here on it has a life of its own.
@@ -149,6 +137,16 @@ impl Store {
         Store::open_as(directory, Role::Beside)
     }
 
+    /// As [`Store::open_beside`], but makes the database in an empty directory, as a server does at its
+    /// start: for what is done before that.
+    pub fn open_or_fill(directory: &Path) -> std::result::Result<Store, OpenError> {
+        if directory.is_dir() {
+            restore::finish(directory).map_err(|source| other(directory, source))?;
+            fill_if_empty(directory)?;
+        }
+        Store::open_beside(directory)
+    }
+
     fn open_as(directory: &Path, role: Role) -> std::result::Result<Store, OpenError> {
         let database = directory.join(DATABASE);
         if !directory.exists() {
@@ -159,10 +157,7 @@ impl Store {
         }
         restore::finish(directory).map_err(|source| other(directory, source))?;
         if !database.exists() {
-            return Err(OpenError::NoDatabase {
-                database,
-                directory: directory.to_owned(),
-            });
+            return Err(no_database(directory));
         }
         let failed = |source| other(directory, source);
         let checked = check_version(directory, &database)?;
@@ -219,9 +214,12 @@ impl Store {
     /// Finds out what the next upload would: whether everything can be written.
     pub fn check_writable(&self) -> std::result::Result<(), OpenError> {
         use rustix::fs::{Access, access};
-        let not_writable = |path: &Path| OpenError::NotWritable {
-            path: path.to_owned(),
-            directory: self.directory.clone(),
+        let not_writable = |path: &Path, error| match error {
+            rustix::io::Errno::ROFS => read_only(&self.directory),
+            _ => OpenError::NotWritable {
+                path: path.to_owned(),
+                directory: self.directory.clone(),
+            },
         };
         let mut paths = vec![self.directory.clone()];
         for child in [
@@ -240,7 +238,7 @@ impl Store {
             } else {
                 Access::WRITE_OK
             };
-            access(&path, mode).map_err(|_| not_writable(&path))?;
+            access(&path, mode).map_err(|error| not_writable(&path, error))?;
         }
         Ok(())
     }
@@ -519,6 +517,10 @@ pub(crate) fn other(directory: &Path, source: Error) -> OpenError {
     if source.is_no_space() {
         return OpenError::NoSpace(directory.to_owned());
     }
+    // SQLite says only that it cannot open a file.
+    if is_read_only(directory) {
+        return read_only(directory);
+    }
     OpenError::Other {
         directory: directory.to_owned(),
         source,
@@ -541,6 +543,55 @@ pub(crate) fn create_data_directory(directory: &Path) -> io::Result<()> {
         // Made meanwhile.
         Err(_) if directory.is_dir() => Ok(()),
         made => made,
+    }
+}
+
+/// Whether nothing can be written to the file system that a path is on, or would be on.
+pub(crate) fn is_read_only(path: &Path) -> bool {
+    use rustix::fs::{StatVfsMountFlags, statvfs};
+    let there = path.ancestors().find(|path| path.exists());
+    let stat = there.and_then(|path| statvfs(path).ok());
+    stat.is_some_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+pub(crate) fn read_only(directory: &Path) -> OpenError {
+    OpenError::ReadOnly {
+        directory: directory.to_owned(),
+        // systemd tells each service which start this is.
+        by_systemd: std::env::var_os("INVOCATION_ID").is_some(),
+    }
+}
+
+/// Why there is nothing to open in a directory.
+pub(crate) fn no_database(directory: &Path) -> OpenError {
+    match is_empty(directory) {
+        Ok(true) => OpenError::Empty(directory.to_owned()),
+        Ok(false) => OpenError::NoDatabase {
+            database: directory.join(DATABASE),
+            directory: directory.to_owned(),
+        },
+        Err(source) => other(directory, source),
+    }
+}
+
+fn is_empty(directory: &Path) -> Result<bool> {
+    let mut entries =
+        fs::read_dir(directory).map_err(|source| Error::file("read", directory, source))?;
+    // A file system of its own has a lost+found from the start.
+    Ok(!entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "lost+found")))
+}
+
+/// Makes the database, where there is nothing at all.
+fn fill_if_empty(directory: &Path) -> std::result::Result<(), OpenError> {
+    let database = directory.join(DATABASE);
+    if database.exists() {
+        return Ok(());
+    }
+    match no_database(directory) {
+        OpenError::Empty(_) => {
+            create_database(directory, &database).map_err(|source| other(directory, source))
+        }
+        error => Err(error),
     }
 }
 

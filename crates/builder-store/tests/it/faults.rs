@@ -104,7 +104,7 @@ fn a_command_is_told_that_there_is_no_database_and_creates_none() {
     let directory = tempfile::tempdir().unwrap();
     assert!(matches!(
         Store::open_beside(directory.path()),
-        Err(OpenError::NoDatabase { .. })
+        Err(OpenError::Empty(_))
     ));
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     let file = directory.path().join("file");

@@ -77,10 +77,26 @@ fn a_directory_is_filled_only_when_it_is_empty() {
         Err(OpenError::NoDatabase { .. })
     ));
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    assert!(matches!(
+        Store::open_or_fill(directory.path()),
+        Err(OpenError::NoDatabase { .. })
+    ));
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    assert!(matches!(
+        Store::open_or_fill(&missing),
+        Err(OpenError::NoDirectory(_))
+    ));
     // A file system of its own is as good as empty.
-    let mount = tempfile::tempdir().unwrap();
-    std::fs::create_dir(mount.path().join("lost+found")).unwrap();
-    assert!(Store::open(mount.path()).is_ok());
+    for open in [Store::open, Store::open_or_fill] {
+        let mount = tempfile::tempdir().unwrap();
+        std::fs::create_dir(mount.path().join("lost+found")).unwrap();
+        assert!(matches!(
+            Store::open_beside(mount.path()),
+            Err(OpenError::Empty(_))
+        ));
+        assert!(open(mount.path()).is_ok());
+        assert!(Store::open_beside(mount.path()).is_ok());
+    }
 }
 
 #[test]

@@ -64,7 +64,8 @@ enum DbCommand {
     Migrate(migrate::MigrateArgs),
     /// Add a user who may upload
     ///
-    /// The password is asked for on a terminal, or is the first line of standard input.
+    /// The password is asked for on a terminal, or is the first line of standard input. In an empty data
+    /// directory the database is made.
     UserAdd(users::PasswordArgs),
     /// Give a user another password, and say anew whether access is restricted
     ///

@@ -183,6 +183,88 @@ fn what_is_made_is_for_user_and_group_and_what_is_there_keeps_its_mode() {
 }
 
 #[test]
+fn a_directory_without_a_database_is_told_as_it_is_and_an_empty_one_is_filled_with_the_first_user()
+{
+    let (_holder, data) = directory();
+    let command = format!("builder-web db migrate -d {data}");
+    let list = ["db", "user-list", "-d", &data];
+    let add = ["db", "user-add", "-d", &data, "--scrypt-n", "16", "alice"];
+    let status = ["migrations", "status", "-d", &data];
+    for arguments in [&list[..], &add, &status] {
+        refuses(arguments, "pw\n", &["does not exist", &command]);
+    }
+    std::fs::create_dir(&data).unwrap();
+    for arguments in [&list[..], &status] {
+        refuses(arguments, "", &["which is empty", &command]);
+    }
+    let stray = Path::new(&data).join("stray");
+    std::fs::write(&stray, "x").unwrap();
+    for arguments in [&list[..], &add, &status] {
+        refuses(arguments, "pw\n", &["is not empty", &command]);
+    }
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 1);
+    std::fs::remove_file(&stray).unwrap();
+    let nameless = ["db", "user-add", "-d", &data, ""];
+    refuses(&nameless, "pw\n", &["cannot be used to log in"]);
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0);
+    assert!(call(BUILDER_WEB, &add, "pw\n").status.success());
+    assert_eq!(call(BUILDER_WEB, &list, "").stdout, b"alice\n");
+    Process::serve(Path::new(&data), &[]);
+}
+
+/// Calls it where the file system of the data directory is mounted read-only; none: this machine lets
+/// nobody mount anything.
+fn call_read_only(data: &str, environment: &[&str], arguments: &[&str]) -> Option<Output> {
+    let may = Command::new("unshare").args(["-rm", "true"]).output();
+    if !may.is_ok_and(|output| output.status.success()) {
+        return None;
+    }
+    let script =
+        "mount --bind \"$0\" \"$0\" && mount -o remount,ro,bind \"$0\" && exec env -i \"$@\"";
+    let output = Command::new("unshare")
+        .args(["-rm", "sh", "-c", script, data])
+        .args(environment)
+        .arg(BUILDER_WEB)
+        .args(arguments)
+        .output();
+    Some(output.unwrap())
+}
+
+#[test]
+fn a_file_system_that_is_mounted_read_only_is_told_rather_than_an_owner() {
+    let (_holder, data) = directory();
+    migrate(&data);
+    let told = |environment: &[&str], arguments: &[&str], status: i32| {
+        let output = call_read_only(&data, environment, arguments)?;
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8(said).unwrap();
+        assert!(said.contains("mounted read-only"), "{said}");
+        assert!(said.contains("mount -o remount,rw"), "{said}");
+        for wrong in ["chown", "chmod -R", "belongs to the user", "code 14"] {
+            assert!(!said.contains(wrong), "{wrong}: {said}");
+        }
+        Some(said)
+    };
+    for arguments in [
+        ["serve", "-p", "0", "-d", &data].as_slice(),
+        &["db", "user-list", "-d", &data],
+        &["migrations", "down", "--to", "17", "-d", &data],
+    ] {
+        let Some(said) = told(&[], arguments, 2) else {
+            return;
+        };
+        assert!(!said.contains("ReadWritePaths"), "{said}");
+        let said = told(&["INVOCATION_ID=0123"], arguments, 2).unwrap();
+        assert!(said.contains(&format!("ReadWritePaths={data}")), "{said}");
+    }
+    let said = told(&[], &["db", "doctor", "-d", &data], 1).unwrap();
+    assert_eq!(said.matches("is mounted read-only").count(), 1, "{said}");
+    let new = format!("{data}/new");
+    told(&[], &["db", "migrate", "-d", &new], 2).unwrap();
+}
+
+#[test]
 fn migrate_creates_a_database_once_and_says_so() {
     let (_holder, data) = directory();
     assert!(migrate(&data).contains("created a database in"));
@@ -286,7 +368,11 @@ fn options_of_the_ocaml_server_are_accepted_with_a_word_on_what_became_of_them()
     ] {
         assert!(log.contains(warned), "{warned} in {log}");
     }
-    assert_eq!(log.matches("WARN").count(), 4, "and the configuration: {log}");
+    assert_eq!(
+        log.matches("WARN").count(),
+        4,
+        "and the configuration: {log}"
+    );
     assert_eq!(exchange(process.address, "GET", "/", &[], b"").status, 200);
     wait_until("-vv is debug", || process.log().contains("DEBUG"));
 }

@@ -80,8 +80,9 @@ fn access(disabled: bool, restricted: bool) -> &'static str {
 
 pub(super) fn add(args: &PasswordArgs) -> anyhow::Result<()> {
     let name = &args.name;
-    let store = Store::open_beside(&args.datadir.datadir)?;
     check_name(name)?;
+    // The first command of an installation, perhaps: before any server.
+    let store = Store::open_or_fill(&args.datadir.datadir)?;
     // Before the password is typed for nothing; what counts is the answer below.
     if store.read(|tx| users::by_name(tx, name))?.is_some() {
         return Err(exists(name).into());
