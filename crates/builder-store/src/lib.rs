@@ -21,6 +21,7 @@
 mod artifacts;
 mod db;
 mod error;
+mod fitness;
 mod names;
 mod outputs;
 mod sha256;
@@ -56,6 +57,7 @@ pub mod verify_cache;
 pub use artifacts::{ArtifactReader, Artifacts, Check, Damage};
 pub use db::Tx;
 pub use error::{Error, OpenError, Result, with_causes};
+pub use fitness::Unfit;
 pub use names::{ArtifactPath, JobName, NameError, PlainFileName, Platform};
 pub use sha256::Sha256;
 pub use stage::{SpaceChecked, StagedArtifact, Staging, TextFile, TextFileWriter};

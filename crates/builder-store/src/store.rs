@@ -59,6 +59,8 @@ pub struct Store {
     readers: Mutex<Readers>,
     reader_back: Condvar,
     watcher: Mutex<Connection>,
+    /// Of [`Store::read_anew`]; none: not opened yet, or not well.
+    looker: Mutex<Option<Connection>>,
     /// An upload of this process could not be taken back: see [`Store::sweep_left_behind`].
     pub(crate) left_behind: AtomicBool,
     /// Bytes of all uploads that were written since it was looked whether the disk is getting full.
@@ -206,6 +208,7 @@ impl Store {
             }),
             reader_back: Condvar::new(),
             watcher: Mutex::new(watcher),
+            looker: Mutex::default(),
             left_behind: AtomicBool::new(false),
             unchecked_bytes: AtomicU64::new(0),
         })
@@ -278,6 +281,21 @@ impl Store {
         };
         let tx = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
         read(&mut Tx::Sqlite(tx))
+    }
+
+    /// As [`Store::read`], from the files rather than from what was read of them before. One at a time.
+    pub(crate) fn read_anew<T>(&self, read: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
+        let mut looker = lock(&self.looker);
+        // Kept, since to close one is for a moment in the way of other processes.
+        let mut connection = match looker.take() {
+            Some(connection) => connection,
+            None => self.open_reader()?,
+        };
+        connection.execute_batch("PRAGMA shrink_memory")?;
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+        let value = read(&mut Tx::Sqlite(tx))?;
+        *looker = Some(connection);
+        Ok(value)
     }
 
     /// Runs `write` as the only writer and commits what it did; an error undoes all of it. While
@@ -444,6 +462,7 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         lock(&self.readers).idle.clear();
+        drop(lock(&self.looker).take());
         self.writer.close();
         let own = self.directory.join(OWN_DATABASE);
         if let Some(closed) = Closed::now(&own)

@@ -1,5 +1,6 @@
 //! What every request has at hand. The only place that moves work to another thread.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::file_diffs::FileDiffs;
 use crate::input_changes::Comparisons;
 use crate::intact::Intact;
 use crate::metrics::{Metrics, Place, Queue};
+use crate::once::Once;
 use crate::origin;
 use crate::page_cache::PageCache;
 use crate::places::{self, Places, Taken, Who};
@@ -67,6 +69,7 @@ struct Inner {
     keeping: AtomicBool,
     no_room: AtomicU64,
     looking: failures::Looking,
+    looks: Once<bool, Result<Option<Cow<'static, str>>>>,
     outlines: Outlines,
     console_sizes: ConsoleSizes,
 }
@@ -131,6 +134,7 @@ impl App {
             keeping: AtomicBool::new(false),
             no_room: AtomicU64::new(0),
             looking: failures::Looking::default(),
+            looks: Once::default(),
             outlines: Outlines::default(),
             console_sizes: ConsoleSizes::default(),
             store: Arc::new(store),
@@ -231,6 +235,11 @@ impl App {
     /// For how many bytes of an upload there was no room; 0: there was room for the last one.
     pub fn no_room(&self) -> u64 {
         self.0.no_room.load(Ordering::Relaxed)
+    }
+
+    /// Looks whether the server is ready, by whether it is for uploads, too: what stands in the way.
+    pub fn looks(&self) -> &Once<bool, Result<Option<Cow<'static, str>>>> {
+        &self.0.looks
     }
 
     /// Which artifacts were found intact.

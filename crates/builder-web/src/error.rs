@@ -230,7 +230,7 @@ struct FramedErrorPage<'a> {
 }
 
 /// Gives each error of a handler, and the router's own (404, 405), the form the client asked for:
-/// JSON, a page, or for an upload a line of text.
+/// JSON, a page, or for an upload or a question of health a line of text.
 pub async fn render(State(app): State<App>, request: Request, next: Next) -> Response {
     let accepts = Accepts::of(request.headers());
     let method = request.method().clone();
@@ -262,6 +262,9 @@ pub async fn render(State(app): State<App>, request: Request, next: Next) -> Res
     let (content_type, body) = if accepts.json || target.starts_with(urls::API) {
         let body = serde_json::json!({ "error": message }).to_string();
         (respond::JSON, body)
+    } else if urls::pattern::OF_HEALTH.contains(&target.trim_end_matches('/')) {
+        // Whoever asks there shows what is answered in a line of something else.
+        (respond::TEXT, message + "\n")
     } else if is_framed {
         let page = FramedErrorPage {
             layout: app.layout(),

@@ -63,6 +63,8 @@ pub mod pattern {
     pub const METRICS: &str = "/metrics";
     pub const ALIVE: &str = "/healthz";
     pub const READY: &str = "/readyz";
+    /// Where programs that watch the server ask, which want a line of text.
+    pub const OF_HEALTH: [&str; 2] = [ALIVE, READY];
     pub const API_DESCRIPTION: &str = "/api/v1/openapi.json";
     pub const API_JOBS: &str = "/api/v1/jobs";
     pub const API_JOB: &str = "/api/v1/jobs/{job}";

@@ -1,6 +1,7 @@
 //! `/healthz`: this process answers. `/readyz`: it can show what it has, for what decides whether
 //! requests are sent here; `/readyz?for=uploads`: it can take builds, too.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::extract::{RawQuery, State};
@@ -8,6 +9,8 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
 use tracing::error;
+
+use builder_store::{OpenError, Unfit};
 
 use crate::app::App;
 use crate::error::{Error, Result, with_causes};
@@ -20,12 +23,16 @@ const LOOK_TIME_MAX: Duration = Duration::from_secs(5);
 /// Another process may lock the database for so long: hooks and commands write, too.
 const LOCKED_TIME_MAX: Duration = Duration::from_secs(3);
 
+/// When the look itself went wrong.
+const UNKNOWN: &str = "it cannot be told whether the server is ready; the log says why";
+
 /// `GET /healthz`
 pub async fn alive() -> Response {
     ok()
 }
 
-/// `GET /readyz`: 503 with what is wrong while the server stops, or the database does not answer; with
+/// `GET /readyz`: 503 with what is wrong while the server stops, or what pages and downloads need is not
+/// there; with
 /// `?for=uploads` also while nothing can be written. A server that cannot take uploads can be read: to
 /// send nobody there would make it worse.
 pub async fn ready(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response> {
@@ -42,28 +49,49 @@ pub async fn ready(State(app): State<App>, RawQuery(query): RawQuery) -> Result<
     if app.stops() {
         return not_ready("the server is stopping");
     }
-    // On a thread that may hang with the disk.
-    let looked = app.blocking(move |app| unfit(app, for_uploads));
+    // On a thread that may hang with the disk: one, however often it is asked.
+    let looked = app.looks().done(for_uploads, || {
+        let app = app.clone();
+        async move { app.blocking(move |app| unfit(app, for_uploads)).await }
+    });
     match timeout(LOOK_TIME_MAX, looked).await {
-        Ok(Ok(None)) => Ok(ok()),
-        Ok(Ok(Some(why))) => not_ready(why),
-        Ok(Err(_)) => not_ready("it cannot be told whether it is; the log says why"),
+        Ok(Some(looked)) => match looked.of_it {
+            Ok(None) => Ok(ok()),
+            Ok(Some(why)) => not_ready(&why),
+            Err(_) => not_ready(UNKNOWN),
+        },
+        Ok(None) => not_ready(UNKNOWN),
         Err(_) => not_ready("the database or its disk does not answer"),
     }
 }
 
 /// What stands in the way of reading, or of another upload.
-fn unfit(app: &App, for_uploads: bool) -> Option<&'static str> {
+fn unfit(app: &App, for_uploads: bool) -> Option<Cow<'static, str>> {
     let store = app.store();
-    if let Err(error) = store.read(builder_store::stock::answers) {
-        error!("{}", with_causes(&error));
-        return Some("the database cannot be read; the log says why");
+    // As pages do, which may have to wait for one another.
+    let answers = store.read(builder_store::stock::answers);
+    if let Err(error) = answers
+        .map_err(Unfit::Database)
+        .and_then(|()| store.check_readable())
+    {
+        error!("not ready: {}", with_causes(&error));
+        return Some(error.to_string().into());
     }
-    if !for_uploads {
-        return None;
+    match for_uploads {
+        true => unfit_for_uploads(app).map(Cow::Borrowed),
+        false => None,
     }
-    if store.check_writable().is_err() {
-        return Some("the data directory cannot be written");
+}
+
+/// What stands in the way of another upload, though all can be read.
+fn unfit_for_uploads(app: &App) -> Option<&'static str> {
+    let store = app.store();
+    match store.check_writable() {
+        Ok(()) => {}
+        Err(OpenError::ReadOnly { .. }) => {
+            return Some("the file system of the data directory is mounted read-only");
+        }
+        Err(_) => return Some("the data directory cannot be written"),
     }
     match store.locked_for() {
         Ok(Some(time)) if time >= LOCKED_TIME_MAX => {

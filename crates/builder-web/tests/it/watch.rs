@@ -13,7 +13,7 @@ use tower::ServiceExt;
 
 use crate::build::build;
 use crate::carry::db;
-use crate::program::Process;
+use crate::program::{Process, succeeds};
 use crate::server::{
     ALICE, Answer, BUILDER, Server, basic, connect, exchange, head, now, wait_until,
 };
@@ -584,6 +584,97 @@ fn a_server_that_cannot_take_uploads_or_is_stopping_is_alive_and_not_ready() {
     server.app.stop_begins();
     assert_eq!(server.get("/readyz").status, 503);
     assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
+fn a_server_whose_pages_or_downloads_cannot_be_shown_is_not_ready() {
+    let server = Server::of(&[build("hello", 1).file("bin/x", "x")]);
+    let ready = || {
+        let answer = server.get("/readyz");
+        let (uploads, text) = (server.get("/readyz?for=uploads").status, answer.text());
+        assert_eq!(uploads, answer.status, "{text}");
+        (answer.status, text)
+    };
+    let not_ready = |why: &str| (503, format!("{why}\n"));
+    let well = (200, "ok\n".to_owned());
+    assert_eq!(ready(), well);
+    let data = server.datadir();
+    let aside = data.with_file_name("aside");
+    let artifacts = data.join("_artifacts");
+    std::fs::rename(&artifacts, &aside).unwrap();
+    assert_eq!(
+        ready(),
+        not_ready("the directory of artifacts is not there")
+    );
+    // What is mounted on, when nothing is mounted there.
+    std::fs::create_dir(&artifacts).unwrap();
+    let (status, why) = ready();
+    assert!(status == 503 && why.contains("is empty"), "{why}");
+    std::fs::remove_dir(&artifacts).unwrap();
+    std::fs::rename(&aside, &artifacts).unwrap();
+    assert_eq!(ready(), well);
+
+    std::fs::rename(data, &aside).unwrap();
+    assert_eq!(ready(), not_ready("the data directory is not there"));
+    std::fs::rename(&aside, data).unwrap();
+    assert_eq!(ready(), well);
+
+    let database = data.join("builder.sqlite3");
+    std::fs::rename(&database, &aside).unwrap();
+    assert_eq!(ready(), not_ready("the database is not there"));
+    std::fs::rename(&aside, &database).unwrap();
+    assert_eq!(ready(), well);
+
+    let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+    succeeds(data, "sqlite3", &["builder.sqlite3", sql]);
+    // From here on what this reads for readers is in memory.
+    assert_eq!(ready(), well);
+    let sound = std::fs::read(&database).unwrap();
+    let size = sound.len();
+    for damaged in [4096..size, 0..size] {
+        let mut bytes = sound.clone();
+        bytes[damaged].fill(7);
+        std::fs::write(&database, bytes).unwrap();
+        assert_eq!(ready(), not_ready("the database cannot be read"));
+    }
+    std::fs::write(&database, sound).unwrap();
+    assert_eq!(ready(), well);
+}
+
+#[test]
+fn whether_a_server_is_well_is_a_line_of_text_or_json() {
+    let directory = tempfile::tempdir().unwrap();
+    let reserve = u32::MAX.to_string();
+    let process = Process::serve(directory.path(), &["--disk-reserve", &reserve]);
+    let full = "the disk is full: uploads are refused";
+    let for_uploads = "/readyz?for=uploads";
+    let answers = [
+        ("/healthz", 200, "ok"),
+        ("/healthz/", 200, "ok"),
+        ("/readyz", 200, "ok"),
+        (for_uploads, 503, full),
+        ("/readyz/?for=uploads", 503, full),
+        (
+            "/readyz?for=lunch",
+            400,
+            "for is to be uploads, or to be left out",
+        ),
+    ];
+    for address in [process.address, process.metrics_address()] {
+        for accept in ["*/*", "text/html", ""] {
+            for (target, status, line) in answers {
+                let headers = [("accept", accept)];
+                let answer = exchange(address, "GET", target, &headers, b"");
+                assert_eq!(answer.status, status, "{target}");
+                assert_eq!(answer.text(), format!("{line}\n"), "{target}");
+                let content_type = answer.header("content-type");
+                assert_eq!(content_type, Some("text/plain; charset=utf-8"), "{target}");
+            }
+        }
+        let accept = [("accept", "application/json")];
+        let answer = exchange(address, "GET", for_uploads, &accept, b"");
+        assert_eq!(answer.json()["error"], full);
+    }
 }
 
 #[test]
