@@ -110,10 +110,24 @@ impl Listen {
                 }
             });
         }
+        let mut plain = Vec::new();
         for listener in &mut listeners {
-            if let Listener::Tcp(_, of_listener) = listener {
-                of_listener.clone_from(&tls);
+            match listener {
+                Listener::Tcp(_, of_listener) => of_listener.clone_from(&tls),
+                Listener::Unix(..) => plain.push(listener.to_string()),
             }
+        }
+        if tls.is_some() && !plain.is_empty() {
+            let alone = plain.len() == listeners.len();
+            let plain = plain.join(", ");
+            if alone {
+                return Err(Refused(format!(
+                    "--tls-certificate is for TCP, and the server listens at {plain} only, where nothing is \
+                     encrypted: leave it and --tls-key away, and let the proxy before the socket speak TLS"
+                ))
+                .into());
+            }
+            warn!("the certificate is for TCP alone: nothing is encrypted at {plain}");
         }
         Ok((listeners, tls))
     }

@@ -134,28 +134,38 @@ fn a_unix_socket_is_served_for_those_who_may_open_its_file() {
     assert_eq!(std::fs::read(&file).unwrap(), b"mine");
 }
 
-#[test]
-fn sockets_that_systemd_opened_are_served() {
-    let directory = tempfile::tempdir().unwrap();
+/// A command that is given sockets of these kinds (`tcp`, `unix`), as systemd does it.
+fn given_sockets(unix: &Path, kinds: &str, serve: &Command) -> Command {
     let script = "import os, socket, sys\n\
-                  tcp = socket.create_server(('127.0.0.1', 0))\n\
-                  unix = socket.socket(socket.AF_UNIX)\n\
-                  unix.bind(sys.argv[1]); unix.listen()\n\
-                  os.dup2(tcp.fileno(), 13); os.dup2(unix.fileno(), 14)\n\
-                  os.dup2(13, 3); os.dup2(14, 4)\n\
-                  os.environ.update(LISTEN_FDS='2', LISTEN_PID=str(os.getpid()))\n\
-                  os.execv(sys.argv[2], sys.argv[2:])\n";
-    let socket = directory.path().join("given.sock");
-    let data = directory.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    let serve = Service::serve(&data, &[]);
+                  given = []\n\
+                  for kind in sys.argv[2].split(','):\n\
+                  \x20   if kind == 'tcp':\n\
+                  \x20       given.append(socket.create_server(('127.0.0.1', 0)))\n\
+                  \x20   else:\n\
+                  \x20       given.append(socket.socket(socket.AF_UNIX))\n\
+                  \x20       given[-1].bind(sys.argv[1]); given[-1].listen()\n\
+                  for at, each in enumerate(given): os.dup2(each.fileno(), 13 + at)\n\
+                  for at in range(len(given)): os.dup2(13 + at, 3 + at)\n\
+                  os.environ.update(LISTEN_FDS=str(len(given)), LISTEN_PID=str(os.getpid()))\n\
+                  os.execv(sys.argv[3], sys.argv[3:])\n";
     let mut command = Command::new("python3");
     command
         .args(["-c", script])
-        .arg(&socket)
+        .arg(unix)
+        .arg(kinds)
         .arg(serve.get_program())
         .args(serve.get_args())
         .stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn sockets_that_systemd_opened_are_served() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("given.sock");
+    let data = directory.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let mut command = given_sockets(&socket, "tcp,unix", &Service::serve(&data, &[]));
     let mut service = Service::start(&mut command);
     let log = service.log.clone();
     assert!(
@@ -363,6 +373,38 @@ fn a_certificate_that_was_renewed_is_used_without_a_new_start() {
         answers("cert.pem").status.success()
     });
     assert!(!answers("old.pem").status.success());
+}
+
+#[test]
+fn a_certificate_for_unix_sockets_alone_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let data = at.join("data");
+    std::fs::create_dir(&data).unwrap();
+    make_certificate(at, "cert.pem", "key.pem");
+    let (certificate, key) = (at.join("cert.pem"), at.join("key.pem"));
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let tls = ["--tls-certificate", certificate, "--tls-key", key];
+    let socket = at.join("http.sock");
+    let arguments = [&["--socket", socket.to_str().unwrap()], &tls[..]].concat();
+    let output = Service::serve(&data, &arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let why = format!("the server listens at unix:{} only", socket.display());
+    assert!(said.contains(&why), "{said}");
+    assert!(!socket.exists());
+    // From systemd.
+    let mut command = given_sockets(&socket, "unix", &Service::serve(&data, &tls));
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains(&why), "{said}");
+    std::fs::remove_file(&socket).unwrap();
+    let mut command = given_sockets(&socket, "tcp,unix", &Service::serve(&data, &tls));
+    let service = Service::start(&mut command);
+    let log = &service.log;
+    assert!(log.contains("nothing is encrypted at unix:"), "{log}");
+    assert!(log.contains("on https://127.0.0.1:"), "{log}");
 }
 
 #[test]
