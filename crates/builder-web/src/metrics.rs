@@ -87,6 +87,9 @@ pub struct Metrics {
     places_taken: Gauges,
     places_waiting: Gauges,
     damaged: Counter,
+    certificate_end: Family<Labels, FloatGauge>,
+    /// Times that a certificate was to be read again, and could not be used.
+    pub certificate_failures: Counter,
     stock: stock::Stock,
     events: events::Events,
     process: process::Process,
@@ -274,6 +277,16 @@ impl Metrics {
                 "damaged_files",
                 "Times that a kept file was read and found damaged or missing",
             ),
+            certificate_end: register(
+                registry,
+                "certificate_expiry_timestamp_seconds",
+                "Until when the TLS certificate that is served is valid, in seconds since 1970",
+            ),
+            certificate_failures: register(
+                registry,
+                "certificate_reload_failures",
+                "Times that the TLS certificate was to be read again, and could not be used",
+            ),
             stock: stock::Stock::new(registry),
             events: events::Events::new(registry),
             process,
@@ -301,6 +314,18 @@ impl Metrics {
         }
         for place in Place::REFUSING {
             let _zero = self.busy.get_or_create_owned(&label("place", place.name()));
+        }
+    }
+
+    /// Until when the certificate is valid that is served; none: nobody knows.
+    pub fn certificate(&self, end: Option<Timestamp>) {
+        // Without TLS there is none: a 0 would be one that has ended.
+        match end {
+            Some(end) => {
+                let gauge = self.certificate_end.get_or_create_owned(&Vec::new());
+                gauge.set(end.unix_seconds() as f64);
+            }
+            None => self.certificate_end.clear(),
         }
     }
 

@@ -4,8 +4,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use builder_exec::Timestamp;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -13,6 +14,8 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
 use crate::site;
 
@@ -26,7 +29,13 @@ pub struct Tls(Arc<Files>);
 struct Files {
     certificates: PathBuf,
     key: PathBuf,
-    acceptor: RwLock<TlsAcceptor>,
+    current: RwLock<Current>,
+}
+
+/// What was read last.
+struct Current {
+    acceptor: TlsAcceptor,
+    end: Result<Timestamp, String>,
 }
 
 // A key is nothing to print.
@@ -39,40 +48,56 @@ impl std::fmt::Debug for Tls {
 impl Tls {
     /// Reads a chain of certificates, the server's own first, and the key of that one, both PEM.
     pub fn read(certificates: PathBuf, key: PathBuf) -> Result<Tls, String> {
-        let acceptor = RwLock::new(acceptor(&certificates, &key)?);
+        let current = RwLock::new(read(&certificates, &key)?);
         Ok(Tls(Arc::new(Files {
             certificates,
             key,
-            acceptor,
+            current,
         })))
     }
 
     /// Reads both files again. When they cannot be used, it goes on with what it has.
     pub fn read_again(&self) -> Result<(), String> {
-        let acceptor = acceptor(&self.0.certificates, &self.0.key)?;
-        let current = self.0.acceptor.write();
-        *current.unwrap_or_else(PoisonError::into_inner) = acceptor;
+        let read = read(&self.0.certificates, &self.0.key)?;
+        let current = self.0.current.write();
+        *current.unwrap_or_else(PoisonError::into_inner) = read;
         Ok(())
+    }
+
+    /// Until when the server's own certificate is valid. None is known where it is written in a way
+    /// that our reader does not understand, which need not keep clients from it.
+    pub fn end(&self) -> Result<Timestamp, String> {
+        self.current().end.clone()
+    }
+
+    /// The file of the certificates.
+    pub fn file(&self) -> &Path {
+        &self.0.certificates
+    }
+
+    fn current(&self) -> RwLockReadGuard<'_, Current> {
+        let current = self.0.current.read();
+        current.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Agrees with a client on how to encrypt.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let acceptor = self.0.acceptor.read();
-        let acceptor = acceptor.unwrap_or_else(PoisonError::into_inner).clone();
+        let acceptor = self.current().acceptor.clone();
         acceptor.accept(stream).await
     }
 }
 
-fn acceptor(certificates: &Path, key: &Path) -> Result<TlsAcceptor, String> {
+fn read(certificates: &Path, key: &Path) -> Result<Current, String> {
     let unreadable = |path: &Path, error: &dyn std::fmt::Display| {
         format!("cannot read {} as PEM: {error}", path.display())
     };
     let chain = CertificateDer::pem_slice_iter(&site::read(certificates, PEM_BYTES_MAX)?)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| unreadable(certificates, &error))?;
-    if chain.is_empty() {
+    let Some(own) = chain.first() else {
         return Err(format!("{} holds no certificate", certificates.display()));
-    }
+    };
+    let end = end(own);
     let secret = PrivateKeyDer::from_pem_slice(&site::read(key, PEM_BYTES_MAX)?)
         .map_err(|error| unreadable(key, &error))?;
     let wrong = |error: tokio_rustls::rustls::Error| {
@@ -89,5 +114,16 @@ fn acceptor(certificates: &Path, key: &Path) -> Result<TlsAcceptor, String> {
         .with_single_cert(chain, secret)
         .map_err(wrong)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(Current {
+        acceptor: TlsAcceptor::from(Arc::new(config)),
+        end,
+    })
+}
+
+fn end(certificate: &CertificateDer<'_>) -> Result<Timestamp, String> {
+    let certificate = Certificate::from_der(certificate).map_err(|error| error.to_string())?;
+    let end = certificate.tbs_certificate().validity().not_after;
+    let seconds = i64::try_from(end.to_unix_duration().as_secs()).ok();
+    let end = seconds.and_then(|seconds| Timestamp::from_unix(seconds, 0));
+    end.ok_or_else(|| "the year is out of range".to_owned())
 }

@@ -35,6 +35,9 @@ const METRICS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHO
 const FOLLOW_PERIOD: Duration = Duration::from_secs(10);
 /// How often the search index is rid of what is no longer kept.
 const SWEEP_PERIOD: Duration = DAY;
+/// A certificate that is valid for no longer than this should have been renewed: certbot and its kin
+/// do it a month before.
+const RENEWED_BEFORE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn run(mut arguments: ServeArgs) -> anyhow::Result<()> {
@@ -195,6 +198,9 @@ pub(super) fn run_server(
         let datadir = config.datadir.display().to_string();
         let app = App::new(store, config, Clock::System);
         auth::tokens::note_expired(&app);
+        if let Some(tls) = &tls {
+            look_at_certificate(&app, tls);
+        }
         let stops = Arc::new(AtomicBool::new(false));
         let follows = tokio::spawn(follow(app.clone(), stops.clone()));
         let cache = app.store().cache();
@@ -221,6 +227,7 @@ pub(super) fn run_server(
         });
         // Before anybody is told that it serves, and may ask it to stop.
         let hung_up = hang_ups(
+            app.clone(),
             tls,
             signal(SignalKind::hangup()).context("wait for signals")?,
             has_terminal(),
@@ -260,7 +267,7 @@ pub(super) fn run_server(
 /// Reads the certificate again whenever somebody asks for it: so one that was renewed comes into use
 /// without a connection that is cut. Ends when the server is to: who closes the terminal that it runs
 /// in wants that.
-async fn hang_ups(tls: Option<Tls>, mut asked: Signal, runs_in_terminal: bool) {
+async fn hang_ups(app: App, tls: Option<Tls>, mut asked: Signal, runs_in_terminal: bool) {
     while asked.recv().await.is_some() {
         // Without a certificate nothing else can be meant.
         if runs_in_terminal && (tls.is_none() || !has_terminal()) {
@@ -270,13 +277,41 @@ async fn hang_ups(tls: Option<Tls>, mut asked: Signal, runs_in_terminal: bool) {
             info!("asked to read the certificate again, but there is none");
             continue;
         };
-        match tokio::task::spawn_blocking(move || tls.read_again()).await {
-            Ok(Ok(())) => info!("the certificate was read again"),
-            Ok(Err(why)) => error!("still with the certificate as it was: {why}"),
-            Err(error) => error!("still with the certificate as it was: {error}"),
+        let again = tls.clone();
+        let read = tokio::task::spawn_blocking(move || again.read_again()).await;
+        match read.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(()) => {
+                info!("the certificate was read again");
+                look_at_certificate(&app, &tls);
+            }
+            Err(why) => {
+                app.metrics().certificate_failures.inc();
+                error!("still with the certificate as it was: {why}");
+            }
         }
     }
     std::future::pending().await
+}
+
+/// Tells until when the certificate is valid: as a metric, and in the log when that is soon.
+fn look_at_certificate(app: &App, tls: &Tls) {
+    let file = tls.file().display();
+    let end = match tls.end() {
+        Ok(end) => end,
+        Err(why) => {
+            app.metrics().certificate(None);
+            warn!("it cannot be told until when the certificate in {file} is valid: {why}");
+            return;
+        }
+    };
+    app.metrics().certificate(Some(end));
+    let left = end.unix_seconds() - app.now().unix_seconds();
+    let day = end.to_rfc3339();
+    if left <= 0 {
+        warn!("the certificate in {file} has ended, on {day}: clients refuse it; renew it");
+    } else if left <= RENEWED_BEFORE.as_secs().cast_signed() {
+        warn!("the certificate in {file} ends on {day}: renew it");
+    }
 }
 
 /// Whether standard input is the terminal of our session. That daemon(8) was called in one does not

@@ -212,10 +212,16 @@ fn systemd_is_told_that_the_server_is_ready_lives_and_stops() {
 
 /// A new certificate of localhost that is signed with its own key.
 pub(crate) fn make_certificate(at: &Path, certificate: &str, key: &str) {
-    let request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+    make_certificate_for(at, certificate, key, 30);
+}
+
+/// One that is valid for so many days.
+fn make_certificate_for(at: &Path, certificate: &str, key: &str, days: u32) {
+    let request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
                    -subj /CN=localhost -addext subjectAltName=DNS:localhost";
     let mut arguments: Vec<&str> = request.split_whitespace().collect();
-    arguments.extend(["-keyout", key, "-out", certificate]);
+    let days = days.to_string();
+    arguments.extend(["-days", &days, "-keyout", key, "-out", certificate]);
     succeeds(at, "openssl", &arguments);
 }
 
@@ -373,6 +379,91 @@ fn a_certificate_that_was_renewed_is_used_without_a_new_start() {
         answers("cert.pem").status.success()
     });
     assert!(!answers("old.pem").status.success());
+}
+
+#[test]
+fn until_when_a_certificate_is_valid_is_told_before_it_is_too_late() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let data = at.join("data");
+    std::fs::create_dir(&data).unwrap();
+    let series = "builder_web_certificate_expiry_timestamp_seconds";
+    let metrics = |service: &Service| {
+        let log = &service.log;
+        let (_, rest) = log.split_once("metrics are at http://").unwrap();
+        let address = rest.split('/').next().unwrap().parse().unwrap();
+        get(connect(address), "/metrics", &[]).text()
+    };
+    let value = |text: &str, series: &str| -> Option<f64> {
+        let mut values = text.lines().filter_map(|line| line.strip_prefix(series));
+        values.next()?.trim().parse().ok()
+    };
+    let serve = |arguments: &[&str]| {
+        let mut command = Command::new(BUILDER_WEB);
+        command
+            .args(["--metrics-address", "127.0.0.1:0", "-p", "0", "-d"])
+            .arg(&data)
+            .args(arguments)
+            .current_dir(at)
+            .stdin(Stdio::null());
+        Service::start(&mut command)
+    };
+    let plain = serve(&[]);
+    assert_eq!(value(&metrics(&plain), series), None);
+    drop(plain);
+    // As openssl says it.
+    let end = |certificate: &str| {
+        let command = format!(
+            "date -u +%s -d \"$(openssl x509 -noout -enddate -in {certificate} | cut -d = -f 2)\""
+        );
+        let seconds = succeeds(at, "sh", &["-c", &command]);
+        let seconds = String::from_utf8(seconds).unwrap();
+        seconds.trim().parse::<f64>().unwrap()
+    };
+    let tls = ["--tls-certificate", "cert.pem", "--tls-key", "key.pem"];
+    let ended = "has ended, on";
+    make_certificate(at, "cert.pem", "key.pem");
+    // None is made anew that ended yesterday.
+    std::fs::write(at.join("extensions"), "basicConstraints = CA:FALSE").unwrap();
+    let command = "openssl req -new -key key.pem -subj /CN=localhost | \
+                   openssl x509 -req -signkey key.pem -days -1 -extfile extensions -out cert.pem";
+    succeeds(at, "sh", &["-c", command]);
+    let service = serve(&tls);
+    assert!(service.log.contains(ended), "{}", service.log);
+    assert_eq!(value(&metrics(&service), series), Some(end("cert.pem")));
+    drop(service);
+    make_certificate_for(at, "cert.pem", "key.pem", 13);
+    let service = serve(&tls);
+    let log = &service.log;
+    assert!(
+        log.contains("the certificate in cert.pem ends on 20") && !log.contains(ended),
+        "{log}"
+    );
+    let text = metrics(&service);
+    assert_eq!(value(&text, series), Some(end("cert.pem")));
+    let failures = "builder_web_certificate_reload_failures_total";
+    assert_eq!(value(&text, failures), Some(0.0));
+    let hang_up = || {
+        let pid = rustix::process::Pid::from_child(&service.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    };
+    let before = end("cert.pem");
+    make_certificate_for(at, "new.pem", "new-key.pem", 15);
+    std::fs::rename(at.join("new.pem"), at.join("cert.pem")).unwrap();
+    hang_up();
+    wait_until("what cannot be used is counted", || {
+        value(&metrics(&service), failures) == Some(1.0)
+    });
+    assert_eq!(value(&metrics(&service), series), Some(before));
+    std::fs::rename(at.join("new-key.pem"), at.join("key.pem")).unwrap();
+    hang_up();
+    wait_until("the end is that of the new one", || {
+        value(&metrics(&service), series) == Some(end("cert.pem"))
+    });
+    let later = service.later.lock().unwrap().clone();
+    assert!(!later.contains("ends on"), "{later}");
+    drop(service);
+    assert!(!serve(&tls).log.contains("ends on"));
 }
 
 #[test]

@@ -228,6 +228,7 @@ fn what_alerts_look_at_is_there_before_it_happens() {
     }
     zero("builder_web_http_errors_total");
     zero("builder_web_damaged_files_total");
+    zero("builder_web_certificate_reload_failures_total");
     for work in ["builds", "switches", "failures", "inputs"] {
         zero(&format!("builder_web_backlog{{work=\"{work}\"}}"));
     }
@@ -391,6 +392,7 @@ fn every_metric_that_dashboard_alerts_and_documentation_name_exists_and_is_named
     let metrics_of = server.app.metrics();
     metrics_of.hooks_found(&["x.sh".to_owned()]);
     metrics_of.hook("x.sh", HookEnd::Succeeded, Duration::ZERO);
+    metrics_of.certificate(Some(now()));
     server.get("/");
     server.get("/job/hello");
     server.get(&hello.url());
