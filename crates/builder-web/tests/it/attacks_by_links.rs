@@ -242,13 +242,12 @@ fn a_link_that_comes_while_the_server_runs_is_not_followed_either() {
 fn a_hook_that_is_a_link_is_run_and_a_broken_one_harms_nobody() {
     // As on the OCaml server: the directory is the operator's.
     let server = Server::new();
-    let hooks = server.configdir().join("upload-hooks");
-    std::fs::create_dir(&hooks).unwrap();
-    let real = server.configdir().join("real");
     let mark = server.configdir().join("ran");
-    std::fs::write(&real, format!("#!/bin/sh\n: > '{}'\n", mark.display())).unwrap();
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&real, executable).unwrap();
+    let script = format!(": > '{}'", mark.display());
+    let hooks = server.configdir().join("upload-hooks");
+    let real = server.configdir().join("real");
+    let made = crate::hooks::hook(&server, "real", 0o755, &script);
+    std::fs::rename(made, &real).unwrap();
     std::os::unix::fs::symlink(&real, hooks.join("link.sh")).unwrap();
     std::os::unix::fs::symlink("link-to-itself.sh", hooks.join("link-to-itself.sh")).unwrap();
     std::os::unix::fs::symlink("/nonexistent", hooks.join("broken.sh")).unwrap();

@@ -10,7 +10,9 @@ use builder_store::Sha256;
 
 use crate::build::{Build, build};
 use crate::program::{BUILDER_WEB, Process, succeeds};
-use crate::server::{Answer, BUILDER, Server, basic, connect, exchange, head, wait_until};
+use crate::server::{
+    Answer, BUILDER, PATIENCE, Server, basic, connect, exchange, head, wait_until,
+};
 
 fn hello(number: u128) -> Build {
     build("hello", number).file("bin/hello.deb", "deb")
@@ -24,7 +26,7 @@ fn directory(server: &Server) -> PathBuf {
 
 /// A program in the directory of hooks. Written by another process: a file that this one has open
 /// for writing, or a child that it starts meanwhile, could not be run.
-fn hook(server: &Server, name: &str, mode: u32, script: &str) -> PathBuf {
+pub(crate) fn hook(server: &Server, name: &str, mode: u32, script: &str) -> PathBuf {
     let directory = directory(server);
     let (draft, path) = (server.configdir().join("draft"), directory.join(name));
     fs::write(&draft, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -191,7 +193,8 @@ fn an_upload_is_answered_without_waiting_for_its_hooks() {
 
 #[test]
 fn a_hook_that_never_ends_is_killed_with_all_it_started() {
-    let server = Server::with(|config| config.limits.hook_time_max = Duration::from_millis(300));
+    // Time enough to begin on a busy machine.
+    let server = Server::with(|config| config.limits.hook_time_max = Duration::from_secs(3));
     let pipe = server.configdir().join("pipe");
     succeeds(server.configdir(), "mkfifo", &[&pipe]);
     // The hook and what it starts hold the pipe open as long as they live.
@@ -204,7 +207,6 @@ fn a_hook_that_never_ends_is_killed_with_all_it_started() {
             pipe.display()
         ),
     );
-    server.keep(&hello(1));
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let mut text = String::new();
@@ -214,7 +216,8 @@ fn a_hook_that_never_ends_is_killed_with_all_it_started() {
             .unwrap();
         sender.send(text).unwrap();
     });
-    let text = receiver.recv_timeout(Duration::from_secs(20));
+    server.keep(&hello(1));
+    let text = receiver.recv_timeout(PATIENCE);
     assert_eq!(
         text.as_deref(),
         Ok("begun\n"),
@@ -239,7 +242,8 @@ fn running(word: &str) -> Vec<String> {
 #[test]
 #[cfg(target_os = "linux")]
 fn what_left_the_process_group_of_a_hook_is_killed_with_it_and_nothing_else() {
-    let server = Server::with(|config| config.limits.hook_time_max = Duration::from_secs(3));
+    // Time enough to be seen on a busy machine.
+    let server = Server::with(|config| config.limits.hook_time_max = Duration::from_secs(6));
     // Numbers that are nobody else's on this machine.
     let base = 100_000 + u64::from(std::process::id()) * 8;
     let [inherits, forgets, daemon, chain, stays] =
@@ -359,8 +363,7 @@ fn hooks_that_take_too_long_at_the_end_are_left_running_and_others_not_started()
     fs::write(&gate, "go\n").unwrap();
     let both = || ["a.sh", "b.sh"].map(|name| ran(&server, name));
     wait_until("the one that had begun has run", || both() != [false; 2]);
-    let long = Duration::from_secs(20);
-    server.runtime().block_on(app.hooks().finish(long));
+    server.runtime().block_on(app.hooks().finish(PATIENCE));
     assert_ne!(both(), [true; 2]);
 }
 
@@ -455,23 +458,31 @@ fn send(process: &Process, number: u128) {
 fn hooks_that_a_killed_server_has_not_run_to_their_end_are_run_by_the_next() {
     let server = Server::new();
     let config = server.configdir().display().to_string();
-    // Ends at once when it may, and otherwise not before its server.
+    // Ends at once when it may, and otherwise not before its server is gone.
     let script = format!(
-        "[ -e '{config}/may' ] || {{ : > '{config}/begun'; sleep 3; exit 1; }}
+        "if [ ! -e '{config}/may' ]; then
+           : > '{config}/begun'\"$4\"
+           while [ -e '{config}' ] && [ ! -e '{config}/gone' ]; do sleep 0.1; done
+           exit 1
+         fi
          echo \"$4\" >> '{config}/runs'"
     );
     hook(&server, "slow.sh", 0o755, &script);
     let serve = || Process::serve_with(server.datadir(), server.configdir(), &[]);
     let mut process = serve();
-    // Four run at a time: some have begun when the server is killed, others have not.
+    // Four run at a time: they have begun when the server is killed, the others have not.
     for number in 1..8 {
         send(&process, number);
     }
-    wait_until("a hook has begun", || {
-        server.configdir().join("begun").exists()
+    wait_until("four hooks have begun", || {
+        let entries = fs::read_dir(server.configdir()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        let begun = names.filter(|name| name.to_string_lossy().starts_with("begun"));
+        begun.count() == 4
     });
     process.kill();
     assert_eq!(pending(&server), "7");
+    fs::write(server.configdir().join("gone"), "").unwrap();
     fs::write(server.configdir().join("may"), "").unwrap();
     let mut process = serve();
     for number in 1..8 {
