@@ -14,7 +14,9 @@ struct Lock(Child);
 
 impl Lock {
     fn hold(machine: &Machine, database: &str) -> Lock {
+        // Not before the server has kept what it does in the background.
         let mut child = Command::new("sqlite3")
+            .args(["-bail", "-cmd", ".timeout 20000"])
             .arg(machine.datadir().join(database))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
