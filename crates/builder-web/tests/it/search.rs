@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::build::{Build, build};
 use crate::removed::{removed_by_vacuum, vacuum};
-use crate::server::Server;
+use crate::server::{Server, wait_until};
 
 /// A switch with these packages, as opam exports it.
 fn switch(packages: &[&str]) -> String {
@@ -353,6 +353,12 @@ fn a_packages_page_lists_its_versions_and_the_jobs_whose_latest_build_has_it() {
 #[test]
 fn what_was_stored_without_us_is_found_after_the_background_has_read_it() {
     let server = server();
+    // What is being drawn has another name when it is done, and could not be copied.
+    wait_until("all is drawn", || {
+        let queues = server.app.queues();
+        let left = queues.iter().map(|(_, queue)| queue.taken + queue.waiting);
+        left.sum::<usize>() == 0
+    });
     // As in a directory of the OCaml server: all but the file that is ours.
     let copy = tempfile::tempdir().unwrap();
     let copied = std::process::Command::new("cp")
