@@ -24,7 +24,13 @@ struct Nginx {
 impl Nginx {
     fn start(directory: &Path, upstream: &str) -> Nginx {
         make_certificate(directory, "cert.pem", "key.pem");
-        let port = free_port();
+        // A port that is free may be another's before nginx has it.
+        let nginx = (0..20).find_map(|_| Nginx::at(free_port(), directory, upstream));
+        nginx.expect("there is a port for nginx")
+    }
+
+    /// At a port, unless somebody else has it.
+    fn at(port: u16, directory: &Path, upstream: &str) -> Option<Nginx> {
         let conf = directory.join("nginx.conf");
         fs::write(&conf, configuration(directory, port, upstream)).unwrap();
         let conf = conf.to_str().unwrap();
@@ -35,16 +41,22 @@ impl Nginx {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let nginx = Nginx {
+        let mut nginx = Nginx {
             child,
             directory: directory.to_owned(),
             port,
         };
+        let mut has_ended = false;
         wait_until("nginx answers", || {
             let url = nginx.url("/healthz");
-            nginx.curl(&[&url]).is_some_and(|said| said.contains("ok"))
+            let answers = nginx.curl(&[&url]).is_some_and(|said| said.contains("ok"));
+            has_ended = nginx.child.try_wait().unwrap().is_some();
+            answers || has_ended
         });
-        nginx
+        let log = fs::read_to_string(directory.join("error.log")).unwrap_or_default();
+        let is_taken = has_ended && log.contains("Address already in use");
+        assert!(is_taken || !has_ended, "{log}");
+        (!is_taken).then_some(nginx)
     }
 
     fn url(&self, target: &str) -> String {
