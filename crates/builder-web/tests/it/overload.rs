@@ -139,7 +139,7 @@ fn one_client_leaves_room_for_the_comparisons_of_another() {
 
 #[test]
 fn who_waits_for_a_comparison_holds_no_place_and_is_not_all_who_may_wait() {
-    const LONG: Duration = Duration::from_secs(5);
+    const LONG: Duration = Duration::from_secs(12);
     let server = Server::with(|config| {
         config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
         config.limits.file_diffs_concurrent_max = 0;
@@ -222,11 +222,13 @@ fn a_crawl_of_everything_leaves_uploads_as_quick_as_before() {
             .flat_map(|crawler| crawler.join().unwrap());
         (during, statuses.collect::<Vec<u16>>())
     });
-    println!("an upload takes {before:?}, and {during:?} during the crawl");
+    // Whatever else this machine does, it may have begun with it meanwhile.
+    let after = median((300..320).map(upload).collect());
+    println!("an upload takes {before:?} and {after:?}, and {during:?} during the crawl");
     // Sixteen crawlers and the server share the processor; a place they do not.
     assert!(
-        during < before * 10 + Duration::from_millis(200),
-        "{before:?} {during:?}"
+        during < before.max(after) * 10 + Duration::from_millis(200),
+        "{before:?} {during:?} {after:?}"
     );
     assert!(statuses.iter().all(|status| [200, 503].contains(status)));
     for status in [200, 503] {
@@ -325,6 +327,11 @@ fn one_address_that_reads_no_answer_to_its_end_leaves_places_for_others() {
         assert!(rest.len() > 20_000_000, "{below}: {} bytes", rest.len());
         held.clear();
         wait_until("its places are free again", || ask("192.0.2.66").1 == "200");
+        // That one is given back, too, before the next round has all of them.
+        wait_until("nobody has a place", || {
+            let queues = server.app.queues();
+            queues.iter().map(|(_, queue)| queue.taken).sum::<usize>() == 0
+        });
     }
 }
 
@@ -332,9 +339,8 @@ fn one_address_that_reads_no_answer_to_its_end_leaves_places_for_others() {
 fn one_address_cannot_have_all_connections() {
     let server = Server::with(|config| config.limits.connections_per_client_max = 2);
     let address = server.listen();
+    // They are counted when they are accepted: in this order.
     let held = [connect(address), connect(address)];
-    // They are counted when they are accepted.
-    std::thread::sleep(Duration::from_millis(200));
     let mut third = connect(address);
     let mut answer = Vec::new();
     third.read_to_end(&mut answer).unwrap();
@@ -348,7 +354,8 @@ fn one_address_cannot_have_all_connections() {
     let body = vec![0; 500_000];
     let request = head("POST", "/upload", &[("content-length", "500000")]);
     std::io::Write::write_all(&mut sending, request.as_bytes()).unwrap();
-    std::thread::sleep(Duration::from_millis(100));
+    // It has the answer before it sends the rest, which is read for a second.
+    sending.peek(&mut [0; 1]).unwrap();
     std::io::Write::write_all(&mut sending, &body).unwrap();
     let mut answer = Vec::new();
     sending.read_to_end(&mut answer).unwrap();
@@ -521,6 +528,9 @@ fn never_agreeing_on_tls(narrow: impl FnOnce(&mut Limits)) {
         crate::program::run(server.configdir(), "curl", &arguments)
     };
     assert_eq!(curl().stdout, b"ok\n");
+    // That one has no seat any more, or one of those that follow would find none.
+    let open = || server.app.metrics().connections.get();
+    wait_until("its connection is gone", || open() == 0);
     // They say nothing, for as long as they are let.
     let held = [connect(address), connect(address)];
     if all == 2 {
@@ -529,11 +539,11 @@ fn never_agreeing_on_tls(narrow: impl FnOnce(&mut Limits)) {
         return;
     }
     wait_until("a third is turned away", || !curl().status.success());
-    // At once, and not when it has waited for long.
+    // At once, and not when it has waited for as long as there is time to agree.
     let begin = Instant::now();
     let mut third = connect(address);
     assert_eq!(third.read(&mut [0; 1]).unwrap_or(0), 0);
-    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert!(begin.elapsed() < server.app.limits().head_time_max / 2);
     drop(held);
     wait_until("there is room again", || curl().stdout == b"ok\n");
 }
