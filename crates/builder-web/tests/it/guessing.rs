@@ -21,12 +21,11 @@ fn guessing_a_password_is_slowed_down_and_locks_nobody_out() {
     }
     let answer = upload_from(address, "192.0.2.66", ("carol", "guess"), 1);
     assert_eq!(answer.status, 429, "{}", answer.text());
-    assert!(
-        answer
-            .text()
-            .contains("too many wrong passwords; try again in 30 s")
-    );
-    assert_eq!(answer.header("retry-after"), Some("30"));
+    // Of 30 s, some have gone by since the last guess.
+    let after = answer.header("retry-after").unwrap();
+    assert!((15..=30).contains(&after.parse().unwrap()), "{after}");
+    let said = format!("too many wrong passwords; try again in {after} s");
+    assert!(answer.text().contains(&said), "{}", answer.text());
     // Nor is the right one looked at from there: that would tell when the guess was right.
     assert_eq!(
         upload_from(address, "192.0.2.66", ("carol", "right"), 1).status,
@@ -37,7 +36,7 @@ fn guessing_a_password_is_slowed_down_and_locks_nobody_out() {
         upload_from(address, "192.0.2.1", ("carol", "right"), 1).status,
         201
     );
-    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert!(begin.elapsed() < server.app.limits().log_in_delay / 2);
     // A user who does not exist is no different.
     for status in [401, 401, 401, 401, 401, 429] {
         let answer = upload_from(address, "192.0.2.67", ("nobody", "guess"), 2);
@@ -162,19 +161,24 @@ fn a_flood_of_wrong_tokens_slows_no_upload_and_is_a_few_entries_in_the_record() 
         let statuses = floods.into_iter().flat_map(|flood| flood.join().unwrap());
         (during, statuses.collect::<Vec<u16>>())
     });
-    println!("an upload takes {before:?}, and {during:?} during the flood");
+    // Whatever else this machine does, it may have begun with it meanwhile.
+    let after = median((400..415).map(upload).collect());
+    println!("an upload takes {before:?} and {after:?}, and {during:?} during the flood");
     // Eight clients and the server share the processor; the writer they do not.
     assert!(
-        during < before * 10 + Duration::from_millis(200),
-        "{before:?} {during:?}"
+        during < before.max(after) * 10 + Duration::from_millis(200),
+        "{before:?} {during:?} {after:?}"
     );
     assert!(statuses.iter().all(|status| [401, 429].contains(status)));
     let slowed = statuses.iter().filter(|status| **status == 429).count();
     assert!(slowed as u64 > CLIENTS / 2 * REQUESTS / 2, "{slowed}");
     // All are counted, in as many entries as addresses may have.
     builder_web::auth::refusals::finish(&server.app);
-    let (times, entries) = refused(&server, "log-in");
-    assert_eq!(times, CLIENTS * REQUESTS);
+    // Some may be in the hands of the thread that writes now and then.
+    wait_until("all are on record", || {
+        refused(&server, "log-in").0 == CLIENTS * REQUESTS
+    });
+    let (_, entries) = refused(&server, "log-in");
     assert!(entries < 450, "{entries}");
     // Nobody guesses a token: a right one is let in, also from there.
     let token = builder_web::auth::tokens::new();
@@ -253,26 +257,25 @@ fn an_unknown_user_costs_the_same_time_as_a_known_one() {
             .unwrap();
         assert_eq!(updated, builder_store::users::Added::Added);
     }
-    let quickest = |name: &str| {
-        (0..3)
-            .map(|_| {
-                let begin = Instant::now();
-                let answer = server.upload_bytes((name, "wrong"), "");
-                assert_eq!(answer.status, 401);
-                begin.elapsed()
-            })
-            .min()
-            .unwrap()
+    let takes = |name: &str| {
+        let begin = Instant::now();
+        let answer = server.upload_bytes((name, "wrong"), "");
+        assert_eq!(answer.status, 401);
+        begin.elapsed()
     };
+    let quickest = |name: &str| (0..3).map(|_| takes(name)).min().unwrap();
     let dear = quickest("dear-alice");
     let cheap = quickest("alice");
     assert!(dear > cheap * 4, "{dear:?} {cheap:?}");
-    // Half of the users are dear: so are about half of those who do not exist.
-    let unknown = (0..12).map(|number| quickest(&format!("unknown{number}")));
-    let slow = unknown.filter(|took| *took > cheap * 4).count();
+    // Half of the users are dear: so are about half of those who do not exist. Which ones is another
+    // matter each time: of so many, neither all nor none.
+    const UNKNOWN: usize = 24;
+    let unknown = (0..UNKNOWN).map(|number| takes(&format!("unknown{number}")));
+    let between = (dear.as_secs_f64() * cheap.as_secs_f64()).sqrt();
+    let slow = unknown.filter(|took| took.as_secs_f64() > between).count();
     assert!(
-        (1..12).contains(&slow),
-        "{slow} of 12 unknown users are dear"
+        (1..UNKNOWN).contains(&slow),
+        "{slow} of {UNKNOWN} unknown users are dear"
     );
 }
 
