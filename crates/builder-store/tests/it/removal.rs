@@ -379,24 +379,27 @@ fn only_one_removal_runs_at_a_time_and_a_start_waits_for_none() {
     lock.lock().unwrap();
     assert_eq!(data.store.finish_removals().unwrap(), Files::default());
     std::thread::scope(|scope| {
-        let waits = scope.spawn(|| {
-            let mut waited = false;
-            data.store
+        let (told, waits) = std::sync::mpsc::channel();
+        let store = &data.store;
+        scope.spawn(move || {
+            store
                 .remove(
                     &vacuum(Keep::Latest(1)),
                     &operator(),
                     &now(),
                     &mut |event| {
-                        waited |= event == Event::Waiting;
+                        if event == Event::Waiting {
+                            // Who was told once may listen no more.
+                            let _unheard = told.send(());
+                        }
                     },
                 )
                 .unwrap();
-            waited
         });
+        waits.recv().expect("it says that it waits");
         std::thread::sleep(std::time::Duration::from_millis(100));
         assert!(there(&data, 1));
         drop(lock);
-        assert!(waits.join().unwrap());
     });
     assert!(!there(&data, 1));
 }
