@@ -163,7 +163,7 @@ mod tests {
         });
     }
 
-    /// Sends 2 KiB to a peer that reads up to 64 bytes each 10 ms; how many it got.
+    /// Sends 2 KiB to a peer that reads up to 64 bytes each 50 ms; how many it got.
     fn sent_to_a_slow_peer(patience: Patience) -> io::Result<usize> {
         run(async {
             let (ours, mut theirs) = duplex(64);
@@ -176,7 +176,7 @@ mod tests {
                         0 => break all.len(),
                         count => all.extend(&some[..count]),
                     }
-                    sleep(Duration::from_millis(10)).await;
+                    sleep(Duration::from_millis(50)).await;
                 }
             };
             let writing = async {
@@ -192,8 +192,9 @@ mod tests {
 
     #[test]
     fn a_peer_that_reads_slowly_gets_everything() {
-        assert_eq!(sent_to_a_slow_peer(patience(200, 0)).unwrap(), 2048);
-        assert_eq!(sent_to_a_slow_peer(patience(200, 100)).unwrap(), 2048);
+        // It takes longer than there is patience, and each read much less.
+        assert_eq!(sent_to_a_slow_peer(patience(1000, 0)).unwrap(), 2048);
+        assert_eq!(sent_to_a_slow_peer(patience(1000, 100)).unwrap(), 2048);
     }
 
     #[test]
