@@ -6,10 +6,9 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use crate::program::{BUILDER_WEB, run, succeeds};
-use crate::server::{Answer, connect, head, wait_until};
+use crate::server::{Answer, PATIENCE, connect, head, wait_until};
 
 /// builder-web, with the lines of its log up to the one that says where it serves, and those after.
 pub(crate) struct Service {
@@ -59,10 +58,18 @@ impl Service {
         digits[..end.unwrap_or(digits.len())].parse().unwrap()
     }
 
-    fn terminate(&mut self) {
+    fn ask_to_stop(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    fn ends_well(&mut self) {
         assert!(self.child.wait().unwrap().success());
+    }
+
+    fn terminate(&mut self) {
+        self.ask_to_stop();
+        self.ends_well();
     }
 }
 
@@ -187,9 +194,7 @@ fn systemd_is_told_that_the_server_is_ready_lives_and_stops() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("notify");
     let systemd = UnixDatagram::bind(&path).unwrap();
-    systemd
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
+    systemd.set_read_timeout(Some(PATIENCE)).unwrap();
     let told = || {
         let mut text = [0; 200];
         let size = systemd.recv(&mut text).unwrap();
@@ -206,8 +211,10 @@ fn systemd_is_told_that_the_server_is_ready_lives_and_stops() {
     for _ in 0..3 {
         assert_eq!(told(), "WATCHDOG=1");
     }
-    service.terminate();
+    service.ask_to_stop();
+    // It is listened to until then: there is little room for what nobody has heard.
     wait_until("it says that it stops", || told() == "STOPPING=1");
+    service.ends_well();
 }
 
 /// A new certificate of localhost that is signed with its own key.
