@@ -342,6 +342,18 @@ impl Browser {
             .filter(|message| !message.contains("favicon.ico"))
             .collect()
     }
+
+    /// Waits until the browser complains of something with this in it: it does so a moment later.
+    pub(super) fn complains(&self, part: &str) {
+        let mut said = Vec::new();
+        self.wait(part, || {
+            said.extend(self.complaints());
+            match said.iter().any(|said| said.contains(part)) {
+                true => Ok(()),
+                false => Err(json!(said)),
+            }
+        });
+    }
 }
 
 impl Browser {
