@@ -1,6 +1,8 @@
 //! Failed builds: why they failed, as far as their consoles tell, what they are filtered by, and when
 //! they are looked at.
 
+use std::time::Duration;
+
 use builder_exec::ExecutionResult;
 
 use crate::build::{Build, build, failed};
@@ -109,8 +111,9 @@ fn what_failed_builds_are_filtered_by_stays_chosen_and_is_said_where_there_are_n
 
 #[test]
 fn failures_that_another_server_took_in_are_looked_at_in_the_background() {
-    let build = failed("a", 1, &["cp: No space left on device"]);
-    let server = Server::of(&[build]);
+    // A page that is remembered is not looked at again for a while.
+    let server = Server::with(|config| config.limits.page_cache_time_max = Duration::ZERO);
+    server.keep(&failed("a", 1, &["cp: No space left on device"]));
     server
         .app
         .store()
