@@ -6,13 +6,14 @@
 //! A process that is killed takes the counts of some minutes with it; the first of each kind is on
 //! record a moment after it was answered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use builder_exec::Timestamp;
 use builder_store::record::audit::{self, Actor, Event, Outcome};
+use builder_store::users;
 use tracing::{error, warn};
 
 use crate::app::App;
@@ -29,6 +30,17 @@ const ADDRESS_ENTRIES_MAX: usize = 20;
 const ADDRESSES_ENTRIES_MAX: usize = 200;
 /// Entries that one user gets, who is known: a builder that may not upload to its jobs any more.
 const USER_ENTRIES_MAX: usize = 100;
+/// Entries of those who were not let in under the name of one user that there is, from wherever: whose
+/// password is guessed is on record whatever strangers do meanwhile.
+const NAME_ENTRIES_MAX: usize = 10;
+/// Entries of all such names together.
+const NAMES_ENTRIES_MAX: usize = 200;
+/// Entries of a token that was good once: who has it still, or has found it.
+const TOKEN_ENTRIES_MAX: usize = 10;
+/// Entries of all such tokens together.
+const TOKENS_ENTRIES_MAX: usize = 200;
+/// Addresses that are told apart in the count of what has no entry of its own.
+const ADDRESSES_COUNTED_MAX: usize = 1_000;
 /// After how many new entries the record is looked through for those that are too many.
 const PRUNING_PERIOD: usize = 1_000;
 /// Entries that wait to be written while nobody can write; more are lost, and the log says so.
@@ -39,8 +51,21 @@ const WAITING_MAX: usize = 5_000;
 pub enum Source {
     /// A user who has logged in, by name.
     User(String),
+    /// Who gave a token that is worth nothing any more, by its name.
+    Token(String),
     /// Somebody at an address, who may claim any name.
     Address(Option<IpAddr>),
+}
+
+/// What shares entries, and a count of what has none.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Share {
+    /// That of a source.
+    Source(Source),
+    /// That of whoever claims to be this user.
+    Name(String),
+    /// That of all addresses.
+    Addresses,
 }
 
 /// A refusal.
@@ -75,6 +100,8 @@ struct Counted {
     times: u64,
     last: Refusal,
     at: Timestamp,
+    /// From where: some of them, if there are very many.
+    addresses: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -87,8 +114,10 @@ struct Entry {
 #[derive(Debug, Default)]
 struct State {
     kinds: HashMap<Kind, Counted>,
-    /// Of those who have had their entries; none: of all addresses beyond those with entries.
-    left_out: HashMap<Option<Source>, Counted>,
+    /// Of those who have had their entries.
+    left_out: HashMap<Share, Counted>,
+    /// The names of users, as they were when something was written last.
+    users: HashSet<String>,
     waiting: Vec<Entry>,
     lost: u64,
     /// A task writes now and then, for as long as there is something here.
@@ -167,7 +196,9 @@ fn write(app: &App, now: Instant) {
     if lost > 0 {
         warn!("{lost} entries of refusals are lost: the record could not be written for too long");
     }
+    let mut users = None;
     let written = app.store().write(|tx| {
+        users = Some(users::names_by_row(tx)?);
         for Entry { refusal, times, at } in &waiting {
             let event = Event {
                 action: refusal.action,
@@ -179,6 +210,9 @@ fn write(app: &App, now: Instant) {
         }
         Ok(())
     });
+    if let Some(users) = users {
+        app.refusals().state().users = users.into_values().collect();
+    }
     if let Err(error) = written {
         // What was refused stays refused, whether it is on record or not.
         warn!("refusals cannot be noted yet: {}", with_causes(&error));
@@ -226,14 +260,17 @@ impl State {
             times: 0,
             last,
             at,
+            addresses: HashSet::new(),
         };
         if !self.kinds.contains_key(&kind) {
-            if let Some(beyond) = self.beyond(&refusal.source) {
-                let source = beyond.then(|| refusal.source.clone());
+            if let Some(share) = self.beyond(&refusal) {
                 let counted = self
                     .left_out
-                    .entry(source)
+                    .entry(share)
                     .or_insert_with(|| first(refusal.clone()));
+                if counted.addresses.len() < ADDRESSES_COUNTED_MAX {
+                    counted.addresses.insert(refusal.actor.address.clone());
+                }
                 counted.again(refusal, at);
                 return;
             }
@@ -250,21 +287,41 @@ impl State {
         }
     }
 
-    /// Whether one more entry is too much: `Some(true)` of this source, `Some(false)` of all.
-    fn beyond(&self, source: &Source) -> Option<bool> {
-        let of = |test: &dyn Fn(&Source) -> bool| {
+    /// Whose share is used up, if one more entry is too much.
+    fn beyond(&self, refusal: &Refusal) -> Option<Share> {
+        let count = |test: &dyn Fn(&Kind) -> bool| {
             let kinds = self.kinds.keys();
-            kinds.filter(|kind| test(&kind.source)).count()
+            kinds.filter(|kind| test(kind)).count()
         };
-        let own = of(&|other| other == source);
+        let source = &refusal.source;
+        let own = count(&|kind| kind.source == *source);
+        let of_source = |is_used_up: bool| is_used_up.then(|| Share::Source(source.clone()));
         match source {
-            Source::User(_) => (own >= USER_ENTRIES_MAX).then_some(true),
-            Source::Address(_) if own >= ADDRESS_ENTRIES_MAX => Some(true),
+            Source::User(_) => of_source(own >= USER_ENTRIES_MAX),
+            Source::Token(_) => {
+                let all = count(&|kind| matches!(kind.source, Source::Token(_)));
+                of_source(own >= TOKEN_ENTRIES_MAX || all >= TOKENS_ENTRIES_MAX)
+            }
+            Source::Address(_) if self.users.contains(&refusal.actor.who) => {
+                let name = &refusal.actor.who;
+                let claimed = count(&|kind| self.claims_a_name(kind) && kind.who == *name);
+                let all = count(&|kind| self.claims_a_name(kind));
+                (claimed >= NAME_ENTRIES_MAX || all >= NAMES_ENTRIES_MAX)
+                    .then(|| Share::Name(name.clone()))
+            }
+            Source::Address(_) if own >= ADDRESS_ENTRIES_MAX => of_source(true),
             Source::Address(_) => {
-                let all = of(&|other| matches!(other, Source::Address(_)));
-                (all >= ADDRESSES_ENTRIES_MAX).then_some(false)
+                let is_stranger = |kind: &Kind| {
+                    matches!(kind.source, Source::Address(_)) && !self.claims_a_name(kind)
+                };
+                (count(&is_stranger) >= ADDRESSES_ENTRIES_MAX).then_some(Share::Addresses)
             }
         }
+    }
+
+    /// Whether somebody was not let in under the name of a user.
+    fn claims_a_name(&self, kind: &Kind) -> bool {
+        matches!(kind.source, Source::Address(_)) && self.users.contains(&kind.who)
     }
 
     fn wait(&mut self, entry: Entry) {
@@ -289,22 +346,29 @@ impl State {
         for counted in repeated {
             self.wait(counted.entry());
         }
-        for (source, mut counted) in left_out {
+        for (share, mut counted) in left_out {
+            let addresses = counted.addresses.len();
             let Refusal {
                 actor,
                 subject,
                 why,
                 ..
             } = &mut counted.last;
-            actor.who = match &source {
-                Some(Source::User(name)) => name.clone(),
-                Some(Source::Address(_)) | None => String::new(),
+            actor.who = match share {
+                Share::Source(Source::User(name)) | Share::Name(name) => name,
+                Share::Source(Source::Token(_)) => std::mem::take(&mut actor.who),
+                Share::Source(Source::Address(_)) | Share::Addresses => String::new(),
             };
-            if source.is_none() {
-                actor.address = "various".to_owned();
-            }
             subject.clear();
             *why = "as those before: too many for an entry each".to_owned();
+            if addresses > 1 {
+                actor.address = "various".to_owned();
+                let more = match addresses < ADDRESSES_COUNTED_MAX {
+                    true => "",
+                    false => "at least ",
+                };
+                *why = format!("{why}, from {more}{addresses} addresses");
+            }
             self.wait(counted.entry());
         }
     }
@@ -402,6 +466,57 @@ mod tests {
             .iter()
             .find(|entry| entry.refusal.actor.address == "various");
         assert_eq!(all.unwrap().times, 100 * 100 - (200 - 20));
+        let why = &all.unwrap().refusal.why;
+        assert!(why.ends_with("from at least 1000 addresses"), "{why}");
+    }
+
+    #[test]
+    fn strangers_leave_room_for_names_of_users_and_for_tokens_that_were_good() {
+        let mut state = State::default();
+        let begin = Instant::now();
+        state.users.insert("carol".to_owned());
+        for address in 0..250 {
+            for guess in 0..6 {
+                let who = format!("guess-{guess}");
+                state.note(from([198, 51, 100, address], &who), begin, at());
+            }
+        }
+        assert_eq!(state.waiting.len(), ADDRESSES_ENTRIES_MAX);
+        let token = |name: &str, address: u8| Refusal {
+            source: Source::Token(name.to_owned()),
+            ..from([203, 0, 113, address], "ci (token old)")
+        };
+        state.note(token("old", 1), begin, at());
+        assert_eq!(state.waiting.len(), ADDRESSES_ENTRIES_MAX + 1);
+        // From wherever: an address that has had its entries, too.
+        for address in 0..250 {
+            state.note(from([198, 51, 100, address], "carol"), begin, at());
+        }
+        let named = |state: &State, who: &str| -> Vec<(u64, String)> {
+            let entries = state.waiting.iter();
+            let entries = entries.filter(|entry| entry.refusal.actor.who == who);
+            entries
+                .map(|entry| (entry.times, entry.refusal.why.clone()))
+                .collect()
+        };
+        assert_eq!(named(&state, "carol").len(), NAME_ENTRIES_MAX);
+        state.expire(begin + COUNTING_TIME);
+        let carol = named(&state, "carol");
+        assert_eq!(carol.len(), NAME_ENTRIES_MAX + 1);
+        let (times, why) = carol.last().unwrap();
+        assert_eq!(*times, 240);
+        assert!(why.ends_with("from 240 addresses"), "{why}");
+        assert_eq!(total(&state.waiting), 250 * 6 + 1 + 250);
+        // Nor does one token leave none for another.
+        state.waiting.clear();
+        for number in 0..50 {
+            let mut other = token("old", 1);
+            other.subject = number.to_string();
+            state.note(other, begin, at());
+        }
+        assert_eq!(state.waiting.len(), TOKEN_ENTRIES_MAX);
+        state.note(token("other", 2), begin, at());
+        assert_eq!(state.waiting.len(), TOKEN_ENTRIES_MAX + 1);
     }
 
     #[tokio::test]

@@ -136,7 +136,7 @@ pub(super) fn refuse(
 ) -> Error {
     let actor = actor(who(token), client);
     // Not as one of those who guess: a flood of them does not push this out of the record.
-    let source = Source::User(token.user.clone());
+    let source = Source::Token(token.name.clone());
     note_not_let_in(app, source, actor, target, why);
     match wrong_token(app, given, client.and_then(Client::network)) {
         Error::Unauthorized => {

@@ -178,6 +178,58 @@ fn what_was_done_and_what_was_refused_is_on_record_and_stays() {
 }
 
 #[test]
+fn who_uses_a_token_that_was_good_once_is_on_record_with_its_name() {
+    let site = Site::new();
+    let token = site.token(&["old"]);
+    site.db(&["token-revoke", "old"]);
+    assert_eq!(
+        site.upload(&format!("Bearer {token}"), &hello("hello", 1)),
+        401
+    );
+    assert_eq!(site.get("/metrics", &token).status, 401);
+    let refused = || site.audit(&["--refused", "--action", "log-in"]);
+    wait_until("both are on record", || refused().len() == 2);
+    for entry in refused() {
+        assert_eq!(entry["who"], "ci (token old)");
+        assert!(entry["detail"].as_str().unwrap().contains("revoked"));
+    }
+}
+
+#[test]
+fn a_record_that_is_lost_is_begun_anew_when_an_operator_says_so() {
+    let mut site = Site::new();
+    let user = basic(("ci", "password"));
+    let build = hello("hello", 1);
+    assert_eq!(site.upload(&user, &build), 201);
+    site.db(&["pin", &build.uuid.to_string()]);
+    site.process.kill();
+    let data = site.directory.path().to_owned();
+    for suffix in ["", "-wal", "-shm"] {
+        let name = format!("builder-web-record.sqlite3{suffix}");
+        std::fs::remove_file(data.join(name)).unwrap();
+    }
+    // Nothing is removed that may have been pinned, and nothing starts.
+    let said = site.db_refuses(&["vacuum", "older-than", "2999-01-01"]);
+    for what in ["pinned", "tokens", "audit record", "builder-db record-anew"] {
+        assert!(said.contains(what), "{said}");
+    }
+    let serve = ["-d", data.to_str().unwrap(), "-p", "0"];
+    let output = run(&data, BUILDER_WEB, &serve);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let doctor = run(&data, BUILDER_WEB, &site.arguments(&["doctor"]));
+    let told = String::from_utf8(doctor.stdout).unwrap();
+    assert_eq!(doctor.status.code(), Some(1), "{told}");
+    assert!(told.contains("builder-db record-anew"), "{told}");
+    site.db(&["record-anew"]);
+    let all = site.audit(&[]);
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0]["action"], "record-anew");
+    assert_eq!(all[0]["from"], "command line");
+    site.db(&["vacuum", "except-latest", "1"]);
+    assert_eq!(site.db(&["pin-list", "--json"]).trim(), r#"{"pins":[]}"#);
+}
+
+#[test]
 fn repairs_and_migrations_are_on_record_when_they_changed_something() {
     let mut site = Site::new();
     let user = basic(("ci", "password"));
