@@ -14,6 +14,7 @@
 //! | `builder-web.sqlite3` | ours alone: what can be derived again, see `schema/own.sql` |
 //! | `builder-web-record.sqlite3` | ours alone: pins, what was removed; never dropped, see `schema/record.sql` |
 //! | `builder.sqlite3-migration` | what a migration under way does with files, see `migrations/moves.rs` |
+//! | `builder.sqlite3-ballast` | room that is given up when the disk is full, see `ballast.rs` |
 //! | `builder.sqlite3-backup` | marks a directory that is a backup, see `backup.rs` |
 //! | `_restoring/` | what a restore makes before it is put in place, see `restore.rs` |
 //! | `_quarantine/` | files that were not what their row says, put aside by a migration or a repair |
@@ -30,6 +31,7 @@ mod store;
 
 pub mod access;
 pub mod backup;
+pub mod ballast;
 pub mod builds;
 pub mod cache;
 pub mod derived;

@@ -16,7 +16,8 @@ use crate::db::sqlite::{self, BUSY_TIMEOUT, Use};
 use crate::db::writer::{Held, Writer};
 use crate::record::pending;
 use crate::{
-    Artifacts, Error, OpenError, Result, Tx, backup, latest, restore, search, stock, with_causes,
+    Artifacts, Error, OpenError, Result, Tx, backup, ballast, latest, restore, search, stock,
+    with_causes,
 };
 
 /// `PRAGMA application_id` of the database, since the OCaml server's first release.
@@ -122,6 +123,12 @@ impl Store {
         // From here on it has a life of its own.
         crate::artifacts::remove_file(&directory.join(backup::MARK))
             .map_err(|source| other(directory, source))?;
+        if let Err(error) = ballast::make(directory) {
+            tracing::warn!(
+                "{}; it is tried again at the next start",
+                with_causes(&error)
+            );
+        }
         if let Err(error) = store.sweep_staging() {
             // What is kept can be shown all the same, and uploads try it again.
             tracing::error!(

@@ -14,6 +14,7 @@ mod pins;
 mod record;
 mod remove;
 mod restore;
+mod room;
 mod run_hooks;
 mod table;
 mod tokens;
@@ -142,20 +143,20 @@ pub(super) fn run(args: DbArgs) -> anyhow::Result<()> {
     match args.command {
         DbCommand::TokenAdd(args) => tokens::add(&args),
         DbCommand::TokenList(args) => tokens::list(&args),
-        DbCommand::TokenRevoke(args) => tokens::revoke(&args),
+        DbCommand::TokenRevoke(args) => room::with(args.directory(), || tokens::revoke(&args)),
         DbCommand::Audit(args) => audit::run(&args),
         DbCommand::RunHooks(args) => run_hooks::run(&args),
         DbCommand::Migrate(args) => migrate::run(&args),
         DbCommand::UserAdd(args) => users::add(&args),
         DbCommand::UserUpdate(args) => users::update(&args),
-        DbCommand::UserRemove(args) => users::remove(&args),
-        DbCommand::UserDisable(args) => users::disable(&args),
+        DbCommand::UserRemove(args) => room::with(args.directory(), || users::remove(&args)),
+        DbCommand::UserDisable(args) => room::with(args.directory(), || users::disable(&args)),
         DbCommand::UserList(args) => users::list(&args),
         DbCommand::AccessAdd(args) => access::add(&args),
-        DbCommand::AccessRemove(args) => access::remove(&args),
+        DbCommand::AccessRemove(args) => room::with(args.directory(), || access::remove(&args)),
         DbCommand::AccessList(args) => access::list(&args),
-        DbCommand::JobRemove(args) => remove::job_remove(&args),
-        DbCommand::Vacuum(args) => remove::vacuum(args),
+        DbCommand::JobRemove(args) => room::with(args.directory(), || remove::job_remove(&args)),
+        DbCommand::Vacuum(args) => room::with(args.directory(), || remove::vacuum(&args)),
         DbCommand::Pin(args) => pins::pin(&args),
         DbCommand::Unpin(args) => pins::unpin(&args),
         DbCommand::PinList(args) => pins::list(&args),

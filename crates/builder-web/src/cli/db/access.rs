@@ -1,5 +1,7 @@
 //! `db access-…`: which jobs a restricted user may upload to.
 
+use std::path::Path;
+
 use anyhow::Context;
 use builder_store::{Store, Tx, access, jobs, users};
 use clap::Args;
@@ -29,6 +31,12 @@ pub(super) struct ListArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+impl AccessArgs {
+    pub(super) fn directory(&self) -> &Path {
+        &self.datadir.datadir
+    }
 }
 
 pub(super) fn add(args: &AccessArgs) -> anyhow::Result<()> {

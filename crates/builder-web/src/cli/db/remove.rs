@@ -1,5 +1,7 @@
 //! `db vacuum` and `db job-remove`: removing builds, beside a server that serves them.
 
+use std::path::Path;
+
 use anyhow::Context;
 use builder_exec::Timestamp;
 use builder_store::removal::{self, Event, Files, Goal, Keep, Listed};
@@ -93,11 +95,26 @@ pub(super) struct JobRemoveArgs {
     job: String,
 }
 
-pub(super) fn vacuum(args: VacuumArgs) -> anyhow::Result<()> {
-    let (keep, options) = match args.which {
-        Which::OlderThan { time, options } => (Keep::EndedAfter(time), options),
-        Which::ExceptLatest { n, options } => (Keep::Latest(n), options),
-        Which::ExceptLatestSuccessful { n, options } => (Keep::LatestSuccessful(n), options),
+impl VacuumArgs {
+    pub(super) fn directory(&self) -> &Path {
+        let (Which::OlderThan { options, .. }
+        | Which::ExceptLatest { options, .. }
+        | Which::ExceptLatestSuccessful { options, .. }) = &self.which;
+        &options.datadir.datadir
+    }
+}
+
+impl JobRemoveArgs {
+    pub(super) fn directory(&self) -> &Path {
+        &self.datadir.datadir
+    }
+}
+
+pub(super) fn vacuum(args: &VacuumArgs) -> anyhow::Result<()> {
+    let (keep, options) = match &args.which {
+        Which::OlderThan { time, options } => (Keep::EndedAfter(*time), options),
+        Which::ExceptLatest { n, options } => (Keep::Latest(*n), options),
+        Which::ExceptLatestSuccessful { n, options } => (Keep::LatestSuccessful(*n), options),
     };
     let store = Store::open_beside(&options.datadir.datadir)?;
     let jobs = store.read(|tx| {

@@ -1,5 +1,7 @@
 //! `db token-…`: what programs log in with.
 
+use std::path::Path;
+
 use anyhow::Context;
 use builder_exec::Timestamp;
 use builder_store::record::tokens::{self, NewToken, Scope, Token};
@@ -58,6 +60,12 @@ pub(super) struct RevokeArgs {
     datadir: DatadirArg,
     /// What it is called
     name: String,
+}
+
+impl RevokeArgs {
+    pub(super) fn directory(&self) -> &Path {
+        &self.datadir.datadir
+    }
 }
 
 pub(super) fn add(args: &AddArgs) -> anyhow::Result<()> {

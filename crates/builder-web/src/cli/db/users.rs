@@ -1,5 +1,7 @@
 //! `db user-…`.
 
+use std::path::Path;
+
 use anyhow::Context;
 use builder_store::record::tokens;
 use builder_store::users::{self, Added, Removed};
@@ -75,6 +77,12 @@ fn access(disabled: bool, restricted: bool) -> &'static str {
         (true, _) => "disabled",
         (false, true) => "restricted",
         (false, false) => "unrestricted",
+    }
+}
+
+impl UserArgs {
+    pub(super) fn directory(&self) -> &Path {
+        &self.datadir.datadir
     }
 }
 

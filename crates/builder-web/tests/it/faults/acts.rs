@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use builder_store::record::audit::{self, Filter};
 use builder_store::{Store, access, builds, users};
 
+use crate::build::Build;
 use crate::carry::write_all;
 use crate::crashes::try_upload;
 use crate::server::BUILDER;
@@ -184,4 +185,61 @@ fn a_command_that_is_killed_at_any_step_is_on_record_when_it_took_place() {
     for act in &acts {
         assert!(kill_at_each_step(&machine, act) > 1, "{}", act.action);
     }
+}
+
+fn whole<'a>(arguments: &[&'a str], datadir: &'a str) -> Vec<&'a str> {
+    [&["db"], arguments, &["-d", datadir]].concat()
+}
+
+#[test]
+fn on_a_full_disk_somebody_is_shut_out_and_a_vacuum_makes_room() {
+    let machine = Machine::new();
+    let datadir = machine.datadir().to_str().unwrap();
+    machine.run(&whole(&["user-add", "--scrypt-n", "16", "bob"], datadir));
+    machine.run(&whole(&["token-add", "--user", BUILDER.0, "ci"], datadir));
+    let process = machine.serve(&["--expired-jobs", "0"]);
+    for number in 1..4 {
+        let build = Build {
+            job: b"hello".to_vec(),
+            ..numbered(number)
+        };
+        assert!(try_upload(process.address, &build));
+    }
+    let ballast = machine.datadir().join(builder_store::ballast::FILE);
+    let held_ready = || std::fs::metadata(&ballast).map_or(0, |file| file.len());
+    let full = Fault {
+        kinds: kind::GROW,
+        error: errno::ENOSPC,
+        count: i64::MAX / 2,
+    };
+    for command in [
+        &["user-disable", "bob"][..],
+        &["token-revoke", "ci"],
+        &["vacuum", "except-latest", "1"],
+    ] {
+        assert_eq!(held_ready(), builder_store::ballast::BYTES, "{command:?}");
+        machine.fail(full, 1);
+        let output = machine.try_run(&whole(command, datadir));
+        assert!(machine.mend() > 0, "{command:?} met the full disk");
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("the disk is full: going on"), "{said}");
+    }
+    let store = Store::open_beside(machine.datadir()).unwrap();
+    for action in ["user-disable", "token-revoke", "vacuum"] {
+        assert_eq!(on_record(&store, action).values().sum::<usize>(), 1);
+    }
+    assert_eq!(on_record(&store, "build-remove").len(), 2);
+    assert_eq!(store.read(|tx| builds::names(tx, None)).unwrap().len(), 1);
+    // Where nothing is held ready it is said what to do.
+    std::fs::remove_file(&ballast).unwrap();
+    machine.fail(full, 1);
+    let output = machine.try_run(&whole(&["user-remove", "bob"], datadir));
+    assert!(machine.mend() > 0);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("free some MiB beside the data directory"),
+        "{said}"
+    );
 }
