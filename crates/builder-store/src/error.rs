@@ -260,9 +260,10 @@ pub enum OpenError {
     /// The record is damaged. It is not made anew by itself, since nothing could tell again what is
     /// in it.
     #[error(
-        "{file} is damaged ({why}); it says which builds are pinned and which were removed, and \
-         cannot be derived from anything else: restore it from a backup, or, if there is none, put it aside, \
-         and an empty one is made: mv {file} {file}.damaged"
+        "{file} is damaged ({why}); it has which builds are pinned, what was removed, the tokens and the \
+         audit record, and cannot be derived from anything else: restore it from a backup, or, if there \
+         is none, put it aside and go on with an empty one: \
+         mv {file} {file}.damaged && builder-db record-anew --datadir {directory}"
     )]
     RecordDamaged {
         /// The data directory.
@@ -271,6 +272,30 @@ pub enum OpenError {
         file: PathBuf,
         /// What was found.
         why: String,
+    },
+    /// The record is not there any more.
+    #[error(
+        "{file} is missing; it has which builds are pinned, what was removed, the tokens and the audit \
+         record, and cannot be derived from anything else: restore it from a backup, or, if there is \
+         none, go on with an empty one: builder-db record-anew --datadir {directory}"
+    )]
+    RecordMissing {
+        /// The data directory.
+        directory: PathBuf,
+        /// The file.
+        file: PathBuf,
+    },
+    /// There is another record than before.
+    #[error(
+        "{file} is another one than before, with other pins, tokens and another audit record; put that \
+         one back, or, if it is to be this one from now on, say so: \
+         builder-db record-anew --datadir {directory}"
+    )]
+    RecordAnother {
+        /// The data directory.
+        directory: PathBuf,
+        /// The file.
+        file: PathBuf,
     },
     /// The record belongs to another program.
     #[error(

@@ -14,6 +14,7 @@
 //! | `builder-web.sqlite3` | ours alone: what can be derived again, see `schema/own.sql` |
 //! | `builder-web-record.sqlite3` | ours alone: pins, what was removed; never dropped, see `schema/record.sql` |
 //! | `builder.sqlite3-migration` | what a migration under way does with files, see `migrations/moves.rs` |
+//! | `builder.sqlite3-record` | which record there is, so that one that is lost is not begun anew unnoticed |
 //! | `builder.sqlite3-ballast` | room that is given up when the disk is full, see `ballast.rs` |
 //! | `builder.sqlite3-backup` | marks a directory that is a backup, see `backup.rs` |
 //! | `_restoring/` | what a restore makes before it is put in place, see `restore.rs` |

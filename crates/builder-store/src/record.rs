@@ -14,4 +14,4 @@ pub mod pins;
 pub mod removed;
 pub mod tokens;
 
-pub use crate::db::record::{FILE, take_back};
+pub use crate::db::record::{Before, FILE, go_on_with_another, take_back};

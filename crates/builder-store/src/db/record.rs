@@ -3,18 +3,24 @@
 //! again what is in it.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::sqlite;
 use crate::store::{adopt, other};
-use crate::{Error, OpenError, Result};
+use crate::{Error, OpenError, Result, Tx};
 
 /// `PRAGMA application_id` of the file.
 const APPLICATION_ID: i64 = 1_651_987_013;
 /// The name of the file, in the data directory.
 pub const FILE: &str = "builder-web-record.sqlite3";
+/// The name of a file beside `builder.sqlite3` that says which record there is: one that is missing, or
+/// another, is told from a first start.
+pub(crate) const MARK: &str = "builder.sqlite3-record";
+/// The version from which on the record has an identity.
+pub(crate) const IDENTITY_VERSION: i64 = 7;
 /// The name the file is attached by.
 pub(crate) const SCHEMA: &str = "record";
 
@@ -63,12 +69,111 @@ fn newest() -> i64 {
     i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
 }
 
-/// Attaches the record to the connection that writes, and sees to it that it is there and up to
-/// date.
+/// Attaches the record to the connection that writes, and sees to it that it is there, the one that
+/// was there before, and up to date.
 pub(crate) fn prepare(
     writer: &mut Connection,
     directory: &Path,
 ) -> std::result::Result<(), OpenError> {
+    let file = directory.join(FILE);
+    // In this order: the mark is made after the file.
+    if noted_identity(directory).is_some() && !file.exists() {
+        return Err(OpenError::RecordMissing {
+            directory: directory.to_owned(),
+            file,
+        });
+    }
+    prepare_any(writer, directory)?;
+    let refused = |error: Error| refused(directory, &file, error);
+    let identity = identity(writer).map_err(refused)?;
+    match noted_identity(directory) {
+        None => {
+            // The next one who opens it tries again.
+            if let Err(error) = note_identity(directory, &identity) {
+                tracing::warn!("{}", crate::with_causes(&error));
+            }
+            Ok(())
+        }
+        Some(noted) if noted == identity => Ok(()),
+        Some(_) => Err(OpenError::RecordAnother {
+            directory: directory.to_owned(),
+            file,
+        }),
+    }
+}
+
+/// What was in place of the record that there was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// The same: nothing was changed.
+    Same,
+    /// Nothing: there is an empty one now.
+    Missing,
+    /// Another one.
+    Another,
+}
+
+/// Goes on with another record than before: the one that is there, or an empty one. `note` adds the
+/// entry that says so, which is the first of an empty one.
+pub fn go_on_with_another(
+    directory: &Path,
+    note: impl FnOnce(&mut Tx<'_>, Before) -> Result<()>,
+) -> std::result::Result<Before, OpenError> {
+    let file = directory.join(FILE);
+    let failed = |source| other(directory, source);
+    let database = directory.join(crate::store::DATABASE);
+    let _checked = crate::store::check_version(directory, &database)?;
+    let was_there = file.exists();
+    let mut writer = sqlite::open_to_attach().map_err(failed)?;
+    prepare_any(&mut writer, directory)?;
+    let identity = identity(&writer).map_err(failed)?;
+    let before = match noted_identity(directory) {
+        Some(noted) if noted == identity => return Ok(Before::Same),
+        _ if was_there => Before::Another,
+        _ => Before::Missing,
+    };
+    let noted = writer
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(Error::from)
+        .and_then(|tx| {
+            let mut tx = Tx::Sqlite(tx);
+            note(&mut tx, before)?;
+            tx.commit()
+        });
+    noted
+        .and_then(|()| note_identity(directory, &identity))
+        .map_err(failed)?;
+    Ok(before)
+}
+
+fn identity(connection: &Connection) -> Result<String> {
+    let sql = "SELECT id FROM record.identity";
+    Ok(connection.query_row(sql, [], |row| row.get(0))?)
+}
+
+/// Which record there was, as far as that is known.
+pub(crate) fn noted_identity(directory: &Path) -> Option<String> {
+    let noted = fs::read(directory.join(MARK)).ok()?;
+    let noted = String::from_utf8_lossy(&noted).trim().to_owned();
+    // One that was cut short by power loss says nothing.
+    (!noted.is_empty()).then_some(noted)
+}
+
+fn note_identity(directory: &Path, identity: &str) -> Result<()> {
+    let mark = directory.join(MARK);
+    let unfinished = directory.join(format!("{MARK}.{}.new", std::process::id()));
+    let written = File::create(&unfinished).and_then(|mut file| {
+        writeln!(file, "{identity}")?;
+        file.sync_all()
+    });
+    written.map_err(|source| Error::file("write", &unfinished, source))?;
+    adopt(&unfinished, directory)?;
+    fs::rename(&unfinished, &mark).map_err(|source| Error::file("create", &mark, source))?;
+    crate::artifacts::sync_directory(directory)
+}
+
+/// Attaches the record, whichever it is, brought up to date, or a new one.
+fn prepare_any(writer: &mut Connection, directory: &Path) -> std::result::Result<(), OpenError> {
     let file = directory.join(FILE);
     let refused = |error: Error| refused(directory, &file, error);
     create(directory, &file).map_err(refused)?;
@@ -100,6 +205,11 @@ pub fn take_back(directory: &Path, version: i64) -> std::result::Result<(), Open
     let _checked = crate::store::check_version(directory, &database)?;
     let mut writer = sqlite::open_to_attach().map_err(|source| other(directory, source))?;
     prepare(&mut writer, directory)?;
+    if version < IDENTITY_VERSION {
+        // It will have another one.
+        crate::artifacts::remove_file(&directory.join(MARK))
+            .map_err(|source| other(directory, source))?;
+    }
     move_to(&mut writer, version.clamp(0, newest()))
         .map_err(|error| refused(directory, &directory.join(FILE), error))
 }
@@ -120,6 +230,14 @@ fn create(directory: &Path, file: &Path) -> Result<()> {
     let unfinished = directory.join(format!("{FILE}.new"));
     for suffix in ["", "-wal", "-shm", "-journal"] {
         crate::artifacts::remove_file(&directory.join(format!("{FILE}.new{suffix}")))?;
+    }
+    // Of one that was there before: SQLite would write it into this one.
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let left = directory.join(format!("{FILE}{suffix}"));
+        if left.exists() {
+            let aside = directory.join(format!("{FILE}.before{suffix}"));
+            fs::rename(&left, &aside).map_err(|source| Error::file("rename", &left, source))?;
+        }
     }
     let connection = sqlite::create(&unfinished)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;

@@ -46,10 +46,16 @@ impl Doctor<'_> {
         if record.exists() {
             let checked = Sole::look(&record).and_then(|record| {
                 self.integrity(&record, record::FILE, Level::Problem)?;
+                self.is_the_record_from_before(&record)?;
                 self.removals(&record)?;
                 self.tokens(&record, &logging_in(&db)?, now)
             });
             self.checked("record", checked);
+        } else if record::noted_identity(self.directory).is_some() {
+            self.another_record(format!(
+                "{} is missing, and with it pins, what was removed, tokens and the audit record",
+                record.display()
+            ));
         }
         let own = self.directory.join(OWN_DATABASE);
         if own.exists() {
@@ -347,6 +353,35 @@ impl Doctor<'_> {
             }
         }
         Ok(strays)
+    }
+
+    fn is_the_record_from_before(&mut self, record: &Sole) -> Result<()> {
+        if record.pragma("user_version")? < record::IDENTITY_VERSION {
+            return Ok(());
+        }
+        let mut identity = None;
+        record.for_each("SELECT id FROM identity", |row| {
+            identity = Some(row.text(0)?);
+            Ok::<(), Error>(())
+        })?;
+        let noted = record::noted_identity(self.directory);
+        if noted.is_some() && noted != identity {
+            self.another_record(format!("{} is another one than before", record::FILE));
+        }
+        Ok(())
+    }
+
+    fn another_record(&mut self, what: String) {
+        let datadir = &self.datadir;
+        self.add(Finding::new(
+            "record",
+            Level::Problem,
+            what,
+            format!(
+                "cp BACKUP/{} {datadir}/  # or, without a backup, go on with what is there: builder-db record-anew --datadir {datadir}",
+                record::FILE
+            ),
+        ));
     }
 
     fn removals(&mut self, record: &Sole) -> Result<()> {

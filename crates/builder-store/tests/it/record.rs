@@ -4,7 +4,7 @@ use std::fs;
 
 use builder_exec::Timestamp;
 use builder_store::record::audit::{self, Event, Filter, Outcome};
-use builder_store::record::{self, pins};
+use builder_store::record::{self, Before, pins};
 use builder_store::{OpenError, Store, Tx};
 use rusqlite::Connection;
 use uuid::Uuid;
@@ -12,6 +12,8 @@ use uuid::Uuid;
 use crate::data::{Data, New, operator};
 
 const FILE: &str = "builder-web-record.sqlite3";
+/// Says which record there is.
+const MARK: &str = "builder.sqlite3-record";
 
 fn pinned(store: &Store) -> Vec<u128> {
     let all = store.read(pins::all).unwrap();
@@ -36,10 +38,12 @@ fn the_record_is_made_beside_a_database_that_has_none_and_outlives_the_derived_f
     let own = data.path().join("builder-web.sqlite3");
     let data = data.between(|| fs::remove_file(&own).unwrap());
     assert_eq!(pinned(&data.store), [1]);
-    // As a directory of the OCaml server is: with neither of our files.
+    // As a directory of the OCaml server is: with none of our files.
+    let data_mark = data.path().join(MARK);
     let data = data.between(|| {
         fs::remove_file(&own).unwrap();
         fs::remove_file(&file).unwrap();
+        fs::remove_file(data_mark).unwrap();
         // Left by a creation that was interrupted.
         fs::write(file.with_extension("sqlite3.new"), "half").unwrap();
     });
@@ -83,12 +87,19 @@ fn a_damaged_or_foreign_record_is_refused_with_what_to_do_and_left_as_it_is() {
             let said = refused.to_string();
             assert!(said.contains(says), "{damage}: {said}");
             assert!(said.contains(FILE), "{damage}: {said}");
+            if matches!(refused, OpenError::RecordDamaged { .. }) {
+                for what in ["pinned", "removed", "tokens", "audit record", "record-anew"] {
+                    assert!(said.contains(what), "{damage}: {said}");
+                }
+            }
             assert!(!matches!(refused, OpenError::Other { .. }), "{damage}");
         }
         assert!(fs::read(&file).unwrap() == bytes, "{damage}");
         // What the message says helps.
         if damage != "newer" {
             fs::rename(&file, file.with_extension("damaged")).unwrap();
+            let before = record::go_on_with_another(&path, |_, _| Ok(())).unwrap();
+            assert_eq!(before, Before::Missing);
             Store::open(&path).unwrap();
         }
     }
@@ -117,10 +128,11 @@ fn the_record_goes_back_to_an_older_version_and_up_again() {
 fn the_record_is_made_once_by_whoever_comes_first() {
     let data = Data::new();
     let path = data.path().to_owned();
-    let data = data.between(|| fs::remove_file(path.join(FILE)).unwrap());
     drop(data.store);
     for _ in 0..8 {
-        let _: std::io::Result<()> = fs::remove_file(path.join(FILE));
+        for file in [FILE, MARK] {
+            let _: std::io::Result<()> = fs::remove_file(path.join(file));
+        }
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| Store::open_beside(&path).unwrap().read(pins::all).unwrap());
@@ -222,4 +234,57 @@ fn what_was_interrupted_is_entered_if_it_took_place() {
         .query_row("SELECT count(*) FROM pending", [], |row| row.get(0))
         .unwrap();
     assert_eq!(left, 0);
+}
+
+#[test]
+fn a_record_that_is_missing_or_another_is_no_first_start() {
+    let data = with_pin();
+    let (path, file) = (data.path().to_owned(), data.path().join(FILE));
+    let data = data.reopen();
+    drop(data.store);
+    let aside = file.with_extension("aside");
+    fs::rename(&file, &aside).unwrap();
+    // What SQLite would write into another one.
+    fs::write(path.join(format!("{FILE}-wal")), "of the one before").unwrap();
+    for refused in [Store::open(&path), Store::open_beside(&path)] {
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused, OpenError::RecordMissing { .. }));
+        let said = refused.to_string();
+        for what in ["pinned", "removed", "tokens", "audit record", "record-anew"] {
+            assert!(said.contains(what), "{said}");
+        }
+    }
+    assert!(!file.exists(), "none is made");
+    // Nor if what is derived is gone, too.
+    fs::remove_file(path.join("builder-web.sqlite3")).unwrap();
+    assert!(Store::open(&path).is_err());
+    let anew = || {
+        record::go_on_with_another(&path, |tx, before| {
+            let event = Event {
+                action: "record-anew",
+                subject: "",
+                outcome: Outcome::Done,
+                detail: &format!("{before:?}"),
+            };
+            audit::add(tx, &operator(), &event, &Timestamp::EPOCH)
+        })
+        .unwrap()
+    };
+    assert_eq!(anew(), Before::Missing);
+    assert_eq!(anew(), Before::Same);
+    let store = Store::open(&path).unwrap();
+    let missing = [(String::new(), "Missing".to_owned())];
+    assert_eq!(noted(&store, "record-anew"), missing);
+    assert_eq!(pinned(&store), [] as [u128; 0]);
+    drop(store);
+    // The one from before is found: it is not taken without a word either.
+    fs::rename(&file, file.with_extension("empty")).unwrap();
+    fs::rename(&aside, &file).unwrap();
+    let refused = Store::open(&path).unwrap_err();
+    assert!(matches!(refused, OpenError::RecordAnother { .. }));
+    assert_eq!(anew(), Before::Another);
+    let store = Store::open(&path).unwrap();
+    assert_eq!(pinned(&store), [1]);
+    let another = [(String::new(), "Another".to_owned())];
+    assert_eq!(noted(&store, "record-anew"), another);
 }

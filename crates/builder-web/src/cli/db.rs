@@ -106,6 +106,11 @@ enum DbCommand {
     /// Needed only before an older builder-web is installed, which says so. What newer versions
     /// keep there is lost.
     RecordTakeBack(record::TakeBackArgs),
+    /// Go on with another builder-web-record.sqlite3 than before; stop the server first
+    ///
+    /// Needed only where that file is lost, or was replaced by one that is no backup of it: nothing
+    /// starts until it is said that this is meant. Where there is none an empty one is made.
+    RecordAnew(record::AnewArgs),
     /// Check that all files are what the database says they are
     VerifyDataDir(verify_data_dir::VerifyDataDirArgs),
     /// Check that the same input always gave the same main binary
@@ -161,6 +166,7 @@ pub(super) fn run(args: DbArgs) -> anyhow::Result<()> {
         DbCommand::Unpin(args) => pins::unpin(&args),
         DbCommand::PinList(args) => pins::list(&args),
         DbCommand::RecordTakeBack(args) => record::take_back(&args),
+        DbCommand::RecordAnew(args) => record::anew(&args),
         DbCommand::VerifyDataDir(args) => verify_data_dir::run(&args),
         DbCommand::VerifyInputId(args) => verify_input_id::run(&args),
         DbCommand::VerifyCacheDir(args) => verify_cache_dir::run(&args),

@@ -289,6 +289,7 @@ fn where_the_record_has_no_upload_the_newest_build_tells_when_one_came() {
     for suffix in ["", "-wal", "-shm"] {
         std::fs::remove_file(format!("{}{suffix}", record.display())).unwrap();
     }
+    std::fs::remove_file(server.datadir().join("builder.sqlite3-record")).unwrap();
     let upload = "builder_web_last_upload_timestamp_seconds";
     let again = server.again(Clock::Stopped(now()), |_| {});
     assert_eq!(value(&metrics(&again), upload), ended as f64);

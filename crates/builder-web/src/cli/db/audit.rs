@@ -15,7 +15,7 @@ use crate::view::AuditEntry;
 use crate::{Clock, times};
 
 /// The actions there are, by what they are of.
-const ACTIONS: [&str; 24] = [
+const ACTIONS: [&str; 25] = [
     audit::UPLOAD,
     audit::IMPORT,
     auth::LOG_IN,
@@ -31,7 +31,7 @@ const ACTIONS: [&str; 24] = [
     "unpin",
     "vacuum",
     "job-remove",
-    "build-remove",
+    audit::BUILD_REMOVE,
     "run-hooks",
     audit::BACKUP,
     "restore",
@@ -40,6 +40,7 @@ const ACTIONS: [&str; 24] = [
     "repair",
     "migrate",
     "record-take-back",
+    "record-anew",
 ];
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
-//! `db record-take-back`.
+//! `db record-take-back` and `record-anew`.
 
 use anyhow::Context;
+use builder_store::record::Before;
 use builder_store::{Store, record};
 use clap::Args;
 
@@ -14,6 +15,33 @@ pub(super) struct TakeBackArgs {
     /// The version that the older builder-web asks for
     #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(i64).range(0..))]
     to: i64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AnewArgs {
+    #[command(flatten)]
+    datadir: DatadirArg,
+}
+
+pub(super) fn anew(args: &AnewArgs) -> anyhow::Result<()> {
+    let directory = &args.datadir.datadir;
+    let before = record::go_on_with_another(directory, |tx, before| {
+        let what = match before {
+            Before::Missing => "the record before it is missing: this one begins empty",
+            Before::Same | Before::Another => "another record than the one before",
+        };
+        audit::note(tx, "record-anew", "", what)
+    })?;
+    let file = directory.join(record::FILE);
+    let file = file.display();
+    say(&match before {
+        Before::Same => format!("{file} is the one that was there before; nothing to do"),
+        Before::Missing => {
+            format!("{file} is empty now: no pins, no tokens, an audit record that begins today")
+        }
+        Before::Another => format!("{file} is the record from now on"),
+    });
+    Ok(())
 }
 
 pub(super) fn take_back(args: &TakeBackArgs) -> anyhow::Result<()> {
