@@ -166,8 +166,6 @@ pub struct Caller {
     is_local: bool,
 }
 
-/// How the audit record names a log-in.
-pub const LOG_IN: &str = "log-in";
 /// Why a log-in was not looked at.
 const TOO_SOON: &str = "too soon after others that were wrong";
 
@@ -215,7 +213,7 @@ fn note_not_let_in(app: &App, source: Source, actor: Actor, target: &str, why: &
     let refusal = Refusal {
         source,
         actor,
-        action: LOG_IN,
+        action: audit::LOG_IN,
         subject: target.to_owned(),
         why: why.to_owned(),
     };

@@ -229,9 +229,21 @@ pub fn artifact_id(sha256: &Sha256) -> String {
     format!("sha256-{sha256}")
 }
 
-/// The entries of the audit record before this one.
-pub fn audit(before: i64, count: u32) -> String {
-    format!("/audit?before={before}&count={count}")
+/// The entries of the audit record before this one, of those that are asked for.
+pub fn audit(
+    user: Option<&str>,
+    action: Option<&str>,
+    outcome: Option<&str>,
+    before: i64,
+    count: u32,
+) -> String {
+    let parameters = [("user", user), ("action", action), ("outcome", outcome)];
+    let (before, count) = (before.to_string(), count.to_string());
+    let place = [("before", Some(&*before)), ("count", Some(&*count))];
+    with_query(
+        pattern::AUDIT.to_owned(),
+        &[parameters.as_slice(), &place].concat(),
+    )
 }
 
 /// What differs between two builds.

@@ -26,6 +26,37 @@ pub const VERIFY: &str = "verify";
 pub const VERIFY_FAULTS: &str = "verify-faults";
 /// A backup was made or brought up to date.
 pub const BACKUP: &str = "backup";
+/// Somebody wanted to be let in.
+pub const LOG_IN: &str = "log-in";
+
+/// The actions there are, by what they are of.
+pub const ACTIONS: [&str; 25] = [
+    UPLOAD,
+    IMPORT,
+    LOG_IN,
+    "user-add",
+    "user-update",
+    "user-disable",
+    "user-remove",
+    "access-add",
+    "access-remove",
+    "token-add",
+    "token-revoke",
+    "pin",
+    "unpin",
+    "vacuum",
+    "job-remove",
+    BUILD_REMOVE,
+    "run-hooks",
+    BACKUP,
+    "restore",
+    VERIFY,
+    VERIFY_FAULTS,
+    "repair",
+    "migrate",
+    "record-take-back",
+    "record-anew",
+];
 
 /// Who acts, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +129,7 @@ pub struct Filter<'a> {
 
 impl Outcome {
     /// A word for it.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Outcome::Done => "done",
             Outcome::Refused => "refused",

@@ -460,6 +460,25 @@ fn a_token_for_admin_reads_metrics_and_audit_and_uploads_nothing() {
     assert_eq!(first["audit"].as_array().unwrap().len(), 2);
     let next = site.get(first["next"].as_str().unwrap(), &admin).json();
     assert_ne!(first["audit"][1]["id"], next["audit"][0]["id"]);
+    // What goes on is of the same user, action and outcome.
+    let of_tokens = site.get("/audit?action=token-add", &admin).json();
+    let who = of_tokens["audit"][0]["who"].as_str().unwrap().to_owned();
+    let mut target = format!("/audit?count=1&user={who}&action=token-add&outcome=done");
+    let mut of_tokens = Vec::new();
+    loop {
+        let part = site.get(&target, &admin).json();
+        of_tokens.extend(part["audit"].as_array().unwrap().clone());
+        let Some(next) = part["next"].as_str() else {
+            break;
+        };
+        next.clone_into(&mut target);
+    }
+    assert_eq!(of_tokens.len(), 2);
+    assert!(of_tokens.iter().all(|entry| entry["action"] == "token-add"));
+    for slip in ["action=tokenadd", "outcome=good", "before=x", "count=many"] {
+        let answer = site.get(&format!("/audit?{slip}"), &admin);
+        assert_eq!(answer.status, 400, "{slip}: {}", answer.text());
+    }
     let done = site.get("/audit?action=upload&outcome=done", &admin).json();
     assert_eq!(done["audit"][0]["who"], "ci (token builds)");
     assert_eq!(done["audit"].as_array().unwrap().len(), 1);

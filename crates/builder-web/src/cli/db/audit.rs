@@ -9,39 +9,9 @@ use clap::builder::PossibleValuesParser;
 
 use super::account::account;
 use super::table::Table;
-use crate::auth;
 use crate::cli::{DatadirArg, say, say_note};
 use crate::view::AuditEntry;
 use crate::{Clock, times};
-
-/// The actions there are, by what they are of.
-const ACTIONS: [&str; 25] = [
-    audit::UPLOAD,
-    audit::IMPORT,
-    auth::LOG_IN,
-    "user-add",
-    "user-update",
-    "user-disable",
-    "user-remove",
-    "access-add",
-    "access-remove",
-    "token-add",
-    "token-revoke",
-    "pin",
-    "unpin",
-    "vacuum",
-    "job-remove",
-    audit::BUILD_REMOVE,
-    "run-hooks",
-    audit::BACKUP,
-    "restore",
-    audit::VERIFY,
-    audit::VERIFY_FAULTS,
-    "repair",
-    "migrate",
-    "record-take-back",
-    "record-anew",
-];
 
 #[derive(Debug, Args)]
 pub(super) struct AuditArgs {
@@ -51,7 +21,7 @@ pub(super) struct AuditArgs {
     #[arg(long, value_name = "USER")]
     user: Option<String>,
     /// What was done, or refused
-    #[arg(long, value_name = "ACTION", value_parser = PossibleValuesParser::new(ACTIONS))]
+    #[arg(long, value_name = "ACTION", value_parser = PossibleValuesParser::new(audit::ACTIONS))]
     action: Option<String>,
     /// What was refused alone
     #[arg(long)]
@@ -116,7 +86,10 @@ pub(super) fn note_of_user(
     name: &str,
     detail: &str,
 ) -> builder_store::Result<()> {
-    debug_assert!(ACTIONS.contains(&action), "{action} is not among ACTIONS");
+    debug_assert!(
+        audit::ACTIONS.contains(&action),
+        "there is no action {action}"
+    );
     let event = Event {
         action,
         subject: name,
@@ -135,7 +108,10 @@ pub(in crate::cli) fn note(
     subject: &str,
     detail: &str,
 ) -> builder_store::Result<()> {
-    debug_assert!(ACTIONS.contains(&action), "{action} is not among ACTIONS");
+    debug_assert!(
+        audit::ACTIONS.contains(&action),
+        "there is no action {action}"
+    );
     let event = Event {
         action,
         subject,
