@@ -122,6 +122,8 @@ pub fn run(
     let (main, record) = (unfinished(to, DATABASE), unfinished(to, record::FILE));
     let mut outcome = Outcome::default();
     let named = copy_what_is_named(store, to, how, [&main, &record], &mut outcome, tell)?;
+    // A backup that was served has noted which record it has, and the next may be another one.
+    record::forget_identity(to)?;
     sync_files(to)?;
     // The record first: what it says of a build counts only as far as the rows agree.
     for (copy, name) in [(&record, record::FILE), (&main, DATABASE)] {

@@ -356,6 +356,7 @@ fn copy_databases(backup: &Path, directory: &Path, content: &Path) -> Done<()> {
             remove_file(&content.join(format!("{name}{suffix}")))?;
         }
     }
+    record::forget_identity(content)?;
     for name in [DATABASE, record::FILE] {
         let (from, to) = (backup.join(name), content.join(name));
         // The OCaml server keeps no record.

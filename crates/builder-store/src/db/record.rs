@@ -159,6 +159,11 @@ pub(crate) fn noted_identity(directory: &Path) -> Option<String> {
     (!noted.is_empty()).then_some(noted)
 }
 
+/// Whichever record is put into a directory next is that of the directory.
+pub(crate) fn forget_identity(directory: &Path) -> Result<()> {
+    crate::artifacts::remove_file(&directory.join(MARK))
+}
+
 fn note_identity(directory: &Path, identity: &str) -> Result<()> {
     let mark = directory.join(MARK);
     let unfinished = directory.join(format!("{MARK}.{}.new", std::process::id()));
@@ -207,8 +212,7 @@ pub fn take_back(directory: &Path, version: i64) -> std::result::Result<(), Open
     prepare(&mut writer, directory)?;
     if version < IDENTITY_VERSION {
         // It will have another one.
-        crate::artifacts::remove_file(&directory.join(MARK))
-            .map_err(|source| other(directory, source))?;
+        forget_identity(directory).map_err(|source| other(directory, source))?;
     }
     move_to(&mut writer, version.clamp(0, newest()))
         .map_err(|error| refused(directory, &directory.join(FILE), error))

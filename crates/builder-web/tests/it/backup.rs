@@ -99,6 +99,25 @@ fn a_backup_can_be_served_and_is_a_data_directory_from_then_on() {
     assert!(err.contains("a server has served it since"), "{err}");
 }
 
+/// Commands that open a backup note which record it has.
+#[test]
+fn a_backup_that_was_looked_at_takes_a_record_that_was_begun_anew() {
+    let place = place();
+    place.backup(&[]);
+    db(0, &["verify-data-dir", "-d", &place.dest]);
+    assert!(
+        Path::new(&place.dest)
+            .join("builder.sqlite3-record")
+            .exists()
+    );
+    fs::remove_file(format!("{}/builder-web-record.sqlite3", place.data)).unwrap();
+    db(0, &["record-anew", "-d", &place.data]);
+    place.backup(&[]);
+    db(0, &["verify-data-dir", "-d", &place.dest]);
+    let (actions, _) = db(0, &["audit", "-d", &place.dest, "--action", "record-anew"]);
+    assert!(actions.contains("record-anew"), "{actions}");
+}
+
 #[test]
 fn a_second_run_brings_what_is_new_and_then_removes_what_is_gone() {
     let place = place();
