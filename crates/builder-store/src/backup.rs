@@ -19,12 +19,13 @@ use std::path::{Path, PathBuf};
 use crate::artifacts::{
     ARTIFACTS, CACHE, NO_LINKS, STAGING, refuse_links, remove_file, sync_directory, sync_files,
 };
+use crate::db::own::OWN_DATABASE;
 use crate::db::record;
 use crate::db::sole::Sole;
 use crate::db::sqlite;
 use crate::names::RESERVED;
 use crate::sha256::HashingWriter;
-use crate::store::{DATABASE, OWN_DATABASE, adopt, create_data_directory};
+use crate::store::{DATABASE, adopt, create_data_directory};
 use crate::tracked::{self, Tracked};
 use crate::{Error, Result, Sha256, Store};
 

@@ -3,6 +3,7 @@
 //! SQL is written once, with `$1` parameters, in the part of SQL that SQLite and PostgreSQL share.
 //! A second database is a second variant of [`Tx`] and [`Row`], not a second set of statements.
 
+pub(crate) mod own;
 pub(crate) mod record;
 pub(crate) mod sole;
 pub(crate) mod sqlite;

@@ -15,10 +15,11 @@ use builder_exec::Timestamp;
 use uuid::Uuid;
 
 use crate::artifacts::{ARTIFACTS, QUARANTINE, STAGING, links_at_the_top, open_beneath};
+use crate::db::own::OWN_DATABASE;
 use crate::migrations::{self, MigrationError, VERSION_MAX};
 use crate::names::RESERVED;
 use crate::stage::{LOCK, is_of_the_ocaml_server, is_ours};
-use crate::store::{DATABASE, OWN_DATABASE, read_only};
+use crate::store::{DATABASE, read_only};
 use crate::verify::{entries, walk};
 use crate::{Error, OpenError, Result, Sha256, TextFile, backup, db, restore, with_causes};
 

@@ -19,10 +19,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use self::moves::{Journal, Moves};
+use crate::db::own::OWN_DATABASE;
 use crate::db::sole::{Sole, is_no_database, is_to_be_rolled_back};
-use crate::store::{
-    APPLICATION_ID, DATABASE, OWN_DATABASE, check_logs, is_read_only, no_database, read_only,
-};
+use crate::store::{APPLICATION_ID, DATABASE, check_logs, is_read_only, no_database, read_only};
 use crate::{Error, OpenError, Result, artifacts, restore, with_causes};
 
 /// The oldest version there is a way from: older ones were never released.

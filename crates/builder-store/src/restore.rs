@@ -26,12 +26,12 @@ use crate::artifacts::{
 use crate::backup::{
     Copier, How, MARK, keep_mode, look, make_directory, named_files, remove_others,
 };
+use crate::db::own::OWN_DATABASE;
 use crate::db::record;
 use crate::db::sole::{Sole, is_open_elsewhere};
 use crate::sha256::HashingWriter;
 use crate::store::{
-    APPLICATION_ID, DATABASE, OWN_DATABASE, SCHEMA_VERSION, adopt, check_logs,
-    create_data_directory,
+    APPLICATION_ID, DATABASE, SCHEMA_VERSION, adopt, check_logs, create_data_directory,
 };
 use crate::tracked::Tracked;
 use crate::verify::entries;

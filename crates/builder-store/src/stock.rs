@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use crate::db::own::OWN_DATABASE;
 use crate::db::record;
 use crate::latest::CaughtUp;
-use crate::store::{DATABASE, OWN_DATABASE};
+use crate::store::DATABASE;
 use crate::{Result, Store, Tx, latest};
 
 /// The builds of a job on a platform.

@@ -10,8 +10,9 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::artifacts::{ARTIFACTS, CACHE, STAGING, links_at_the_top};
+use crate::db::own::{self, OWN_DATABASE};
 use crate::db::record;
-use crate::db::sole::{Sole, log_of_another};
+use crate::db::sole::log_of_another;
 use crate::db::sqlite::{self, BUSY_TIMEOUT, Use};
 use crate::db::writer::{Held, Writer};
 use crate::record::pending;
@@ -24,8 +25,6 @@ use crate::{
 pub(crate) const APPLICATION_ID: i64 = 1_234_839_235;
 /// `PRAGMA user_version` of the schema in `schema/v18.sql`.
 pub(crate) const SCHEMA_VERSION: i64 = 18;
-/// Version of the tables in `schema/own.sql`; a file of another version is made anew.
-const OWN_VERSION: i64 = 9;
 /// Connections that read at the same time; further readers wait. Two a core of a small server,
 /// and some for pages that wait for the disk.
 const READERS_MAX: usize = 6;
@@ -45,11 +44,8 @@ const TABLES: [&str; 7] = [
 const DATA_DIRECTORY_MODE: u32 = 0o750;
 
 pub(crate) const DATABASE: &str = "builder.sqlite3";
-pub(crate) const OWN_DATABASE: &str = "builder-web.sqlite3";
 /// The name that the database is attached by to the connection that writes.
 const BUILDER: &str = "builder";
-/// What the name of the mark beside it ends in that tells what was closed.
-const CLOSED: &str = "-closed";
 
 /// An open data directory. Share it behind an `Arc`.
 #[derive(Debug)]
@@ -76,7 +72,7 @@ struct Readers {
 
 /// Who opens a data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(crate) enum Role {
     /// The server, of which there is one.
     Server,
     /// A command, while a server may be running.
@@ -182,7 +178,7 @@ impl Store {
         let mut writer = sqlite::open_to_attach().map_err(failed)?;
         record::prepare(&mut writer, directory)?;
         sqlite::attach(&writer, &database, BUILDER).map_err(failed)?;
-        prepare_own(directory, &writer, role)?;
+        own::prepare(directory, &writer, role)?;
         let store = Store::with_writer(directory, writer).map_err(failed)?;
         store.settle_interrupted();
         Ok(store)
@@ -471,13 +467,7 @@ impl Drop for Store {
         lock(&self.readers).idle.clear();
         drop(lock(&self.looker).take());
         self.writer.close();
-        let own = self.directory.join(OWN_DATABASE);
-        if let Some(closed) = Closed::now(&own)
-            && closed.note(&own).is_ok()
-        {
-            // Where it stays root's the next one who closes cannot write it.
-            let _: Result<()> = adopt(&beside(&own, CLOSED), &self.directory);
-        }
+        own::note_closed(&self.directory);
     }
 }
 
@@ -731,121 +721,6 @@ fn prepare_directories(directory: &Path, writer: &Connection) -> Result<()> {
         }
     }
     sqlite::use_wal(writer, "main")
-}
-
-/// Attaches our own file. One that is damaged or of another version is made anew, since all in it can
-/// be derived again; but not below a server that has it open.
-fn prepare_own(
-    directory: &Path,
-    writer: &Connection,
-    role: Role,
-) -> std::result::Result<(), OpenError> {
-    let failed = |source| other(directory, source);
-    let own = directory.join(OWN_DATABASE);
-    if own.exists() {
-        match attach_known(writer, &own) {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
-            Err(error) if error.is_damage() => {}
-            // Locked, or out of reach: it may be good.
-            Err(error) => return Err(failed(error)),
-        }
-        // Attached or not: what cannot be detached was not attached.
-        let _: rusqlite::Result<usize> = writer.execute("DETACH DATABASE own", []);
-        if role == Role::Beside && is_open_elsewhere(&own) {
-            return Err(OpenError::OwnInUse(own));
-        }
-        tracing::warn!("{} is made anew", own.display());
-    }
-    make_own(writer, &own).map_err(failed)
-}
-
-/// Whether another connection has a database open. Nobody is known to have one that is none of
-/// SQLite's.
-fn is_open_elsewhere(database: &Path) -> bool {
-    let seized = Sole::open(database).and_then(|sole| sole.seize());
-    seized.is_err_and(|error| error.is_busy())
-}
-
-fn make_own(writer: &Connection, own: &Path) -> Result<()> {
-    for suffix in ["", "-wal", "-shm", "-journal", CLOSED] {
-        crate::artifacts::remove_file(&beside(own, suffix))?;
-    }
-    // Attaching creates none.
-    sqlite::create_file(own).map_err(|source| Error::file("create", own, source))?;
-    if let Some(directory) = own.parent() {
-        adopt(own, directory)?;
-    }
-    sqlite::attach(writer, own, "own")?;
-    sqlite::use_wal(writer, "own")?;
-    writer.execute_batch(concat!(
-        "BEGIN;",
-        include_str!("../schema/own.sql"),
-        "COMMIT;"
-    ))?;
-    Ok(())
-}
-
-/// Which state of our own file was closed, and so is whole: a mark beside it, for the next start. To
-/// read all of it takes more than a second on a cold disk.
-#[derive(Debug, PartialEq, Eq)]
-struct Closed(String);
-
-impl Closed {
-    /// That of the file as it is; none while it has a write-ahead log: it is open, or was not closed.
-    fn now(own: &Path) -> Option<Closed> {
-        use std::os::unix::fs::MetadataExt;
-        let log = beside(own, "-wal");
-        if fs::metadata(log).is_ok_and(|log| log.len() > 0) {
-            return None;
-        }
-        let file = fs::metadata(own).ok()?;
-        Some(Closed(format!(
-            "{} {} {}.{:09}\n",
-            file.ino(),
-            file.size(),
-            file.mtime(),
-            file.mtime_nsec()
-        )))
-    }
-
-    /// That of when it was last closed.
-    fn noted(own: &Path) -> Option<Closed> {
-        fs::read_to_string(beside(own, CLOSED)).ok().map(Closed)
-    }
-
-    /// Notes it. Where that fails the next start reads all of it.
-    fn note(&self, own: &Path) -> io::Result<()> {
-        fs::write(beside(own, CLOSED), &self.0)
-    }
-}
-
-/// The name of a file beside another one.
-fn beside(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-/// Attaches our own file; whether it is whole and of the version we know.
-fn attach_known(writer: &Connection, own: &Path) -> Result<bool> {
-    let was_closed = Closed::now(own).is_some_and(|now| Closed::noted(own) == Some(now));
-    sqlite::attach(writer, own, "own")?;
-    if !writer.table_exists(Some("own"), "progress")? {
-        return Ok(false);
-    }
-    let version: Option<i64> =
-        writer.query_row("SELECT MAX(schema_version) FROM own.progress", [], |row| {
-            row.get(0)
-        })?;
-    if version != Some(OWN_VERSION) {
-        return Ok(false);
-    }
-    if was_closed {
-        return Ok(true);
-    }
-    let check: String = writer.query_row("PRAGMA own.quick_check(1)", [], |row| row.get(0))?;
-    Ok(check == "ok")
 }
 
 #[cfg(test)]

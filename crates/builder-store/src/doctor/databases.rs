@@ -8,10 +8,11 @@ use builder_exec::Timestamp;
 
 use super::{Doctor, Finding, Level, count, is_locked, quoted, staged};
 use crate::artifacts::{from_where_no_link_is, link_on_the_way};
+use crate::db::own::OWN_DATABASE;
 use crate::db::record;
 use crate::db::sole::Sole;
 use crate::names::RESERVED_PREFIXES;
-use crate::store::{DATABASE, OWN_DATABASE};
+use crate::store::DATABASE;
 use crate::tracked::{Tracked, artifact_path, uuid_in};
 use crate::verify::{entries, holds_builds, is_where_ours_are, walk};
 use crate::{Error, Result, Sha256};

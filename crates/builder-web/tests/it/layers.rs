@@ -163,6 +163,7 @@ fn only_the_stores_database_files_name_the_driver() {
         &["rusqlite"],
         &[
             "src/db.rs",
+            "db/own.rs",
             "db/sqlite.rs",
             "db/record.rs",
             "db/sole.rs",

@@ -79,6 +79,19 @@ pub(super) fn run(args: &AuditArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn done<'a>(action: &'a str, subject: &'a str, detail: &'a str) -> Event<'a> {
+    debug_assert!(
+        audit::ACTIONS.contains(&action),
+        "there is no action {action}"
+    );
+    Event {
+        action,
+        subject,
+        outcome: Outcome::Done,
+        detail,
+    }
+}
+
 /// Notes what a command has done to a user, in its transaction and at the end of it.
 pub(super) fn note_of_user(
     tx: &mut Tx<'_>,
@@ -86,16 +99,7 @@ pub(super) fn note_of_user(
     name: &str,
     detail: &str,
 ) -> builder_store::Result<()> {
-    debug_assert!(
-        audit::ACTIONS.contains(&action),
-        "there is no action {action}"
-    );
-    let event = Event {
-        action,
-        subject: name,
-        outcome: Outcome::Done,
-        detail,
-    };
+    let event = done(action, name, detail);
     let witness = Witness::User(name);
     pending::add(tx, &account(), &event, witness, &Clock::System.now())
 }
@@ -108,15 +112,6 @@ pub(in crate::cli) fn note(
     subject: &str,
     detail: &str,
 ) -> builder_store::Result<()> {
-    debug_assert!(
-        audit::ACTIONS.contains(&action),
-        "there is no action {action}"
-    );
-    let event = Event {
-        action,
-        subject,
-        outcome: Outcome::Done,
-        detail,
-    };
+    let event = done(action, subject, detail);
     audit::add(tx, &account(), &event, &Clock::System.now())
 }
